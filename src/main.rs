@@ -1,0 +1,2 @@
+//! The hamster binary.
+fn main() {}
