@@ -78,7 +78,9 @@ impl fmt::Display for Error {
             Error::Busy(why) => write!(f, "refused for now: {why}"),
             Error::Closed => f.write_str("the store is shutting down"),
             Error::Corrupt(corrupt) => write!(f, "stored bytes are damaged: {corrupt}"),
-            Error::Unsupported(what) => write!(f, "written with {what}, which this version does not know: upgrade"),
+            Error::Unsupported(what) => {
+                write!(f, "written with {what}, which this version does not know: upgrade")
+            }
             Error::Io { during, message, .. } => write!(f, "{during}: {message}"),
         }
     }

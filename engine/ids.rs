@@ -261,7 +261,13 @@ mod tests {
         let id = VersionId(IdGenerator::new().next(1_700_000_000_000, 0x1234_5678_9abc_def0));
         assert_eq!(id.to_string().parse::<VersionId>(), Ok(id));
         assert_eq!(id.to_hex().parse::<VersionId>(), Ok(id));
-        for junk in ["", "null", "01234567-89ab-7000-8000-00000000000", "0123456789ab70008000-000000000000----", "+1234567-89ab-7000-8000-000000000000"] {
+        for junk in [
+            "",
+            "null",
+            "01234567-89ab-7000-8000-00000000000",
+            "0123456789ab70008000-000000000000----",
+            "+1234567-89ab-7000-8000-000000000000",
+        ] {
             assert!(junk.parse::<VersionId>().is_err(), "{junk}");
         }
     }

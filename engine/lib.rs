@@ -3,9 +3,11 @@
 //! Knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
 //! through [`io`], so that the same code runs on io_uring and in a simulated world.
 
+pub mod buf;
 pub mod error;
 pub mod format;
 pub mod ids;
+pub mod io;
 pub mod limits;
 pub mod placement;
 pub mod segment;

@@ -64,7 +64,14 @@ impl Entry {
     /// The entry of a tombstone in the record at `record`.
     pub fn tombstone(tombstone: Tombstone, record: u64) -> Entry {
         let Tombstone { data_id, oldest, newest } = tombstone;
-        Entry { data_id, shard: 0, extent: 0, last: false, record, kind: EntryKind::Tombstone { oldest, newest } }
+        Entry {
+            data_id,
+            shard: 0,
+            extent: 0,
+            last: false,
+            record,
+            kind: EntryKind::Tombstone { oldest, newest },
+        }
     }
 }
 

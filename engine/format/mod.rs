@@ -21,7 +21,9 @@ mod header;
 mod segment_header;
 
 pub use body::{Publish, Tombstone, decode_tombstones, encode_tombstones};
-pub use footer::{ENTRY_BYTES, Entry, EntryKind, FooterTrailer, TRAILER_BYTES, decode_entries, encode_entries};
+pub use footer::{
+    ENTRY_BYTES, Entry, EntryKind, FooterTrailer, TRAILER_BYTES, decode_entries, encode_entries,
+};
 pub use header::{BlobHeader, HEADER_BYTES, Header, Kind, Salt};
 pub use segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 

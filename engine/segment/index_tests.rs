@@ -41,9 +41,12 @@ fn the_extents_of_a_blob_come_back_in_order_and_go_together() {
     }
     index.insert(key(1000, 3, 0), slot(1));
     let extents = index.shard(id(1000), 2);
-    assert!(extents.iter().enumerate().all(|(at, (extent, found))| {
-        usize::from(*extent) == at && *found == slot(at as u32)
-    }));
+    assert!(
+        extents
+            .iter()
+            .enumerate()
+            .all(|(at, (extent, found))| { usize::from(*extent) == at && *found == slot(at as u32) })
+    );
     assert_eq!(extents.len(), 100);
     assert_eq!(index.remove_blob(id(1000)).len(), 101);
     assert!(!index.contains(id(1000)) && index.contains(id(3)));
