@@ -6,6 +6,8 @@
 pub mod buf;
 pub mod error;
 pub mod format;
+pub mod frame;
+pub mod hash;
 pub mod ids;
 pub mod io;
 pub mod limits;
