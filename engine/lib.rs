@@ -11,6 +11,7 @@ pub mod hash;
 pub mod ids;
 pub mod io;
 pub mod limits;
+pub mod peer;
 pub mod placement;
 pub mod segment;
 
