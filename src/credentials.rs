@@ -3,7 +3,6 @@
 //!
 //! The secret is wiped when dropped and shown by nothing but `quickstart`'s export lines.
 
-use crate::clock;
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use std::fmt;
@@ -102,7 +101,7 @@ fn random() -> Credentials {
     const CAPITALS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xy";
     let mut bytes = Zeroizing::new([0u8; 56]);
-    clock::fill_random(&mut bytes[..]);
+    engine::io::fill_random(&mut bytes[..]);
     let mut access_key_id = String::from("HMST");
     access_key_id.extend(bytes[..16].iter().map(|byte| CAPITALS[usize::from(byte % 32)] as char));
     let mut secret = Zeroizing::new(String::with_capacity(40));

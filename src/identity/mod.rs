@@ -15,10 +15,11 @@
 
 mod certificates;
 
-use crate::clock;
+use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use crate::record::{self, Kind};
+use engine::io::{fill_random, unix_ms};
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -37,6 +38,18 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// An id of a cluster or of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Id(pub [u8; 16]);
+
+impl Id {
+    /// A fresh id: time first, then randomness (RFC 9562, version 7).
+    pub fn fresh() -> Self {
+        let mut id = [0; 16];
+        fill_random(&mut id);
+        id[..6].copy_from_slice(&unix_ms().to_be_bytes()[2..]);
+        id[6] = id[6] & 0x0f | 0x70;
+        id[8] = id[8] & 0x3f | 0x80;
+        Self(id)
+    }
+}
 
 impl fmt::Display for Id {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,6 +112,11 @@ impl NodeRecord {
         Id(self.node.as_slice().try_into().unwrap_or_default())
     }
 
+    /// The address of the cluster port. That it parses was checked when the record was read or made.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.listen.parse().unwrap_or(crate::config::LISTEN_ADDRESS)
+    }
+
     fn check(&self, path: &Path) -> Result<()> {
         let whole = self.cluster.len() == 16 && self.node.len() == 16 && self.listen.parse::<SocketAddr>().is_ok();
         if whole {
@@ -154,8 +172,8 @@ pub fn exists(data_dir: &Path) -> bool {
 }
 
 /// Founds a one-node cluster in a data directory. Refuses where one was founded before.
-pub fn init(data_dir: &Path, founding: &Founding) -> Result<NodeRecord> {
-    files::make_private_dir(data_dir)?;
+pub fn init(data: &DataDir, founding: &Founding) -> Result<NodeRecord> {
+    let data_dir = data.path();
     let target = folder(data_dir);
     if target.exists() {
         return Err(Error::refused(format!(
@@ -230,15 +248,15 @@ fn found(data_dir: &Path, founding: &Founding) -> Result<NodeRecord> {
         None => file_system_bytes(data_dir)?,
     };
     Ok(NodeRecord {
-        cluster: clock::uuid_v7().0.to_vec(),
-        node: clock::uuid_v7().0.to_vec(),
+        cluster: Id::fresh().0.to_vec(),
+        node: Id::fresh().0.to_vec(),
         cluster_name: founding.cluster_name.clone(),
         node_name: founding.node_name.clone(),
         listen: founding.listen.to_string(),
         host: founding.host.clone(),
         zone: founding.zone.clone(),
         capacity_bytes,
-        created_unix_ms: clock::unix_ms(),
+        created_unix_ms: unix_ms(),
     })
 }
 

@@ -13,11 +13,15 @@ fn founding() -> Founding {
     }
 }
 
+fn found_in(path: &Path) -> Result<NodeRecord> {
+    init(&DataDir::lock(path)?, &founding())
+}
+
 #[test]
 fn init_writes_an_identity_that_loads_and_that_only_its_owner_reads() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let made = init(&data, &founding()).unwrap();
+    let made = found_in(&data).unwrap();
     let loaded = load(&data).unwrap();
     assert_eq!(loaded.record, made);
     assert_ne!(made.cluster_id(), made.node_id());
@@ -32,8 +36,8 @@ fn init_writes_an_identity_that_loads_and_that_only_its_owner_reads() {
 #[test]
 fn init_twice_is_refused_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let made = init(dir.path(), &founding()).unwrap();
-    let message = init(dir.path(), &founding()).unwrap_err().to_string();
+    let made = found_in(dir.path()).unwrap();
+    let message = found_in(dir.path()).unwrap_err().to_string();
     assert!(message.contains("already holds a node") && message.contains("hamster serve"), "{message}");
     assert_eq!(load(dir.path()).unwrap().record, made);
 }
@@ -45,7 +49,7 @@ fn a_crash_before_the_rename_leaves_no_node_and_init_starts_afresh() {
     fs::write(dir.path().join("identity.new").join(CA_KEY), "half").unwrap();
     assert!(!exists(dir.path()));
     assert!(load(dir.path()).unwrap_err().to_string().contains("hamster init"));
-    init(dir.path(), &founding()).unwrap();
+    found_in(dir.path()).unwrap();
     load(dir.path()).unwrap();
     assert!(!dir.path().join("identity.new").exists());
 }
@@ -53,7 +57,7 @@ fn a_crash_before_the_rename_leaves_no_node_and_init_starts_afresh() {
 #[test]
 fn a_missing_open_or_damaged_file_is_refused_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
-    init(dir.path(), &founding()).unwrap();
+    found_in(dir.path()).unwrap();
     let key = folder(dir.path()).join(NODE_KEY);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(load(dir.path()).unwrap_err().to_string().contains("chmod 600"));
