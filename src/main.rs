@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod admin;
 mod checks;
 mod cli;
 mod cluster;

@@ -14,16 +14,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The bucket that is made.
 const BUCKET: &str = "first-bucket";
 
-/// The flags of `quickstart`: those of `serve`.
-#[derive(clap::Args)]
-pub struct Flags {
-    #[command(flatten)]
-    serve: serve::Flags,
-}
+pub use serve::Flags;
 
 /// Founds what is missing and serves.
 pub fn run(flags: Flags, _out: Out<'_>) -> Result<()> {
-    let config = serve::config(flags.serve)?;
+    let config = serve::config(flags)?;
     if config.s3.is_none() {
         return Err(Error::usage("quickstart shows the S3 port: leave --no-s3 out, or run `hamster serve`"));
     }

@@ -42,7 +42,7 @@ fn requests(out: &mut Families, cores: &Cores) {
     for (core, stats) in cores {
         for latency in &stats.latency {
             let labels = [("core", core.as_str()), ("class", latency.class)];
-            out.histogram(&labels, &latency.histogram, &LATENCY_BOUNDS_US, 1e-6);
+            out.histogram(&labels, &latency.histogram, &LATENCY_BOUNDS_US, 1e6);
         }
     }
     out.counters("hamster_received_bytes_total", "Bytes of request bodies", cores, |stats| stats.bytes_in);
@@ -189,12 +189,12 @@ impl Families {
         self.sample(labels).set_gauge(gauge);
     }
 
-    /// `unit` turns a recorded value into the base unit.
-    fn histogram(&mut self, labels: &[(&str, &str)], recorded: &Histogram<u64>, bounds: &[u64], unit: f64) {
+    /// `per_unit` recorded values make one base unit.
+    fn histogram(&mut self, labels: &[(&str, &str)], recorded: &Histogram<u64>, bounds: &[u64], per_unit: f64) {
         let mut counts = vec![0; bounds.len()];
         let mut sum = 0.0;
         for value in recorded.iter_recorded() {
-            sum += value.value_iterated_to() as f64 * value.count_at_value() as f64 * unit;
+            sum += value.value_iterated_to() as f64 * value.count_at_value() as f64 / per_unit;
             // A value stands for a range of its histogram's precision; it goes where the range begins.
             let low = recorded.lowest_equivalent(value.value_iterated_to());
             if let Some(bucket) = bounds.iter().position(|bound| low <= *bound) {
@@ -205,7 +205,7 @@ impl Families {
         let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
             cumulative += count;
             let mut bucket = Bucket::new();
-            bucket.set_upper_bound(*bound as f64 * unit);
+            bucket.set_upper_bound(*bound as f64 / per_unit);
             bucket.set_cumulative_count(cumulative);
             bucket
         });
