@@ -85,6 +85,12 @@ impl Wire {
         Ok(count)
     }
 
+    /// Like [`Wire::fill`], within a body: a client that sends nothing for too long is given up.
+    pub(crate) async fn fill_body(&mut self) -> io::Result<usize> {
+        self.slot.extend(self.stall);
+        self.fill().await
+    }
+
     /// Drops the used bytes in front, so that the buffer does not creep upwards.
     pub(crate) fn compact(&mut self) {
         if self.start > 0 {
