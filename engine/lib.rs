@@ -4,4 +4,13 @@
 //! through [`io`], so that the same code runs on io_uring and in a simulated world.
 
 pub mod buf;
+pub mod error;
+pub mod format;
+pub mod ids;
 pub mod io;
+pub mod limits;
+pub mod placement;
+pub mod segment;
+
+pub use error::{Corrupt, Error, Result};
+pub use ids::FixedState;
