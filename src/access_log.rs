@@ -252,7 +252,8 @@ fn is_secret(name: &str) -> bool {
     let mut rest = name.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
         let hexadecimal = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = hexadecimal.filter(|_| first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let byte =
+            hexadecimal.filter(|_| first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
         decoded.push(byte.unwrap_or(first).to_ascii_lowercase());
         rest = if byte.is_some() { &tail[2..] } else { tail };
     }

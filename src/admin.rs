@@ -50,7 +50,9 @@ async fn converse(mut stream: Stream, board: &Board) -> io::Result<()> {
         match parse(&head) {
             Parsed::Request { method, path } => break answer(&method, &path, board),
             Parsed::Partial if head.len() < HEAD_BYTES_MAX => {}
-            Parsed::Partial => break Reply::line("431 Request Header Fields Too Large", "the head is too long"),
+            Parsed::Partial => {
+                break Reply::line("431 Request Header Fields Too Large", "the head is too long");
+            }
             Parsed::Malformed => break Reply::line("400 Bad Request", "the head is malformed"),
         }
         let mut piece = [0; 1024];
@@ -120,7 +122,9 @@ impl Reply {
 
 fn answer(method: &str, path: &str, board: &Board) -> Reply {
     let mut reply = match path {
-        "/metrics" => Reply::new("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics::render(board)),
+        "/metrics" => {
+            Reply::new("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics::render(board))
+        }
         "/health/live" => Reply::line("200 OK", "live"),
         "/health/ready" => match board.waits_for().as_slice() {
             [] => Reply::line("200 OK", "ready"),
@@ -173,10 +177,16 @@ mod tests {
         let board = Board::new(1);
         let request = || b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
         let reply = ask(Arc::clone(&board), request());
-        assert!(reply.starts_with("HTTP/1.1 503 ") && reply.ends_with("\r\n\r\nwaits for: start\n"), "{reply}");
+        assert!(
+            reply.starts_with("HTTP/1.1 503 ") && reply.ends_with("\r\n\r\nwaits for: start\n"),
+            "{reply}"
+        );
         board.set_waits_for(vec![]);
         let reply = ask(board, request());
-        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("Connection: close\r\n"), "{reply}");
+        assert!(
+            reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("Connection: close\r\n"),
+            "{reply}"
+        );
     }
 
     #[test]

@@ -4,11 +4,15 @@ use crate::error::{Error, Result};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 /// Locked memory that one core's rings take: three of them register 512 KiB each.
 pub const LOCKED_BYTES_PER_CORE: u64 = 3 << 19;
 /// Descriptors below which a node is of no use: segments, metadata tables, connections.
 const FILES_MIN: u64 = 256;
+/// How often, and how far apart, a taken port is tried.
+const PORT_ATTEMPTS: u32 = 20;
+const PORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks the kernel for a ring, since sandboxes and hardened kernels refuse io_uring.
 pub fn io_uring() -> Result<()> {
@@ -23,9 +27,9 @@ fn ring_refusal(error: &std::io::Error) -> Error {
         ErrorKind::PermissionDenied => Error::refused(
             "io_uring is forbidden here: set `sysctl kernel.io_uring_disabled=0`, in a container use a seccomp profile that allows io_uring",
         ),
-        ErrorKind::Unsupported => {
-            Error::refused("this kernel has no io_uring: run Linux 5.15 or newer, or allow io_uring in the sandbox")
-        }
+        ErrorKind::Unsupported => Error::refused(
+            "this kernel has no io_uring: run Linux 5.15 or newer, or allow io_uring in the sandbox",
+        ),
         ErrorKind::OutOfMemory => locked_memory_refusal(None),
         _ => Error::refused(format!("io_uring cannot be used: {error}; check the kernel and the sandbox")),
     }
@@ -82,9 +86,20 @@ fn enough_files(limit: Option<u64>) -> Result<()> {
 /// Checks that an address can be listened on, and picks the port where it is 0.
 ///
 /// The cores share a port by SO_REUSEPORT, with which a second process of the same user would silently get a
-/// share of the connections; this one listens without it.
+/// share of the connections; this one listens without it. The kernel frees the sockets of a ring some time after
+/// its process ended, so a taken port is tried again for a moment: a restart at once must work.
 pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
-    match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+    let mut attempts = 0..PORT_ATTEMPTS;
+    let bound = loop {
+        attempts.next();
+        match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !attempts.is_empty() => {
+                std::thread::park_timeout(PORT_PAUSE);
+            }
+            bound => break bound,
+        }
+    };
+    match bound {
         Ok(bound) => Ok(bound),
         Err(error) => Err(match error.kind() {
             ErrorKind::AddrInUse => {
@@ -123,7 +138,10 @@ mod tests {
         assert!(locked_memory_fits(None, 256).is_ok());
         assert!(locked_memory_fits(Some(8 << 20), 5).is_ok());
         let message = locked_memory_fits(Some(64 << 10), 2).unwrap_err().to_string();
-        assert!(message.contains("64 KiB allowed, 3072 KiB needed") && message.contains("ulimit -l"), "{message}");
+        assert!(
+            message.contains("64 KiB allowed, 3072 KiB needed") && message.contains("ulimit -l"),
+            "{message}"
+        );
     }
 
     #[test]

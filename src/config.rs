@@ -91,10 +91,8 @@ pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
         ("KiB", 1 << 10),
         ("B", 1),
     ];
-    let (digits, unit) = UNITS
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
-        .unwrap_or((text, 1));
+    let (digits, unit) =
+        UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
     let number: Option<u64> = digits.trim().parse().ok();
     match number.and_then(|number| number.checked_mul(unit)) {
         Some(bytes) if bytes > 0 => Ok(bytes),

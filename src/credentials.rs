@@ -36,7 +36,9 @@ impl Credentials {
         let id_fits = (3..=128).contains(&access_key_id.len())
             && access_key_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
         if !id_fits {
-            return Err(Error::usage(format!("{ACCESS_KEY_ID} takes 3 to 128 letters, digits, '_', '-' and '.'")));
+            return Err(Error::usage(format!(
+                "{ACCESS_KEY_ID} takes 3 to 128 letters, digits, '_', '-' and '.'"
+            )));
         }
         let secret_fits = (8..=128).contains(&secret_access_key.len())
             && secret_access_key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -138,7 +140,8 @@ mod tests {
     #[test]
     fn the_environment_gives_both_or_none() {
         assert!(from_environment(lookup(&[])).unwrap().is_none());
-        let both = from_environment(lookup(&[(ACCESS_KEY_ID, "key"), (SECRET_ACCESS_KEY, "12345678")])).unwrap();
+        let both =
+            from_environment(lookup(&[(ACCESS_KEY_ID, "key"), (SECRET_ACCESS_KEY, "12345678")])).unwrap();
         assert_eq!(both.unwrap().access_key_id, "key");
         let half = from_environment(lookup(&[(ACCESS_KEY_ID, "key")])).unwrap_err().to_string();
         assert!(half.contains(SECRET_ACCESS_KEY), "{half}");

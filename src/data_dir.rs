@@ -86,7 +86,10 @@ impl DataDir {
                 record::decode(CORES_RECORD, &files::read(&path, Secrecy::Secret)?, &path)?;
             let stored = u16::try_from(record.cores).ok().filter(|cores| (1..=CORES_MAX).contains(cores));
             let stored = stored.ok_or_else(|| {
-                Error::refused(format!("{} holds no number of cores: restore it from a backup", path.display()))
+                Error::refused(format!(
+                    "{} holds no number of cores: restore it from a backup",
+                    path.display()
+                ))
             })?;
             return match asked {
                 Some(asked) if asked != stored => Err(Error::refused(format!(
@@ -98,7 +101,10 @@ impl DataDir {
         }
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
         let cores = asked.unwrap_or(cpus.min(usize::from(CORES_MAX)) as u16);
-        files::replace_secret(&path, &record::encode(CORES_RECORD, &CoresRecord { cores: u32::from(cores) }))?;
+        files::replace_secret(
+            &path,
+            &record::encode(CORES_RECORD, &CoresRecord { cores: u32::from(cores) }),
+        )?;
         Ok(cores)
     }
 
@@ -171,11 +177,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(addresses(dir.path()).unwrap(), None);
         let data = DataDir::lock(dir.path()).unwrap();
-        let noted = Addresses {
-            s3: None,
-            listen: "127.0.0.1:1".parse().unwrap(),
-            admin: "[::1]:2".parse().unwrap(),
-        };
+        let noted =
+            Addresses { s3: None, listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
         data.note_addresses(&noted).unwrap();
         assert_eq!(addresses(dir.path()).unwrap(), Some(noted));
     }

@@ -48,10 +48,7 @@ pub fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>> {
         )));
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    (&mut file)
-        .take(FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|error| cannot("read", path, &error))?;
+    (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     Ok(bytes)
 }
 

@@ -26,7 +26,9 @@ pub fn run(startup: Startup) -> Result<()> {
             if core != 0 {
                 return;
             }
-            let (Ok(cluster), Ok(admin)) = (Listener::bind(addresses.listen), Listener::bind(addresses.admin)) else {
+            let (Ok(cluster), Ok(admin)) =
+                (Listener::bind(addresses.listen), Listener::bind(addresses.admin))
+            else {
                 return;
             };
             let answers = Answers { record, board: Arc::clone(&board) };

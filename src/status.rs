@@ -179,7 +179,9 @@ pub fn gather(record: &NodeRecord, board: &Board) -> Status {
         uptime_ms: board.uptime().as_millis() as u64,
         waits_for: board.waits_for(),
         members: vec![member],
-        cores: (0..board.cores()).filter_map(|core| board.span(core).map(|span| of_core(core, &span))).collect(),
+        cores: (0..board.cores())
+            .filter_map(|core| board.span(core).map(|span| of_core(core, &span)))
+            .collect(),
         raft: Some(Raft {
             state: raft.state.to_owned(),
             term: raft.term,
@@ -288,11 +290,15 @@ pub fn table(status: &Status) -> String {
         vec![id, name, listen, member.host.clone(), member.zone.clone(), size, role]
     });
     out.push('\n');
-    columns(&mut out, &["member", "name", "cluster port", "host", "zone", "capacity", "role"], members.collect());
+    columns(
+        &mut out,
+        &["member", "name", "cluster port", "host", "zone", "capacity", "role"],
+        members.collect(),
+    );
     out.push('\n');
     let heads = [
-        "core", "req/s", "GB/s in", "GB/s out", "p50 ms", "p99 ms", "busy", "conns", "queues", "segments", "live",
-        "dead",
+        "core", "req/s", "GB/s in", "GB/s out", "p50 ms", "p99 ms", "busy", "conns", "queues", "segments",
+        "live", "dead",
     ];
     columns(&mut out, &heads, status.cores.iter().map(core_row).collect());
     out
@@ -322,12 +328,14 @@ fn core_row(core: &Core) -> Vec<String> {
 /// Left-aligned columns, two spaces apart, as wide as their longest cell.
 fn columns(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>();
-    let width = |at: usize| {
-        rows.iter().chain([&heads]).map(|row| row[at].chars().count()).max().unwrap_or_default()
-    };
+    let width =
+        |at: usize| rows.iter().chain([&heads]).map(|row| row[at].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     for row in [&heads].into_iter().chain(&rows) {
-        let line = row.iter().zip(&widths).fold(String::new(), |line, (cell, width)| line + &format!("{cell:<width$}  "));
+        let line = row
+            .iter()
+            .zip(&widths)
+            .fold(String::new(), |line, (cell, width)| line + &format!("{cell:<width$}  "));
         out.push_str(line.trim_end());
         out.push('\n');
     }

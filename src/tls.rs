@@ -115,7 +115,9 @@ fn read_s3(files: &TlsFiles) -> Result<Arc<ServerConfig>> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| unfit(&files.certificate, &format!("does not fit its key ({error}): give a matching pair")))?;
+        .map_err(|error| {
+            unfit(&files.certificate, &format!("does not fit its key ({error}): give a matching pair"))
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -139,11 +141,14 @@ fn roots(identity: &Identity) -> Result<RootCertStore> {
 
 fn own_certificate(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let chain = certificates(&identity.node_certificate).map_err(|error| unfit("node.pem", &error))?;
-    let key = PrivateKeyDer::from_pem_slice(identity.node_key.as_bytes()).map_err(|error| unfit("node.key", &error))?;
+    let key = PrivateKeyDer::from_pem_slice(identity.node_key.as_bytes())
+        .map_err(|error| unfit("node.key", &error))?;
     Ok((chain, key))
 }
 
-fn certificates(pem: &str) -> std::result::Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+fn certificates(
+    pem: &str,
+) -> std::result::Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
     let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<std::result::Result<Vec<_>, _>>()?;
     if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
 }
@@ -153,7 +158,9 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn unfit(file: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!("identity/{file} in the data directory is unfit ({error}): restore it from a backup"))
+    Error::refused(format!(
+        "identity/{file} in the data directory is unfit ({error}): restore it from a backup"
+    ))
 }
 
 #[cfg(test)]

@@ -40,15 +40,15 @@ struct Node {
 impl Node {
     /// Starts `command` and waits until it prints a line with `mark`.
     fn start(mut command: Command, mark: &str) -> Node {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut printed = String::new();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut node = Node { child, printed: String::new() };
+        let mut lines = BufReader::new(node.child.stdout.take().unwrap()).lines();
         loop {
             let line = lines.next().expect("it ended before it was ready").unwrap();
-            printed.push_str(&line);
-            printed.push('\n');
+            node.printed.push_str(&line);
+            node.printed.push('\n');
             if line.contains(mark) {
-                return Node { child, printed };
+                return node;
             }
         }
     }
@@ -135,12 +135,15 @@ fn serve_refuses_with_one_line_that_says_what_to_do() {
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut clash = hamster(&["serve", "--no-s3", "--cores", "1", "--admin", "127.0.0.1:0", "--listen", &address]);
+    let mut clash =
+        hamster(&["serve", "--no-s3", "--cores", "1", "--admin", "127.0.0.1:0", "--listen", &address]);
     clash.args(["--data-dir", data.to_str().unwrap()]);
     refused(&clash.output().unwrap(), 3, &[&address, "is taken", "--listen"]);
 
     let mut unreadable = serve(&data, &[]);
-    unreadable.env_remove("HAMSTER_SECRET_ACCESS_KEY").env("HAMSTER_SECRET_ACCESS_KEY_FILE", "/does/not/exist");
+    unreadable
+        .env_remove("HAMSTER_SECRET_ACCESS_KEY")
+        .env("HAMSTER_SECRET_ACCESS_KEY_FILE", "/does/not/exist");
     refused(&unreadable.output().unwrap(), 3, &["/does/not/exist"]);
 
     std::fs::remove_file(data.join("identity/node.key")).unwrap();
@@ -178,6 +181,20 @@ fn a_node_starts_answers_and_drains_and_one_directory_has_one_node() {
     let mut other = hamster(&["serve", "--no-s3", "--cores", "2", "--data-dir", data.to_str().unwrap()]);
     other.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     refused(&other.output().unwrap(), 3, &["--cores 1"]);
+}
+
+#[test]
+fn a_killed_node_starts_again_at_once_on_its_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    init(&data);
+    let first = Node::start(serve(&data, &[]), "ready:");
+    let admin = first.printed.rsplit("admin ").next().unwrap().trim().to_owned();
+    drop(first);
+    let mut again = hamster(&["serve", "--no-s3", "--listen", "127.0.0.1:0", "--admin", &admin]);
+    again.args(["--data-dir", data.to_str().unwrap()]);
+    let mut second = Node::start(again, "ready:");
+    assert_eq!(second.terminate(), Some(0));
 }
 
 #[test]

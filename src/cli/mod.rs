@@ -65,7 +65,13 @@ const VERBS: [Verb; 7] = [
         flags: metrics::Flags::augment_args,
         run: |matches, out| metrics::run(&flags(matches)?, out),
     },
-    Verb { name: "version", group: "other", about: "Print the version", flags: |command| command, run: version },
+    Verb {
+        name: "version",
+        group: "other",
+        about: "Print the version",
+        flags: |command| command,
+        run: version,
+    },
     Verb {
         name: "help",
         group: "other",
@@ -199,7 +205,9 @@ mod tests {
 
     #[test]
     fn a_single_dash_stands_for_two() {
-        for (given, taken) in [("-data-dir", "--data-dir"), ("-h", "-h"), ("--s3", "--s3"), ("-1", "-1"), ("x", "x")] {
+        for (given, taken) in
+            [("-data-dir", "--data-dir"), ("-h", "-h"), ("--s3", "--s3"), ("-1", "-1"), ("x", "x")]
+        {
             assert_eq!(two_dashes(OsString::from(given)), OsString::from(taken));
         }
         assert_eq!(two_dashes("-data-dir=x".into()), OsString::from("--data-dir=x"));

@@ -73,7 +73,8 @@ pub fn run(flags: Flags, out: Out<'_>) -> Result<()> {
 /// The checked configuration of `serve` and `quickstart`.
 pub fn config(flags: Flags) -> Result<Config> {
     config::check_region(&flags.region)?;
-    let domains = flags.domain.iter().map(|domain| config::check_domain(domain)).collect::<Result<Vec<_>>>()?;
+    let domains =
+        flags.domain.iter().map(|domain| config::check_domain(domain)).collect::<Result<Vec<_>>>()?;
     if flags.access_log == LogForm::Off && flags.access_log_file.is_some() {
         return Err(Error::usage("--access-log-file needs --access-log text or --access-log json"));
     }

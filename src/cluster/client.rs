@@ -1,6 +1,8 @@
 //! The asking side of the commands: a plain blocking connection to one node.
 
-use super::{FrameError, HEAD_BYTES, Hello, Kind, PURPOSE_CONTROL, REPLY_BYTES_MAX, Refusal, decode_head, encode};
+use super::{
+    FrameError, HEAD_BYTES, Hello, Kind, PURPOSE_CONTROL, REPLY_BYTES_MAX, Refusal, decode_head, encode,
+};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::{data_dir, identity, tls};
@@ -34,7 +36,11 @@ pub fn call_at<M: Message + Default>(
 ) -> Result<M> {
     let address = dialled(address);
     let mut stream = connect(identity, address)?;
-    let broken = |error: io::Error| Error::failed(format!("the node at {address} did not answer: {error}"));
+    let broken = |error: io::Error| match error.kind() {
+        // The kernel closes the port of a node that ended a moment later.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => absent(address, &error),
+        _ => Error::failed(format!("the node at {address} did not answer: {error}")),
+    };
     let hello = Hello {
         cluster: identity.record.cluster.clone(),
         node: identity.record.node.clone(),
@@ -48,18 +54,23 @@ pub fn call_at<M: Message + Default>(
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect(identity: &Identity, address: SocketAddr) -> Result<Connection> {
-    let socket = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|error| {
-        Error::failed(format!("no node answers on {address} ({error}): start it with `hamster serve`"))
-    })?;
+    let socket =
+        TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|error| absent(address, &error))?;
     let set = socket
         .set_read_timeout(Some(REPLY_TIMEOUT))
         .and_then(|()| socket.set_write_timeout(Some(REPLY_TIMEOUT)))
         .and_then(|()| socket.set_nodelay(true));
     set.map_err(|error| Error::failed(format!("cannot prepare the connection to {address}: {error}")))?;
-    let failed = |error: &dyn std::fmt::Display| Error::failed(format!("cannot speak TLS with {address}: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Error::failed(format!("cannot speak TLS with {address}: {error}"));
     let name = ServerName::try_from(identity.record.node_id().to_string()).map_err(|error| failed(&error))?;
-    let session = ClientConnection::new(tls::cluster_client(identity)?, name).map_err(|error| failed(&error))?;
+    let session =
+        ClientConnection::new(tls::cluster_client(identity)?, name).map_err(|error| failed(&error))?;
     Ok(StreamOwned::new(session, socket))
+}
+
+fn absent(address: SocketAddr, error: &io::Error) -> Error {
+    Error::failed(format!("no node answers on {address} ({error}): start it with `hamster serve`"))
 }
 
 fn exchange<M: Message + Default>(stream: &mut Connection, call: &[u8], expected: Kind) -> io::Result<M> {

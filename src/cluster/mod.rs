@@ -102,7 +102,9 @@ impl fmt::Display for FrameError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic => out.write_str("it does not speak Hamster's cluster protocol"),
-            Self::Version(version) => write!(out, "it speaks version {version} of the protocol, not {VERSION}"),
+            Self::Version(version) => {
+                write!(out, "it speaks version {version} of the protocol, not {VERSION}")
+            }
             Self::Kind(kind) => write!(out, "it sent a message of the unknown kind {kind}"),
             Self::TooLong(length) => write!(out, "it sent a message of {length} bytes, more than allowed"),
             Self::Checksum => out.write_str("a message was damaged on its way"),

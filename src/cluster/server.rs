@@ -1,7 +1,8 @@
 //! The answering side: one task a connection, on the core that accepted it.
 
 use super::{
-    CALL_BYTES_MAX, FrameError, HEAD_BYTES, Hello, Kind, MetricsReply, PURPOSE_CONTROL, Refusal, decode_head, encode,
+    CALL_BYTES_MAX, FrameError, HEAD_BYTES, Hello, Kind, MetricsReply, PURPOSE_CONTROL, Refusal, decode_head,
+    encode,
 };
 use crate::identity::NodeRecord;
 use crate::metrics::{self, Board};
@@ -54,19 +55,17 @@ pub async fn serve_cluster(listener: Listener, tls: Arc<ServerConfig>, answers: 
 async fn converse(stream: Stream, tls: Arc<ServerConfig>, answers: &Answers) -> io::Result<()> {
     let mut stream = in_time(EXCHANGE_TIMEOUT, stream.accept_tls(tls)).await?;
     let (kind, body) = in_time(EXCHANGE_TIMEOUT, read_frame(&mut stream)).await?;
-    let reply = greet(kind, &body, answers);
-    let welcome = reply.is_ok();
-    send(&mut stream, &reply.unwrap_or_else(refusal)).await?;
-    while welcome {
-        let (kind, _) = in_time(IDLE_TIMEOUT, read_frame(&mut stream)).await?;
-        let reply = answer(kind, answers);
+    let mut reply = greet(kind, &body, answers);
+    loop {
         let served = reply.is_ok();
-        send(&mut stream, &reply.unwrap_or_else(refusal)).await?;
+        let frame = reply.unwrap_or_else(refusal);
+        in_time(EXCHANGE_TIMEOUT, stream.write_all(&frame)).await?;
         if !served {
-            break;
+            return stream.close().await;
         }
+        let (kind, _) = in_time(IDLE_TIMEOUT, read_frame(&mut stream)).await?;
+        reply = answer(kind, answers);
     }
-    stream.close().await
 }
 
 /// Checks the hello, and answers it with this node's.
@@ -94,7 +93,9 @@ fn greet(kind: Kind, body: &[u8], answers: &Answers) -> Result<Vec<u8>, String> 
 fn answer(kind: Kind, answers: &Answers) -> Result<Vec<u8>, String> {
     match kind {
         Kind::Status => Ok(encode(Kind::StatusReply, &status::gather(&answers.record, &answers.board))),
-        Kind::Metrics => Ok(encode(Kind::MetricsReply, &MetricsReply { text: metrics::render(&answers.board) })),
+        Kind::Metrics => {
+            Ok(encode(Kind::MetricsReply, &MetricsReply { text: metrics::render(&answers.board) }))
+        }
         Kind::Hello | Kind::Refusal | Kind::StatusReply | Kind::MetricsReply => {
             Err(format!("a message of kind {} is not a call", kind as u16))
         }
@@ -103,10 +104,6 @@ fn answer(kind: Kind, answers: &Answers) -> Result<Vec<u8>, String> {
 
 fn refusal(message: String) -> Vec<u8> {
     encode(Kind::Refusal, &Refusal { message })
-}
-
-async fn send(stream: &mut Stream, frame: &[u8]) -> io::Result<()> {
-    in_time(EXCHANGE_TIMEOUT, stream.write_all(frame)).await
 }
 
 async fn read_frame(stream: &mut Stream) -> io::Result<(Kind, Vec<u8>)> {

@@ -98,7 +98,10 @@ fn the_bytes_on_the_wire_stay_what_they_were() {
     let hello = Hello { cluster: vec![1, 2], node: vec![3], purpose: PURPOSE_CONTROL, cores: 2 };
     let frame = encode(Kind::Hello, &hello);
     let sum = hex::encode(&frame[12..16]);
-    assert_eq!(hex::encode(&frame), format!("484d4350010001000b000000{sum}0a0201021201031801 2002").replace(' ', ""));
+    assert_eq!(
+        hex::encode(&frame),
+        format!("484d4350010001000b000000{sum}0a0201021201031801 2002").replace(' ', "")
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use crate::record::{self, Kind};
+use engine::ids::{ClusterId, IdGenerator, NodeId};
 use engine::io::{fill_random, unix_ms};
 use std::fmt;
 use std::io::ErrorKind;
@@ -34,40 +35,6 @@ const NODE_KEY: &str = "node.key";
 const NODE: &str = "node";
 /// The longest name or label.
 pub const LABEL_BYTES_MAX: usize = 64;
-
-/// An id of a cluster or of a node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Id(pub [u8; 16]);
-
-impl Id {
-    /// A fresh id: time first, then randomness (RFC 9562, version 7).
-    pub fn fresh() -> Self {
-        let mut id = [0; 16];
-        fill_random(&mut id);
-        id[..6].copy_from_slice(&unix_ms().to_be_bytes()[2..]);
-        id[6] = id[6] & 0x0f | 0x70;
-        id[8] = id[8] & 0x3f | 0x80;
-        Self(id)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                out.write_str("-")?;
-            }
-            write!(out, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
-    }
-}
 
 /// What a node knows of itself. Field numbers are frozen.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -103,13 +70,13 @@ pub struct NodeRecord {
 
 impl NodeRecord {
     /// The cluster's id. The length was checked when the record was read or made.
-    pub fn cluster_id(&self) -> Id {
-        Id(self.cluster.as_slice().try_into().unwrap_or_default())
+    pub fn cluster_id(&self) -> ClusterId {
+        ClusterId(self.cluster.as_slice().try_into().unwrap_or_default())
     }
 
     /// The node's id.
-    pub fn node_id(&self) -> Id {
-        Id(self.node.as_slice().try_into().unwrap_or_default())
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.node.as_slice().try_into().unwrap_or_default())
     }
 
     /// The address of the cluster port. That it parses was checked when the record was read or made.
@@ -118,11 +85,15 @@ impl NodeRecord {
     }
 
     fn check(&self, path: &Path) -> Result<()> {
-        let whole = self.cluster.len() == 16 && self.node.len() == 16 && self.listen.parse::<SocketAddr>().is_ok();
+        let whole =
+            self.cluster.len() == 16 && self.node.len() == 16 && self.listen.parse::<SocketAddr>().is_ok();
         if whole {
             return Ok(());
         }
-        Err(Error::refused(format!("{} misses an id or an address: restore it from a backup", path.display())))
+        Err(Error::refused(format!(
+            "{} misses an id or an address: restore it from a backup",
+            path.display()
+        )))
     }
 }
 
@@ -205,7 +176,9 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
     let folder = folder(data_dir);
     match std::fs::metadata(&folder) {
         Ok(meta) if meta.is_dir() => {}
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::cannot("read", &folder, &error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(files::cannot("read", &folder, &error));
+        }
         _ => {
             return Err(Error::refused(format!(
                 "no node in {}: run `hamster init --data-dir {0}` first",
@@ -230,16 +203,23 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() || check_label("host", name).is_err() { "localhost".to_owned() } else { name.to_owned() }
+    if name.is_empty() || check_label("host", name).is_err() {
+        "localhost".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Checks a name or label: visible ASCII, 1 to 64 bytes.
 pub fn check_label(what: &str, text: &str) -> Result<()> {
-    let fine = !text.is_empty() && text.len() <= LABEL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let fine =
+        !text.is_empty() && text.len() <= LABEL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fine {
         return Ok(());
     }
-    Err(Error::usage(format!("--{what} takes 1 to {LABEL_BYTES_MAX} visible ASCII characters without spaces")))
+    Err(Error::usage(format!(
+        "--{what} takes 1 to {LABEL_BYTES_MAX} visible ASCII characters without spaces"
+    )))
 }
 
 fn found(data_dir: &Path, founding: &Founding) -> Result<NodeRecord> {
@@ -247,9 +227,15 @@ fn found(data_dir: &Path, founding: &Founding) -> Result<NodeRecord> {
         Some(bytes) => bytes,
         None => file_system_bytes(data_dir)?,
     };
+    let mut ids = IdGenerator::new();
+    let mut fresh_id = || {
+        let mut random = [0; 16];
+        fill_random(&mut random);
+        ids.next(unix_ms(), u128::from_le_bytes(random)).to_vec()
+    };
     Ok(NodeRecord {
-        cluster: Id::fresh().0.to_vec(),
-        node: Id::fresh().0.to_vec(),
+        cluster: fresh_id(),
+        node: fresh_id(),
         cluster_name: founding.cluster_name.clone(),
         node_name: founding.node_name.clone(),
         listen: founding.listen.to_string(),
@@ -261,7 +247,8 @@ fn found(data_dir: &Path, founding: &Founding) -> Result<NodeRecord> {
 }
 
 fn file_system_bytes(data_dir: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(data_dir).map_err(|error| files::cannot("measure", data_dir, &error.into()))?;
+    let stat =
+        rustix::fs::statvfs(data_dir).map_err(|error| files::cannot("measure", data_dir, &error.into()))?;
     Ok(stat.f_frsize.saturating_mul(stat.f_blocks))
 }
 

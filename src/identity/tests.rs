@@ -24,7 +24,7 @@ fn init_writes_an_identity_that_loads_and_that_only_its_owner_reads() {
     let made = found_in(&data).unwrap();
     let loaded = load(&data).unwrap();
     assert_eq!(loaded.record, made);
-    assert_ne!(made.cluster_id(), made.node_id());
+    assert_ne!(made.cluster, made.node);
     assert_eq!(fs::metadata(folder(&data)).unwrap().mode() & 0o777, 0o700);
     for name in [CA_CERTIFICATE, CA_KEY, NODE_CERTIFICATE, NODE_KEY, NODE] {
         assert_eq!(fs::metadata(folder(&data).join(name)).unwrap().mode() & 0o777, 0o600, "{name}");

@@ -1,15 +1,17 @@
 //! The board in the Prometheus text format: one label `core`, base units (seconds, bytes), names `hamster_…`.
 
 use super::{Board, CoreStats, Span};
-use ::prometheus::proto::{Bucket, Counter, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType};
+use ::prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
+};
 use ::prometheus::{Encoder, TextEncoder};
 use hdrhistogram::Histogram;
 use std::sync::Arc;
 
 /// Upper bounds of the latency buckets, µs.
 const LATENCY_BOUNDS_US: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
 ];
 /// Upper bounds of the batch size buckets.
 const BATCH_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
@@ -31,11 +33,18 @@ pub fn render(board: &Board) -> String {
 type Cores = [(String, Arc<CoreStats>)];
 
 fn requests(out: &mut Families, cores: &Cores) {
-    out.begin("hamster_requests_total", "Finished requests by S3 operation and HTTP status", MetricType::COUNTER);
+    out.begin(
+        "hamster_requests_total",
+        "Finished requests by S3 operation and HTTP status",
+        MetricType::COUNTER,
+    );
     for (core, stats) in cores {
         for request in &stats.requests {
             let status = request.status.to_string();
-            out.counter(&[("core", core), ("operation", request.operation), ("status", &status)], request.count);
+            out.counter(
+                &[("core", core), ("operation", request.operation), ("status", &status)],
+                request.count,
+            );
         }
     }
     out.begin("hamster_request_duration_seconds", "Time from head to last byte", MetricType::HISTOGRAM);
@@ -55,7 +64,9 @@ fn requests(out: &mut Families, cores: &Cores) {
 
 fn storage(out: &mut Families, cores: &Cores) {
     out.counters("hamster_commit_batches_total", "Group commits", cores, |stats| stats.commit_batches);
-    out.counters("hamster_commit_records_total", "Records in group commits", cores, |stats| stats.commit_records);
+    out.counters("hamster_commit_records_total", "Records in group commits", cores, |stats| {
+        stats.commit_records
+    });
     out.begin("hamster_commit_batch_records", "Records a group commit", MetricType::HISTOGRAM);
     for (core, stats) in cores {
         if let Some(sizes) = &stats.commit_batch_records {
@@ -86,7 +97,9 @@ fn cores_themselves(out: &mut Families, cores: &Cores) {
             out.gauge(&[("core", core), ("queue", queue)], *depth as f64);
         }
     }
-    out.gauges("hamster_buffers_used_bytes", "Buffer pool in use", cores, |stats| stats.buffers_used_bytes as f64);
+    out.gauges("hamster_buffers_used_bytes", "Buffer pool in use", cores, |stats| {
+        stats.buffers_used_bytes as f64
+    });
     out.gauges("hamster_buffers_limit_bytes", "Limit of the buffer pool", cores, |stats| {
         stats.buffers_limit_bytes as f64
     });
@@ -94,7 +107,9 @@ fn cores_themselves(out: &mut Families, cores: &Cores) {
     for (core, stats) in cores {
         out.counter_f64(&[("core", core)], stats.busy.as_secs_f64());
     }
-    out.counters("hamster_row_cache_hits_total", "Rows found in the row cache", cores, |stats| stats.cache_hits);
+    out.counters("hamster_row_cache_hits_total", "Rows found in the row cache", cores, |stats| {
+        stats.cache_hits
+    });
     out.counters("hamster_row_cache_misses_total", "Rows read from the metadata store", cores, |stats| {
         stats.cache_misses
     });
@@ -152,7 +167,7 @@ struct Families(Vec<MetricFamily>);
 
 impl Families {
     fn begin(&mut self, name: &str, help: &str, kind: MetricType) {
-        let mut family = MetricFamily::new();
+        let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
         family.set_help(help.to_owned());
         family.set_field_type(kind);
@@ -178,19 +193,25 @@ impl Families {
     }
 
     fn counter_f64(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut counter = Counter::new();
+        let mut counter = Counter::default();
         counter.set_value(value);
         self.sample(labels).set_counter(counter);
     }
 
     fn gauge(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut gauge = Gauge::new();
+        let mut gauge = Gauge::default();
         gauge.set_value(value);
         self.sample(labels).set_gauge(gauge);
     }
 
     /// `per_unit` recorded values make one base unit.
-    fn histogram(&mut self, labels: &[(&str, &str)], recorded: &Histogram<u64>, bounds: &[u64], per_unit: f64) {
+    fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        recorded: &Histogram<u64>,
+        bounds: &[u64],
+        per_unit: f64,
+    ) {
         let mut counts = vec![0; bounds.len()];
         let mut sum = 0.0;
         for value in recorded.iter_recorded() {
@@ -204,12 +225,12 @@ impl Families {
         let mut cumulative = 0;
         let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
             cumulative += count;
-            let mut bucket = Bucket::new();
+            let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound as f64 / per_unit);
             bucket.set_cumulative_count(cumulative);
             bucket
         });
-        let mut histogram = Buckets::new();
+        let mut histogram = Buckets::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(recorded.len());
         histogram.set_sample_sum(sum);
@@ -218,7 +239,7 @@ impl Families {
 
     fn sample(&mut self, labels: &[(&str, &str)]) -> &mut Metric {
         let labels = labels.iter().map(|(name, value)| {
-            let mut label = LabelPair::new();
+            let mut label = LabelPair::default();
             label.set_name((*name).to_owned());
             label.set_value((*value).to_owned());
             label
