@@ -11,7 +11,7 @@ use crate::http::chunked::ChunkedDecoder;
 use crate::http::head::RequestHead;
 use crate::http::response::CONTINUE;
 use crate::sigv4::PayloadMode;
-use crate::sigv4::chunks::ChunkDecoder;
+use crate::sigv4::chunks::AwsChunked;
 
 use super::wire::Wire;
 
@@ -38,31 +38,34 @@ pub(crate) struct Body<'a> {
     framing: Framing,
     /// Bytes at the front of the wire's buffer that are content as far as HTTP is concerned.
     front: usize,
-    aws: Option<Box<ChunkDecoder>>,
+    aws: Option<Box<AwsChunked>>,
     expects_continue: bool,
     announced: Option<u64>,
     ended: bool,
 }
 
 impl<'a> Body<'a> {
-    /// The body that follows `head`.
+    /// The body that follows `head`, and how its content is still to be checked: [`PayloadMode::Unsigned`] where
+    /// the framing does it.
     ///
     /// # Errors
     /// aws-chunked without a decoded length, or lengths that contradict each other.
-    pub(crate) fn new(wire: &'a mut Wire, head: &RequestHead, payload: &mut PayloadMode) -> S3Result<Body<'a>> {
+    pub(crate) fn new(wire: &'a mut Wire, head: &RequestHead, mode: PayloadMode) -> S3Result<(Body<'a>, PayloadMode)> {
         let framing = if head.is_chunked() {
             Framing::Chunked(ChunkedDecoder::new())
         } else {
             Framing::Length(head.content_length().unwrap_or(0))
         };
-        let (aws, announced) = if payload.is_aws_chunked() {
-            let decoder = ChunkDecoder::new(head, payload)?;
-            let length = decoder.decoded_length();
-            (Some(Box::new(decoder)), Some(length))
-        } else {
-            (None, if head.is_chunked() { None } else { Some(head.content_length().unwrap_or(0)) })
+        let length = if head.is_chunked() { None } else { Some(head.content_length().unwrap_or(0)) };
+        let (aws, announced, mode) = match AwsChunked::from_request(mode, head)? {
+            Ok(decoder) => {
+                let length = decoder.decoded_length();
+                (Some(Box::new(decoder)), Some(length), PayloadMode::Unsigned)
+            }
+            Err(mode) => (None, length, mode),
         };
-        Ok(Body { wire, framing, front: 0, aws, expects_continue: head.expect_continue(), announced, ended: false })
+        let expects_continue = head.expect_continue();
+        Ok((Body { wire, framing, front: 0, aws, expects_continue, announced, ended: false }, mode))
     }
 
     /// Length of the content, bytes, where the client told.
@@ -147,23 +150,36 @@ impl<'a> Body<'a> {
                     if self.fill_front().await? {
                         return Err(Code::InvalidRequest.with("There is more body than its last chunk announced."));
                     }
-                    self.ended = true;
-                    return Ok(Piece::End);
+                    return self.end_aws();
                 }
-                Step::NeedMore if !more => return Err(Code::IncompleteBody.into()),
+                Step::NeedMore if !more => return self.end_aws(),
                 Step::NeedMore => self.take_front(used),
             }
         }
     }
 
-    /// Checks the signature of the chunk that just ended.
-    pub(crate) fn verify_chunk(&mut self, sha256: [u8; 32]) -> S3Result<()> {
+    /// The body is over: what its decoder still misses is missing for good.
+    fn end_aws(&mut self) -> S3Result<Piece> {
+        if let Some(decoder) = &mut self.aws {
+            decoder.finish()?;
+        }
+        self.ended = true;
+        Ok(Piece::End)
+    }
+
+    /// Whether each chunk has a signature, so that its SHA-256 is wanted.
+    pub(crate) fn has_signed_chunks(&self) -> bool {
+        self.aws.as_ref().is_some_and(|decoder| decoder.is_signed())
+    }
+
+    /// Checks the signature of the oldest chunk that ended and was not checked yet.
+    pub(crate) fn verify_chunk(&mut self, sha256: &[u8; 32]) -> S3Result<()> {
         self.aws.as_mut().map_or(Ok(()), |decoder| decoder.verify_chunk(sha256))
     }
 
-    /// A trailer of the body, once it is complete.
-    pub(crate) fn trailer(&self, name: &str) -> Option<&[u8]> {
-        self.aws.as_ref().and_then(|decoder| decoder.trailer(name))
+    /// The trailers of the body, once it is complete.
+    pub(crate) fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.aws.iter().flat_map(|decoder| decoder.trailers())
     }
 
     /// Reads and drops what is left, `limit` bytes at most. Says whether the wire now stands behind the body.

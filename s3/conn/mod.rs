@@ -23,7 +23,7 @@ use crate::error::{Code, S3Error};
 use crate::http::head::{Method, RequestHead};
 use crate::limits;
 use crate::op::{self, Exchange};
-use crate::route::{Operation, Route};
+use crate::route::Route;
 use crate::service::{Finished, RequestId, Service};
 use deadline::Slot;
 use wire::Wire;
@@ -124,7 +124,7 @@ async fn exchange(
     if let Ok(route) = &route {
         record.operation = Some(route.operation);
     }
-    let (mut reply, body_state) = match handle(service, wire, head, route, &request_id, &mut record).await {
+    let (mut reply, body_state) = match handle(service, wire, head, route, request_id, &mut record).await {
         (Ok(reply), state) => (reply, state),
         (Err(error), state) => {
             let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
@@ -161,13 +161,13 @@ async fn handle(
     wire: &mut Wire,
     head: &RequestHead,
     route: Result<Route, S3Error>,
-    request_id: &RequestId,
+    request_id: RequestId,
     record: &mut Finished<'_>,
 ) -> (Result<Reply, S3Error>, BodyState) {
     let no_body = !head.is_chunked() && head.content_length().unwrap_or(0) == 0;
     let early = BodyState { consumed: no_body, expects_continue: head.expect_continue() };
     let now_ms = io::unix_ms();
-    let mut verified = match service.verify(head, now_ms / 1000) {
+    let verified = match service.verify(head, now_ms / 1000) {
         Ok(verified) => verified,
         Err(error) => return (Err(error), early),
     };
@@ -176,15 +176,13 @@ async fn handle(
         Ok(route) => route,
         Err(error) => return (Err(error), early),
     };
-    let mut body = match Body::new(wire, head, &mut verified.payload) {
+    let (mut body, payload) = match Body::new(wire, head, verified.payload) {
         Ok(body) => body,
         Err(error) => return (Err(error), early),
     };
-    let mut exchange = Exchange { service, head, route, now_ms, payload: verified.payload, body: &mut body, request_id };
-    let result = match exchange.route.operation {
-        Operation::NotImplemented(name) => Err(op::not_implemented(name)),
-        _ => op::dispatch(&mut exchange).await,
-    };
+    let owner = &verified.access_key;
+    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body, owner, request_id };
+    let result = op::dispatch(&mut exchange).await;
     // An accepted request gets its 100 even if nobody read the body, for example an empty one.
     if result.is_ok() && body.send_continue().await.is_err() {
         return (result, BodyState { consumed: false, expects_continue: false });
