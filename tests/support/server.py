@@ -44,9 +44,13 @@ def data_root():
 def temp_dir(name):
     """A fresh folder that is removed when this process ends (kept with HAMSTER_TEST_KEEP=1)."""
     path = pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=data_root()))
-    if not os.environ.get("HAMSTER_TEST_KEEP"):
-        atexit.register(shutil.rmtree, path, True)
+    atexit.register(_remove, path)
     return path
+
+
+def _remove(path):
+    if not os.environ.get("HAMSTER_TEST_KEEP"):
+        shutil.rmtree(path, True)
 
 
 _given_ports = set()

@@ -66,10 +66,22 @@ class Wire:
         return line.decode("latin-1")
 
     def _exactly(self, count):
-        while len(self.buffer) < count:
-            self._fill()
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
-        return data
+        if len(self.buffer) >= count:
+            data, self.buffer = self.buffer[:count], self.buffer[count:]
+            return data
+        out = bytearray(count)
+        filled = len(self.buffer)
+        out[:filled], self.buffer = self.buffer, b""
+        view = memoryview(out)
+        while filled < count:
+            try:
+                got = self.socket.recv_into(view[filled:])
+            except ConnectionResetError:
+                got = 0
+            if not got:
+                raise Closed(f"{filled} of {count} bytes of a body")
+            filled += got
+        return bytes(out)
 
     def reply(self, head=False):
         """The next reply, an interim 100 included; `head`: it has no body whatever its headers say."""
