@@ -1,0 +1,3 @@
+//! XML in and out: [`write`] for the answers, one module per family of documents.
+
+pub mod write;
