@@ -3,18 +3,15 @@
 use crate::admin::serve_admin;
 use crate::cluster::server::{Answers, serve_cluster};
 use crate::error::{Error, Result};
-use crate::metrics::Board;
 use crate::startup::Startup;
-use crate::tls;
 use engine::io::{ExecutorsConfig, Listener, run_executors, spawn};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 /// Runs a node until it is told to drain.
 pub fn run(startup: Startup) -> Result<()> {
-    let Startup { data, identity, cores, addresses, shutdown, ready, .. } = startup;
-    let cluster_tls = tls::cluster_server(&identity)?;
-    let board = Board::new(cores);
+    let Startup { data, identity, cores, cluster_tls, board, access_log, addresses, shutdown, ready, .. } =
+        startup;
     let record = identity.record.clone();
     let ready = Arc::new(Mutex::new(Some(ready)));
     let config = ExecutorsConfig { cores: usize::from(cores), directory: data.path().to_owned() };
@@ -42,5 +39,9 @@ pub fn run(startup: Startup) -> Result<()> {
         }
     });
     let executors = executors.map_err(|error| Error::refused(format!("cannot start the cores: {error}")))?;
-    executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))
+    let ended = executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")));
+    if let Some((_, writer)) = access_log {
+        writer.finish();
+    }
+    ended
 }
