@@ -137,7 +137,7 @@ async fn exchange(
     out.clear();
     let without_body = head.method() == Method::Head;
     reply.write_head(out, service, &request_id, without_body, close);
-    let sent = if without_body { wire.write_all(out).await.is_ok() } else { reply.send(wire, out).await };
+    let mut sent = if without_body { Ok(wire.write_all(out).await.is_ok()) } else { reply.send(wire, out).await };
     record.status = reply.status;
     record.duration = started.elapsed();
     record.bytes_in = wire.bytes_in - bytes_in;
@@ -180,8 +180,7 @@ async fn handle(
         Ok(body) => body,
         Err(error) => return (Err(error), early),
     };
-    let owner = &verified.access_key;
-    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body, owner, request_id };
+    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body, request_id };
     let result = op::dispatch(&mut exchange).await;
     // An accepted request gets its 100 even if nobody read the body, for example an empty one.
     if result.is_ok() && body.send_continue().await.is_err() {
