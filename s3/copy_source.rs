@@ -24,8 +24,8 @@ impl CopySource {
         if source.starts_with(b"arn:") {
             return Err(Code::NotImplemented.with("Copy sources by access point are not implemented."));
         }
-        // The query of a source that is encoded begins at its last '?'; one inside of the key is %3F there. A source
-        // that is not encoded may have others before it.
+        // The query of a source that is encoded begins at its last '?'; one inside of the key is %3F there. A
+        // source that is not encoded may have others before it.
         let (path, query) = match memchr::memmem::rfind(source, b"?versionId=") {
             Some(at) => (&source[..at], &source[at + 1..]),
             None => (source, &source[..0]),

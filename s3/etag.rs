@@ -1,5 +1,5 @@
-//! S3's entity tags, kept without their quotes: the MD5 of a body, or for a multipart object the MD5 of its parts'
-//! MD5s with `-N` behind it.
+//! S3's entity tags, kept without their quotes: the MD5 of a body, or for a multipart object the MD5 of its
+//! parts' MD5s with `-N` behind it.
 
 use md5::{Digest, Md5};
 

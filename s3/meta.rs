@@ -1,8 +1,8 @@
-//! What a request's headers say about an object: the headers that are stored and sent back, user metadata, and the
-//! ones that Hamster refuses because it would have to act on them.
+//! What a request's headers say about an object: the headers that are stored and sent back, user metadata,
+//! and the ones that Hamster refuses because it would have to act on them.
 //!
-//! User metadata is kept as UTF-8. Values that ASCII can't hold travel as RFC 2047 encoded words, in both directions
-//! (AWS, "Working with object metadata").
+//! User metadata is kept as UTF-8. Values that ASCII can't hold travel as RFC 2047 encoded words, in both
+//! directions (AWS, "Working with object metadata").
 
 use std::borrow::Cow;
 
@@ -189,8 +189,8 @@ pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Err
     }
 }
 
-/// Refuses a request whose headers ask for what Hamster does not do: ignoring one of these would be to say yes and
-/// do no. `owner_id` is the canonical user id of the one owner. To be called for every operation.
+/// Refuses a request whose headers ask for what Hamster does not do: ignoring one of these would be to say
+/// yes and do no. `owner_id` is the canonical user id of the one owner. To be called for every operation.
 pub fn refuse_unsupported(head: &RequestHead, owner_id: &str) -> Result<(), S3Error> {
     for (name, value) in head.headers() {
         let Some(rest) = strip_prefix(name, "x-amz-") else { continue };
@@ -235,6 +235,7 @@ fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
         b"website-redirect-location" => refuse("Website redirection is"),
         b"write-offset-bytes" => refuse("Appending is"),
         b"mfa" => refuse("Multi-factor authentication is"),
+        b"if-match-size" | b"if-match-last-modified-time" => refuse("Conditions on size and time are"),
         b"rename-source" => refuse("Renaming is"),
         b"expected-bucket-owner" | b"source-expected-bucket-owner" if value != owner_id.as_bytes() => {
             Err(Code::AccessDenied.with("The bucket's owner is not the one expected."))

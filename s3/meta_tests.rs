@@ -91,6 +91,7 @@ fn what_would_have_to_be_acted_on_is_refused() {
         ("x-amz-bucket-object-lock-enabled: true", Code::NotImplemented),
         ("x-amz-website-redirect-location: /", Code::NotImplemented),
         ("x-amz-write-offset-bytes: 5", Code::NotImplemented),
+        ("x-amz-if-match-size: 1", Code::NotImplemented),
         ("x-amz-mfa: 1 2", Code::NotImplemented),
         ("x-amz-expected-bucket-owner: you", Code::AccessDenied),
     ] {

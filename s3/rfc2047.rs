@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The most bytes that go into one word: 45 make 60 of base64, and with `=?UTF-8?B?` and `?=` 72 of the 75 allowed.
+/// The most bytes that go into one word: 45 make 60 of base64, and with `=?UTF-8?B?` and `?=` 72 of the 75
+/// allowed.
 const WORD_BYTES_MAX: usize = 45;
 
 /// A value fit for a header: itself where it is printable ASCII, else as encoded words in base64.
@@ -32,8 +33,8 @@ pub fn encode(value: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A value with its encoded words decoded. White space between two of them is none of the value. A word that can't be
-/// decoded stays as it is.
+/// A value with its encoded words decoded. White space between two of them is none of the value. A word that
+/// can't be decoded stays as it is.
 pub fn decode(value: &str) -> String {
     if !value.contains("=?") {
         return value.to_owned();
