@@ -1,1 +1,19 @@
-//! engine
+//! The byte store under Hamster: executors and I/O, buffers, segments, frames, placement.
+//!
+//! Knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
+//! through [`io`], so that the same code runs on io_uring and in a simulated world.
+
+pub mod buf;
+pub mod error;
+pub mod format;
+pub mod frame;
+pub mod hash;
+pub mod ids;
+pub mod io;
+pub mod limits;
+pub mod peer;
+pub mod placement;
+pub mod segment;
+
+pub use error::{Corrupt, Error, Result};
+pub use ids::FixedState;

@@ -50,6 +50,17 @@ impl<'a> ResponseHead<'a> {
         head
     }
 
+    /// Header lines alone, to be placed in a head later by [`ResponseHead::raw`].
+    pub fn lines(out: &'a mut Vec<u8>) -> ResponseHead<'a> {
+        ResponseHead { out }
+    }
+
+    /// Header lines that were made by [`ResponseHead::lines`].
+    pub fn raw(&mut self, lines: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(lines);
+        self
+    }
+
     /// A header.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.pieces(name, &[value.as_ref()])

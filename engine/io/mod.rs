@@ -1,0 +1,51 @@
+//! The seam between Hamster and the machine: tasks, time, randomness, files, sockets and mailboxes.
+//!
+//! Promises: nothing outside this folder names the executor library; every signature here is fit for a
+//! simulated twin. Invariants: a task stays on the core that spawned it; a detached task runs to its end
+//! even if nobody waits for it; file positions and lengths are multiples of [`ALIGNMENT`].
+//!
+//! It leaves to others: what the bytes mean ([`crate::segment`]), and which core does what.
+
+mod glommio;
+mod mailbox;
+mod sync;
+mod time;
+
+pub use glommio::{
+    Executors, ExecutorsConfig, File, JoinHandle, Listener, Sleep, Stream, activity, block_on, busy_share,
+    create_dir_all, file_exists, fill_random, free_bytes, now, read_dir, read_small_file, remove_file,
+    rename, run_executors, sleep, spawn, spawn_thread, sync_dir, unix_ms, yield_if_needed, yield_now,
+};
+pub use mailbox::{Receiver, SendError, Sender, mailbox};
+pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
+pub use time::{Elapsed, Instant, timeout};
+
+/// Direct I/O alignment, bytes: positions, lengths and memory of every file access.
+pub const ALIGNMENT: usize = 4096;
+
+/// Rounds `bytes` up to the next multiple of [`ALIGNMENT`].
+pub const fn align_up(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGNMENT as u64)
+}
+
+/// Rounds `bytes` down to a multiple of [`ALIGNMENT`].
+pub const fn align_down(bytes: u64) -> u64 {
+    bytes & !(ALIGNMENT as u64 - 1)
+}
+
+/// A random 128-bit number.
+pub fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    fill_random(&mut bytes);
+    u128::from_le_bytes(bytes)
+}
+
+/// A random 64-bit number.
+pub fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests;
