@@ -3,10 +3,14 @@
 
 pub mod checksum;
 pub mod condition;
+pub mod copy_source;
 pub mod error;
+pub mod etag;
 pub mod http;
+pub mod meta;
 pub mod name;
 pub mod range;
+pub mod rfc2047;
 pub mod route;
 pub mod sigv2;
 pub mod sigv4;
