@@ -6,9 +6,12 @@
 pub mod buf;
 pub mod error;
 pub mod format;
+pub mod frame;
+pub mod hash;
 pub mod ids;
 pub mod io;
 pub mod limits;
+pub mod peer;
 pub mod placement;
 pub mod segment;
 

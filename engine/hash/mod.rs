@@ -1,0 +1,196 @@
+//! Digests of bodies, in one pass per buffer, many requests at a time.
+//!
+//! A request opens a [`BodyHash`] with what it needs ([`Plan`]) at its core's [`HashService`] and hands it
+//! buffers. MD5, which is slow alone, waits until the next scheduler round and then advances for all requests
+//! together ([`update_many`]); the others are computed at once.
+//!
+//! Promises: a digest does not depend on how the bytes were split or on who else is hashing. A lone stream
+//! never waits. It leaves to others what the digests are compared with.
+
+mod md5;
+mod service;
+mod simd;
+
+pub use md5::{Md5, update_many};
+pub use service::{BodyHash, HashService};
+
+use crc_fast::CrcAlgorithm;
+use sha2::Digest as _;
+
+/// S3's additional checksum algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChecksumKind {
+    /// CRC-32 as in zlib.
+    Crc32,
+    /// CRC-32C (Castagnoli).
+    Crc32c,
+    /// CRC-64/NVME.
+    Crc64Nvme,
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl ChecksumKind {
+    /// Bytes of a value.
+    pub const fn value_len(self) -> usize {
+        match self {
+            ChecksumKind::Crc32 | ChecksumKind::Crc32c => 4,
+            ChecksumKind::Crc64Nvme => 8,
+            ChecksumKind::Sha1 => 20,
+            ChecksumKind::Sha256 => 32,
+        }
+    }
+
+    const fn crc(self) -> Option<CrcAlgorithm> {
+        match self {
+            ChecksumKind::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            ChecksumKind::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            ChecksumKind::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            ChecksumKind::Sha1 | ChecksumKind::Sha256 => None,
+        }
+    }
+}
+
+/// A checksum's value, its bytes in the order that S3 encodes in base64 (big-endian for CRCs).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Checksum {
+    kind: ChecksumKind,
+    bytes: [u8; 32],
+}
+
+impl Checksum {
+    /// A value from its bytes; `None` if their number is not the algorithm's.
+    pub fn new(kind: ChecksumKind, value: &[u8]) -> Option<Checksum> {
+        let mut bytes = [0; 32];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        (value.len() == kind.value_len()).then_some(Checksum { kind, bytes })
+    }
+
+    fn of_crc(kind: ChecksumKind, value: u64) -> Checksum {
+        let mut bytes = [0; 32];
+        let len = kind.value_len();
+        bytes[..len].copy_from_slice(&value.to_be_bytes()[8 - len..]);
+        Checksum { kind, bytes }
+    }
+
+    /// The algorithm.
+    pub fn kind(&self) -> ChecksumKind {
+        self.kind
+    }
+
+    /// The value.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.kind.value_len()]
+    }
+
+    /// The checksum of this value's bytes followed by the `next_len` bytes of `next`: what multipart uploads
+    /// with full-object checksums need. `None` for algorithms that can't, or that differ.
+    pub fn followed_by(&self, next: &Checksum, next_len: u64) -> Option<Checksum> {
+        let algorithm = self.kind.crc().filter(|_| self.kind == next.kind)?;
+        let number = |checksum: &Checksum| {
+            checksum.as_bytes().iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+        };
+        let combined = crc_fast::checksum_combine(algorithm, number(self), number(next), next_len);
+        Some(Checksum::of_crc(self.kind, combined))
+    }
+}
+
+impl std::fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:02x?}", self.kind, self.as_bytes())
+    }
+}
+
+/// A checksum being computed.
+#[derive(Clone)]
+pub struct ChecksumState {
+    kind: ChecksumKind,
+    inner: Inner,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Crc(crc_fast::Digest),
+    Sha1(sha1::Sha1),
+    Sha256(sha2::Sha256),
+}
+
+impl ChecksumState {
+    /// The checksum of nothing yet.
+    pub fn new(kind: ChecksumKind) -> ChecksumState {
+        let inner = match kind.crc() {
+            Some(algorithm) => Inner::Crc(crc_fast::Digest::new(algorithm)),
+            None if kind == ChecksumKind::Sha1 => Inner::Sha1(sha1::Sha1::new()),
+            None => Inner::Sha256(sha2::Sha256::new()),
+        };
+        ChecksumState { kind, inner }
+    }
+
+    /// Takes bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.inner {
+            Inner::Crc(digest) => digest.update(bytes),
+            Inner::Sha1(digest) => digest.update(bytes),
+            Inner::Sha256(digest) => digest.update(bytes),
+        }
+    }
+
+    /// The value.
+    pub fn finish(self) -> Checksum {
+        let mut bytes = [0; 32];
+        match self.inner {
+            Inner::Crc(digest) => return Checksum::of_crc(self.kind, digest.finalize()),
+            Inner::Sha1(digest) => bytes[..20].copy_from_slice(&digest.finalize()),
+            Inner::Sha256(digest) => bytes.copy_from_slice(&digest.finalize()),
+        }
+        Checksum { kind: self.kind, bytes }
+    }
+}
+
+/// SHA-256 of one chunk after another, for the signatures of aws-chunked bodies.
+#[derive(Clone, Default)]
+pub struct Sha256Chunk(sha2::Sha256);
+
+impl Sha256Chunk {
+    /// The start of a chunk.
+    pub fn new() -> Sha256Chunk {
+        Sha256Chunk::default()
+    }
+
+    /// Takes bytes of the current chunk in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of the current chunk; the next one starts.
+    pub fn finish_chunk(&mut self) -> [u8; 32] {
+        self.0.finalize_reset().into()
+    }
+}
+
+/// What to compute over a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// MD5, for the ETag and Content-MD5.
+    pub md5: bool,
+    /// SHA-256, for a signed payload.
+    pub sha256: bool,
+    /// An additional checksum.
+    pub checksum: Option<ChecksumKind>,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// MD5, if planned.
+    pub md5: Option<[u8; 16]>,
+    /// SHA-256, if planned or wanted as the additional checksum.
+    pub sha256: Option<[u8; 32]>,
+    /// The additional checksum, if planned.
+    pub checksum: Option<Checksum>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! The hashing of all of a core's request bodies.
+//!
+//! A buffer that waits for its MD5 belongs to the service meanwhile, so that its bytes stay put without a
+//! borrow; it comes back when it is done. The first buffer of a scheduler round starts a task that runs after
+//! everything that is ready now, and then hashes all buffers that have gathered.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use sha2::Digest as _;
+
+use super::{ChecksumKind, ChecksumState, Digests, Md5, Plan, update_many};
+use crate::buf::Buf;
+use crate::io;
+
+/// Shorter pieces are hashed at once: to wait for others would cost more than it saves.
+const QUEUE_MIN_BYTES: usize = 2048;
+/// Buffers hashed in a row before other tasks get their turn (two full sets of lanes).
+const BATCH: usize = 64;
+
+/// The service of one core.
+#[derive(Clone, Default)]
+pub struct HashService(Rc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: RefCell<VecDeque<Rc<Lane>>>,
+    draining: Cell<bool>,
+    /// Bodies with an MD5 that are open now.
+    open: Cell<usize>,
+}
+
+/// One body's MD5 and the buffer it waits for.
+#[derive(Default)]
+struct Lane {
+    md5: RefCell<Md5>,
+    job: RefCell<Option<Job>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+struct Job {
+    buf: Buf,
+    range: Range<usize>,
+    done: bool,
+}
+
+/// The digests of one body being computed.
+pub struct BodyHash {
+    service: HashService,
+    lane: Option<Rc<Lane>>,
+    sha256: Option<sha2::Sha256>,
+    checksum: Option<ChecksumState>,
+    /// The wanted checksum is the SHA-256 that is computed anyway.
+    checksum_is_sha256: bool,
+}
+
+impl HashService {
+    /// A service with nothing to do.
+    pub fn new() -> HashService {
+        HashService::default()
+    }
+
+    /// Starts the digests of a body.
+    pub fn open(&self, plan: Plan) -> BodyHash {
+        let checksum_is_sha256 = plan.checksum == Some(ChecksumKind::Sha256);
+        if plan.md5 {
+            self.0.open.set(self.0.open.get() + 1);
+        }
+        BodyHash {
+            service: self.clone(),
+            lane: plan.md5.then(Rc::default),
+            sha256: (plan.sha256 || checksum_is_sha256).then(sha2::Sha256::new),
+            checksum: plan.checksum.filter(|_| !checksum_is_sha256).map(ChecksumState::new),
+            checksum_is_sha256,
+        }
+    }
+
+    /// Buffers that wait now.
+    pub fn depth(&self) -> usize {
+        self.0.waiting.borrow().len()
+    }
+
+    fn enqueue(&self, lane: &Rc<Lane>) {
+        self.0.waiting.borrow_mut().push_back(lane.clone());
+        if !self.0.draining.replace(true) {
+            let queue = self.0.clone();
+            io::spawn(async move { queue.drain().await });
+        }
+    }
+}
+
+impl Queue {
+    async fn drain(&self) {
+        loop {
+            // Whoever is ready now may add its buffer before the next batch.
+            io::yield_now().await;
+            let batch: Vec<Rc<Lane>> = {
+                let mut waiting = self.waiting.borrow_mut();
+                let count = waiting.len().min(BATCH);
+                waiting.drain(..count).collect()
+            };
+            if batch.is_empty() {
+                self.draining.set(false);
+                return;
+            }
+            hash(&batch);
+        }
+    }
+}
+
+/// Hashes the jobs of all lanes and wakes their owners. A lane stands in the queue once at most.
+fn hash(lanes: &[Rc<Lane>]) {
+    let mut jobs: Vec<_> = lanes.iter().map(|lane| lane.job.borrow_mut()).collect();
+    let mut states: Vec<_> = lanes.iter().map(|lane| lane.md5.borrow_mut()).collect();
+    let (mut streams, mut inputs) = (Vec::with_capacity(lanes.len()), Vec::with_capacity(lanes.len()));
+    for (job, state) in jobs.iter().zip(&mut states) {
+        if let Some(job) = job.as_ref().filter(|job| !job.done) {
+            streams.push(&mut **state);
+            inputs.push(&job.buf[job.range.clone()]);
+        }
+    }
+    update_many(&mut streams, &inputs);
+    for job in jobs.iter_mut().filter_map(|job| job.as_mut()) {
+        job.done = true;
+    }
+    drop((jobs, states));
+    for lane in lanes {
+        if let Some(waker) = lane.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl BodyHash {
+    /// Takes `range` of `buf` in, and gives the buffer back. Waits for company if other bodies are open.
+    ///
+    /// A caller that stops waiting loses the buffer, and the piece counts as taken in.
+    ///
+    /// # Panics
+    /// If the range lies outside of the buffer.
+    pub async fn update(&mut self, buf: Buf, range: Range<usize>) -> Buf {
+        let bytes = &buf[range.clone()];
+        self.update_others(bytes);
+        let Some(lane) = &self.lane else { return buf };
+        if self.service.0.open.get() < 2 || bytes.len() < QUEUE_MIN_BYTES {
+            self.update_md5(bytes);
+            return buf;
+        }
+        self.settle();
+        *lane.job.borrow_mut() = Some(Job { buf, range, done: false });
+        self.service.enqueue(lane);
+        poll_fn(|cx| {
+            let mut job = lane.job.borrow_mut();
+            match job.take_if(|job| job.done) {
+                Some(job) => Poll::Ready(job.buf),
+                None => {
+                    *lane.waker.borrow_mut() = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes bytes in at once.
+    pub fn update_now(&mut self, bytes: &[u8]) {
+        self.update_others(bytes);
+        self.update_md5(bytes);
+    }
+
+    /// The digests of all that was taken in.
+    pub fn finish(mut self) -> Digests {
+        self.settle();
+        let sha256 = self.sha256.take().map(|digest| digest.finalize().into());
+        Digests {
+            md5: self.lane.as_ref().map(|lane| lane.md5.borrow().clone().finish()),
+            sha256,
+            checksum: match sha256 {
+                Some(bytes) if self.checksum_is_sha256 => super::Checksum::new(ChecksumKind::Sha256, &bytes),
+                _ => self.checksum.take().map(ChecksumState::finish),
+            },
+        }
+    }
+
+    fn update_others(&mut self, bytes: &[u8]) {
+        if let Some(digest) = &mut self.sha256 {
+            digest.update(bytes);
+        }
+        if let Some(state) = &mut self.checksum {
+            state.update(bytes);
+        }
+    }
+
+    fn update_md5(&self, bytes: &[u8]) {
+        if let Some(lane) = &self.lane {
+            self.settle();
+            lane.md5.borrow_mut().update(bytes);
+        }
+    }
+
+    /// Completes a piece whose caller stopped waiting, so that the order of the bytes holds.
+    fn settle(&self) {
+        let Some(lane) = self.lane.as_ref().filter(|lane| lane.job.borrow().is_some()) else { return };
+        self.service.0.waiting.borrow_mut().retain(|queued| !Rc::ptr_eq(queued, lane));
+        hash(std::slice::from_ref(lane));
+        *lane.job.borrow_mut() = None;
+    }
+}
+
+impl Drop for BodyHash {
+    fn drop(&mut self) {
+        if let Some(lane) = &self.lane {
+            let open = &self.service.0.open;
+            open.set(open.get() - 1);
+            // A queued buffer of a body that is given up need not be hashed.
+            *lane.job.borrow_mut() = None;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use super::*;
+use proptest::prelude::*;
+
+use crate::buf::Buf;
+use crate::io;
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+    io::block_on(directory.path(), future).expect("executor")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn checksum(kind: ChecksumKind, bytes: &[u8]) -> Checksum {
+    let mut state = ChecksumState::new(kind);
+    state.update(bytes);
+    state.finish()
+}
+
+#[test]
+fn checksums_have_their_published_values() {
+    for (kind, value) in [
+        (ChecksumKind::Crc32, "cbf43926"),
+        (ChecksumKind::Crc32c, "e3069283"),
+        (ChecksumKind::Crc64Nvme, "ae8b14860a799888"),
+        (ChecksumKind::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+        (ChecksumKind::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+    ] {
+        let made = checksum(kind, b"123456789");
+        assert_eq!(hex(made.as_bytes()), value, "{kind:?}");
+        assert_eq!(Checksum::new(kind, made.as_bytes()), Some(made));
+        assert_eq!(Checksum::new(kind, &made.as_bytes()[1..]), None);
+    }
+}
+
+#[test]
+fn crcs_of_parts_combine_into_that_of_the_whole() {
+    for kind in [ChecksumKind::Crc32, ChecksumKind::Crc32c, ChecksumKind::Crc64Nvme] {
+        let (first, second) = (checksum(kind, b"first part, "), checksum(kind, b"second"));
+        assert_eq!(first.followed_by(&second, 6), Some(checksum(kind, b"first part, second")));
+    }
+    let sha = checksum(ChecksumKind::Sha1, b"");
+    assert_eq!(sha.followed_by(&sha, 0), None);
+}
+
+#[test]
+fn a_chunk_digest_starts_anew_after_each_chunk() {
+    let mut chunk = Sha256Chunk::new();
+    chunk.update(b"first");
+    assert_eq!(&chunk.finish_chunk(), checksum(ChecksumKind::Sha256, b"first").as_bytes());
+    chunk.update(b"sec");
+    chunk.update(b"ond");
+    assert_eq!(&chunk.finish_chunk(), checksum(ChecksumKind::Sha256, b"second").as_bytes());
+}
+
+async fn digest_pieces(service: HashService, plan: Plan, bytes: Vec<u8>, cuts: Vec<usize>) -> Digests {
+    let mut body = service.open(plan);
+    let mut rest = &bytes[..];
+    for cut in cuts {
+        let (piece, tail) = rest.split_at(cut.min(rest.len()));
+        rest = tail;
+        let mut buf = Buf::with_capacity(piece.len() + 3);
+        buf.extend_from_slice(&[9; 3]);
+        buf.extend_from_slice(piece);
+        let back = body.update(buf, 3..piece.len() + 3).await;
+        assert_eq!(&back[3..], piece);
+    }
+    body.update_now(rest);
+    body.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn many_bodies_at_once_get_the_digests_that_each_would_get_alone(
+        bodies in prop::collection::vec(
+            (0usize..60_000, prop::collection::vec(0usize..20_000, 0..8), any::<u8>(), 0usize..6),
+            1..40,
+        ),
+    ) {
+        run(async move {
+            let service = HashService::new();
+            let mut tasks = Vec::new();
+            for (len, cuts, seed, kind) in bodies {
+                let bytes: Vec<u8> = (0..len).map(|at| (at / 7) as u8 ^ seed).collect();
+                let checksum = [
+                    ChecksumKind::Crc32, ChecksumKind::Crc32c, ChecksumKind::Crc64Nvme,
+                    ChecksumKind::Sha1, ChecksumKind::Sha256,
+                ].get(kind).copied();
+                let plan = Plan { md5: true, sha256: seed % 2 == 0, checksum };
+                let expected = Digests {
+                    md5: Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()),
+                    sha256: (plan.sha256 || checksum == Some(ChecksumKind::Sha256)).then(|| sha2::Sha256::digest(&bytes).into()),
+                    checksum: checksum.map(|kind| super::tests::checksum(kind, &bytes)),
+                };
+                let task = io::spawn(digest_pieces(service.clone(), plan, bytes, cuts));
+                tasks.push((task, expected));
+            }
+            for (task, expected) in tasks {
+                assert_eq!(task.await.expect("ran"), expected);
+            }
+            assert_eq!(service.depth(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_body_given_up_while_it_waits_disturbs_nobody() {
+    run(async {
+        let service = HashService::new();
+        let bytes = vec![3; 10_000];
+        let mut given_up = service.open(Plan { md5: true, ..Plan::default() });
+        let mut kept = service.open(Plan { md5: true, ..Plan::default() });
+        let mut buf = Buf::with_capacity(bytes.len());
+        buf.extend_from_slice(&bytes);
+        let mut waiting = Box::pin(given_up.update(buf, 0..10_000));
+        std::future::poll_fn(|cx| {
+            assert!(waiting.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(waiting);
+        // The piece counts as taken in although nobody waited for it.
+        assert_eq!(given_up.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
+        let mut buf = Buf::with_capacity(bytes.len());
+        buf.extend_from_slice(&bytes);
+        kept.update(buf, 0..10_000).await;
+        assert_eq!(kept.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
+    });
+}

@@ -1,0 +1,113 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::io::{ExecutorsConfig, run_executors};
+
+type Seeds = Arc<Mutex<Vec<Option<MeshSeed<u64, u64>>>>>;
+
+/// Runs `main` on each of `cores` cores with its seed, and returns what they counted.
+fn on_cores<F: Future<Output = ()> + 'static>(
+    cores: usize,
+    capacity: usize,
+    main: fn(MeshSeed<u64, u64>, Arc<AtomicU64>) -> F,
+) -> u64 {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+    let seeds: Seeds = Arc::new(Mutex::new(mesh(cores, capacity).into_iter().map(Some).collect()));
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = count.clone();
+    let config = ExecutorsConfig { cores, directory: directory.path().to_owned() };
+    let executors = run_executors(&config, move |core| {
+        let seed = seeds.lock().expect("not poisoned")[core].take().expect("once per core");
+        main(seed, counted.clone())
+    });
+    executors.expect("executors").join().expect("join");
+    count.load(Ordering::SeqCst)
+}
+
+/// Keeps a core up until all have counted: its answers are needed until then.
+async fn until(count: &AtomicU64, expected: u64) {
+    while count.load(Ordering::SeqCst) < expected {
+        io::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[test]
+fn every_core_gets_answers_from_every_core() {
+    let answers = on_cores(3, 4, |seed, count| async move {
+        let core = seed.core() as u64;
+        let mesh = seed.start(move |question, replier| replier.send(question * 10 + core));
+        for target in 0..3 {
+            assert_eq!(mesh.call(target, 7).await, Ok(70 + target as u64));
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        until(&count, 9).await;
+    });
+    assert_eq!(answers, 9);
+}
+
+#[test]
+fn two_cores_that_flood_each_other_make_progress() {
+    const CALLERS: u64 = 40;
+    const CALLS: u64 = 100;
+    let answers = on_cores(2, 2, |seed, count| async move {
+        let other = 1 - seed.core();
+        // Half of the answers come from tasks that finish later.
+        let mesh = seed.start(|question, replier| {
+            if question % 2 == 0 {
+                return replier.send(question + 1);
+            }
+            io::spawn(async move {
+                io::yield_now().await;
+                replier.send(question + 1);
+            });
+        });
+        for caller in 0..CALLERS {
+            let (mesh, count) = (mesh.clone(), count.clone());
+            io::spawn(async move {
+                for call in 0..CALLS {
+                    let question = caller * CALLS + call;
+                    assert_eq!(mesh.call(other, question).await, Ok(question + 1));
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        until(&count, 2 * CALLERS * CALLS).await;
+        assert_eq!(mesh.depths().open, [0, 0]);
+    });
+    assert_eq!(answers, 2 * CALLERS * CALLS);
+}
+
+#[test]
+fn an_answer_nobody_waits_for_gives_its_permit_back() {
+    let done = on_cores(2, 1, |seed, count| async move {
+        let other = 1 - seed.core();
+        let mesh = seed.start(|question, replier| replier.send(question));
+        for question in 0..50 {
+            let mut call = Box::pin(mesh.call(other, question));
+            std::future::poll_fn(|cx| {
+                let _ = call.as_mut().poll(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+            drop(call);
+            mesh.cast(other, question).await.expect("there");
+        }
+        assert_eq!(mesh.call(other, 5).await, Ok(5));
+        count.fetch_add(1, Ordering::SeqCst);
+        until(&count, 2).await;
+    });
+    assert_eq!(done, 2);
+}
+
+#[test]
+fn a_question_that_is_dropped_unanswered_tells_its_asker() {
+    let done = on_cores(2, 2, |seed, count| async move {
+        let mesh = seed.start(|_, replier| drop(replier));
+        assert_eq!(mesh.call(0, 1).await, Err(Gone));
+        assert_eq!(mesh.call(1, 1).await, Err(Gone));
+        count.fetch_add(1, Ordering::SeqCst);
+        until(&count, 2).await;
+    });
+    assert_eq!(done, 2);
+}
