@@ -35,7 +35,10 @@ impl Shared {
         let mut done = self.reuse_dead().await?;
         let victim =
             self.state.borrow().logs.victim(if short { REWRITE_PERCENT_SHORT } else { REWRITE_PERCENT });
-        if let Some(victim) = victim {
+        // On a disk that is short, what is left belongs to deletes: rewriting needs a segment that is there already.
+        if let Some(victim) = victim
+            && (!short || self.pool.has_spare() || self.state.borrow().logs.needed_bytes(victim) == 0)
+        {
             self.compact(victim).await?;
             self.reuse_dead().await?;
             done = true;
@@ -64,7 +67,7 @@ impl Shared {
 
     async fn punch(&self, short: bool) -> Result<bool> {
         let keep = if short { 0 } else { self.config.kept_free_extent_bytes };
-        let ranges = self.state.borrow_mut().extents.to_punch(keep, short);
+        let ranges = self.state.borrow_mut().extents.take_for_punching(keep, short);
         let any = !ranges.is_empty();
         for at in ranges {
             // A range that can't be punched is free all the same.

@@ -56,8 +56,8 @@ fn after_recovery_all_that_is_not_claimed_is_free_and_hollow() {
     assert_eq!(extents.totals(), (1, PAGE, 9 * PAGE));
     assert_eq!(extents.reserve(PAGE, false), None, "nothing is known to be backed");
     assert_eq!(extents.reserve(5 * PAGE, true).map(|at| at.offset), Some(0));
-    assert_eq!(extents.to_punch(0, true).len(), 1);
-    assert!(extents.to_punch(0, true).is_empty(), "once");
+    assert_eq!(extents.take_for_punching(0, true).len(), 1);
+    assert!(extents.take_for_punching(0, true).is_empty(), "once");
 }
 
 #[test]
@@ -96,7 +96,7 @@ proptest! {
                     extents.died(1, at.offset);
                 }
                 5 => {
-                    punching.extend(extents.to_punch(pages * PAGE, false));
+                    punching.extend(extents.take_for_punching(pages * PAGE, false));
                     punching.drain(..).for_each(|at| extents.punched(at));
                 }
                 _ => {}
