@@ -33,7 +33,14 @@ pub const fn align_down(bytes: u64) -> u64 {
     bytes & !(ALIGNMENT as u64 - 1)
 }
 
-/// A random 64-bit number from the system's generator.
+/// A random 128-bit number.
+pub fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    fill_random(&mut bytes);
+    u128::from_le_bytes(bytes)
+}
+
+/// A random 64-bit number.
 pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     fill_random(&mut bytes);

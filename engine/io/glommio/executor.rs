@@ -193,11 +193,9 @@ pub fn unix_ms() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Fills `bytes` from the system's generator. Without randomness no id is unique, so failure ends the process.
+/// Fills `bytes` from a cryptographic generator of this thread, which the system's generator seeds.
 pub fn fill_random(bytes: &mut [u8]) {
-    if getrandom::fill(bytes).is_err() {
-        std::process::abort();
-    }
+    rand::Rng::fill_bytes(&mut rand::rng(), bytes);
 }
 
 /// Marks this core as busy, so that the watchdog looks at it often for a while.

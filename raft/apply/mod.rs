@@ -1,0 +1,194 @@
+//! Apply: executes commands, in log order, on the metadata store.
+//!
+//! Promise: deterministic. An [`Applier`] reads nothing but the store and the command: no clock, no random
+//! number. Whatever a command holds, apply answers an [`Outcome`]; an `Err` says that the store failed or is
+//! corrupt, and then this node must stop.
+//!
+//! Invariants that every command keeps:
+//! - The `c/` row of a key is derived from the newest of its `v/` rows, in the same batch; there is none when
+//!   that is a delete marker, or when there is no version.
+//! - In a bucket that never kept versions a key has one version at most: the null version, an object.
+//! - A blob is referred to by exactly one `v/` row or part row, or it has a `g/` row, or its bytes are gone. A
+//!   refused command's own blobs get `g/` rows.
+//! - Version ids of a key grow in log order: where a proposed one would not, apply takes the next after the
+//!   newest (two nodes' clocks disagreed), and the record keeps the proposed one, so that a retry is known.
+//!
+//! Absent here: the write itself, and the row that says what was applied; the state machine adds it to the batch.
+
+mod bucket;
+mod checksum;
+mod multipart;
+mod object;
+mod overlay;
+mod precondition;
+mod reclaim;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use overlay::Overlay;
+
+use crate::{
+    Result,
+    command::{Command, Kind, Outcome},
+    key,
+    kv::{Batch, Reader},
+    record::{BlobRef, BucketRecord, Bytes16, ReclaimRecord, Record, VersionRecord},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Buckets kept decoded. Past it the cache starts anew: a cluster with more buckets than that in use at once
+/// pays one more read a command.
+const CACHED_BUCKETS: usize = 4096;
+
+/// What a command changed, for the caches of the cores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A bucket was created, changed, or (`None`) deleted.
+    Bucket {
+        /// Its name.
+        name: String,
+        /// What it is now.
+        record: Option<Arc<BucketRecord>>,
+    },
+    /// A key's version list changed.
+    Key {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Its current object; `None` if it has none (no version, or a delete marker is the newest).
+        current: Option<Arc<VersionRecord>>,
+    },
+    /// Nothing refers to this blob any more.
+    Reclaim(ReclaimRecord),
+    /// An upload was started (`true`) or ended.
+    Upload {
+        /// Its id.
+        upload_id: Bytes16,
+        /// It is in progress.
+        open: bool,
+    },
+}
+
+/// Executes commands. Keeps what buckets are, so that a PUT does not read it.
+#[derive(Default)]
+pub struct Applier {
+    buckets: BTreeMap<String, Arc<BucketRecord>>,
+}
+
+impl Applier {
+    /// One that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets what it knows. Call it when rows were replaced by a snapshot's.
+    pub fn reset(&mut self) {
+        self.buckets.clear();
+    }
+
+    /// Starts a batch of commands over the store as `reader` shows it, which must be all that earlier batches
+    /// wrote. The commands see each other's changes.
+    pub fn begin<'a, R: Reader>(&'a mut self, reader: &'a R) -> Session<'a, R> {
+        Session { applier: self, rows: Overlay::new(reader), at_ms: 0, retry: false }
+    }
+}
+
+/// Commands that are written as one batch.
+pub struct Session<'a, R> {
+    applier: &'a mut Applier,
+    rows: Overlay<'a, R>,
+    at_ms: u64,
+    retry: bool,
+}
+
+impl<R: Reader> Session<'_, R> {
+    /// Executes one command; what it changed is added to `changes`. After an `Err` the session is void: stop
+    /// the node, its bucket cache may be ahead of the store.
+    pub fn apply(&mut self, command: Command, changes: &mut Vec<Change>) -> Result<Outcome> {
+        self.at_ms = command.at_ms;
+        self.retry = command.retry;
+        match command.kind {
+            Some(Kind::CreateBucket(command)) => self.create_bucket(command, changes),
+            Some(Kind::DeleteBucket(command)) => self.delete_bucket(&command, changes),
+            Some(Kind::PutVersion(command)) => self.put_version(command, changes),
+            Some(Kind::DeleteVersion(command)) => self.delete_version(&command, changes),
+            Some(Kind::CreateUpload(command)) => self.create_upload(&command, changes),
+            Some(Kind::PutPart(command)) => self.put_part(&command, changes),
+            Some(Kind::AbortUpload(command)) => self.abort_upload(&command, changes),
+            Some(Kind::CompleteUpload(command)) => self.complete_upload(&command, changes),
+            Some(Kind::Reclaimed(command)) => Ok(self.reclaimed(&command)),
+            None => Ok(Outcome::UnknownCommand),
+        }
+    }
+
+    /// The rows as the commands so far leave them.
+    pub fn rows(&self) -> &impl Reader {
+        &self.rows
+    }
+
+    /// What all commands wrote.
+    pub fn finish(self) -> Batch {
+        self.rows.into_batch()
+    }
+
+    fn bucket(&mut self, name: &str) -> Result<Option<Arc<BucketRecord>>> {
+        if let Some(record) = self.applier.buckets.get(name) {
+            return Ok(Some(record.clone()));
+        }
+        let Ok(row) = key::bucket(name) else { return Ok(None) };
+        let Some(value) = self.rows.get(&row)? else { return Ok(None) };
+        let record = Arc::new(BucketRecord::from_row(&value)?);
+        self.remember_bucket(name, Some(record.clone()));
+        Ok(Some(record))
+    }
+
+    fn remember_bucket(&mut self, name: &str, record: Option<Arc<BucketRecord>>) {
+        match record {
+            Some(record) => {
+                if self.applier.buckets.len() >= CACHED_BUCKETS {
+                    self.applier.buckets.clear();
+                }
+                self.applier.buckets.insert(name.to_owned(), record);
+            }
+            None => drop(self.applier.buckets.remove(name)),
+        }
+    }
+
+    /// The record in one row.
+    fn record<T: Record>(&self, row: &[u8]) -> Result<Option<T>> {
+        self.rows.get(row)?.map(|value| T::from_row(&value)).transpose()
+    }
+
+    /// Queues a blob that nothing refers to any more.
+    fn let_go(&mut self, blob: &BlobRef, changes: &mut Vec<Change>) {
+        let record = ReclaimRecord::of(blob, self.at_ms);
+        self.rows.put(key::reclaim(blob.data_id), record.to_row());
+        changes.push(Change::Reclaim(record));
+    }
+
+    /// Answers a refusal, and lets go of the blobs that the command brought. Not for a retry: its first
+    /// proposal may have made them part of an object. (A sweep finds what that leaves behind.)
+    fn refuse(&mut self, outcome: Outcome, brought: &[BlobRef], changes: &mut Vec<Change>) -> Outcome {
+        if !self.retry {
+            for blob in brought {
+                self.let_go(blob, changes);
+            }
+        }
+        outcome
+    }
+
+    /// Whether this is a retry, and a blob that it brings is queued for reclaim.
+    fn superseded(&self, brought: &[BlobRef]) -> Result<bool> {
+        if self.retry {
+            for blob in brought {
+                if self.rows.get(&key::reclaim(blob.data_id))?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

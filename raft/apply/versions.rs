@@ -1,0 +1,178 @@
+//! A key's version list: looking at it, adding to it, removing from it, and deriving what is current.
+
+use super::{Change, Session, precondition::Target};
+use crate::{
+    Result,
+    key::{self, Name},
+    kv::Reader,
+    record::{Bytes16, CurrentRecord, Record, VersionRecord, Versioning},
+};
+use std::{ops::ControlFlow, sync::Arc};
+
+/// What a command needs to know of a key's list.
+pub(super) struct Seen {
+    /// The newest version's id, and its MD5 and part count if it is an object.
+    newest: Option<(Bytes16, Target)>,
+    /// The null version's id. Looked for only where a write replaces it.
+    null: Option<Bytes16>,
+}
+
+impl Seen {
+    /// The current object.
+    pub(super) fn target(&self) -> Target {
+        self.newest.and_then(|(_, target)| target)
+    }
+}
+
+fn target_of(version: &VersionRecord) -> Target {
+    (!version.is_delete_marker()).then_some((version.md5, version.part_count))
+}
+
+impl<R: Reader> Session<'_, R> {
+    /// Looks at a key's list. Where versions were never kept that is one point read, of the `c/` row.
+    pub(super) fn look(&self, name: Name<'_>, versioning: Versioning) -> Result<Seen> {
+        if versioning == Versioning::Unversioned {
+            let current: Option<CurrentRecord> = self.record(&name.current())?;
+            let newest = current.map(|c| (c.version_id, Some((c.md5, c.part_count))));
+            return Ok(Seen { newest, null: newest.map(|(id, _)| id) });
+        }
+        let mut seen = Seen { newest: None, null: None };
+        let want_null = versioning == Versioning::Suspended;
+        self.each_version(name, None, |version| {
+            seen.newest.get_or_insert_with(|| (version.version_id, target_of(&version)));
+            if want_null && version.null_version {
+                seen.null = Some(version.version_id);
+            }
+            !want_null || version.null_version
+        })?;
+        Ok(seen)
+    }
+
+    /// The version that a command with this id wrote, if it was executed before and is still there.
+    pub(super) fn written_before(
+        &self,
+        name: Name<'_>,
+        seen: &Seen,
+        proposed: Bytes16,
+    ) -> Result<Option<VersionRecord>> {
+        match seen.newest {
+            Some((newest, _)) if newest == proposed => self.record(&name.version(proposed)),
+            // Ids grow in log order: had it been written, the newest would not be older.
+            Some((newest, _)) if newest > proposed => {
+                let mut found = None;
+                self.each_version(name, Some(proposed), |version| {
+                    let same = version.version_id == proposed || version.proposed_id == Some(proposed);
+                    if same {
+                        found = Some(version);
+                    }
+                    same
+                })?;
+                Ok(found)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The null version.
+    pub(super) fn null_version(
+        &self,
+        name: Name<'_>,
+        versioning: Versioning,
+    ) -> Result<Option<VersionRecord>> {
+        if versioning == Versioning::Unversioned {
+            return match self.look(name, versioning)?.null {
+                Some(id) => self.record(&name.version(id)),
+                None => Ok(None),
+            };
+        }
+        let mut found = None;
+        self.each_version(name, None, |version| {
+            let null = version.null_version;
+            if null {
+                found = Some(version);
+            }
+            null
+        })?;
+        Ok(found)
+    }
+
+    /// Adds the newest version of a key, in place of the null version where the bucket's state says so.
+    pub(super) fn add_version(
+        &mut self,
+        name: Name<'_>,
+        versioning: Versioning,
+        seen: &Seen,
+        mut version: VersionRecord,
+        changes: &mut Vec<Change>,
+    ) -> Result<Arc<VersionRecord>> {
+        if let Some(id) = seen.null {
+            self.drop_version(name, id, changes)?;
+        }
+        version.null_version = versioning != Versioning::Enabled;
+        if versioning != Versioning::Unversioned
+            && let Some((newest, _)) = seen.newest
+            && version.version_id <= newest
+        {
+            version.proposed_id = Some(version.version_id);
+            version.version_id = newest.next();
+        }
+        self.rows.put(name.version(version.version_id), version.to_row());
+        let version = Arc::new(version);
+        self.set_current(name, Some(version.clone()), changes);
+        Ok(version)
+    }
+
+    /// Removes one version of a key and derives what is current from the rest.
+    pub(super) fn remove_version(
+        &mut self,
+        name: Name<'_>,
+        version: &VersionRecord,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        self.drop_version(name, version.version_id, changes)?;
+        let mut newest = None;
+        self.each_version(name, None, |version| {
+            newest = Some(version);
+            true
+        })?;
+        self.set_current(name, newest.map(Arc::new), changes);
+        Ok(())
+    }
+
+    /// Deletes a `v/` row and lets go of its blobs; what is current is left to the caller.
+    fn drop_version(&mut self, name: Name<'_>, id: Bytes16, changes: &mut Vec<Change>) -> Result<()> {
+        let row = name.version(id);
+        if let Some(version) = self.record::<VersionRecord>(&row)? {
+            for blob in &version.blobs {
+                self.let_go(blob, changes);
+            }
+            self.rows.delete(row);
+        }
+        Ok(())
+    }
+
+    /// Makes the `c/` row say what the newest version is.
+    fn set_current(&mut self, name: Name<'_>, newest: Option<Arc<VersionRecord>>, changes: &mut Vec<Change>) {
+        let current = newest.filter(|version| !version.is_delete_marker());
+        match &current {
+            Some(version) => self.rows.put(name.current(), CurrentRecord::of(version).to_row()),
+            None => self.rows.delete(name.current()),
+        }
+        changes.push(Change::Key { bucket: name.bucket().to_owned(), key: name.key().to_owned(), current });
+    }
+
+    /// Calls `visit` with a key's versions, newest first, down to `oldest` (inclusive), until it returns true.
+    fn each_version(
+        &self,
+        name: Name<'_>,
+        oldest: Option<Bytes16>,
+        mut visit: impl FnMut(VersionRecord) -> bool,
+    ) -> Result<()> {
+        let start = name.versions();
+        let end = key::prefix_end(&oldest.map_or_else(|| start.clone(), |id| name.version(id)));
+        self.rows.scan(&start, &end, &mut |_, value| {
+            let stop = visit(VersionRecord::from_row(value)?);
+            Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! The crate's one error type. Variants are by who is at fault.
+//!
+//! What S3 calls an error of a request (no such bucket, a failed precondition) is none here: apply answers it
+//! as an [`Outcome`](crate::command::Outcome), since it is a regular result of a command that has committed.
+
+use std::fmt;
+
+/// Why a call into the metadata layer failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The caller's: a bucket name or key that no row can be made of (empty, too long, with a NUL).
+    InvalidName(&'static str),
+    /// The caller's: a command longer than [`MAX_COMMAND_BYTES`](crate::command::MAX_COMMAND_BYTES).
+    TooLarge {
+        /// Its encoded length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The disk's: the store failed. It takes no more writes; stop the process and start it anew.
+    Store(String),
+    /// An earlier [`Error::Store`] poisoned the store.
+    Poisoned,
+    /// Bytes that this code did not write, or wrote in a version yet unknown to it.
+    Corrupt {
+        /// What was being read.
+        what: &'static str,
+        /// What was wrong with it.
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName(why) => write!(f, "invalid name: {why}"),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "the command takes {bytes} bytes, more than the {limit} allowed: send less at once")
+            }
+            Self::Store(why) => write!(f, "the metadata store failed ({why}): check the disk, then restart"),
+            Self::Poisoned => write!(f, "the metadata store failed earlier: check the disk, then restart"),
+            Self::Corrupt { what, why } => write!(f, "corrupt {what}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Shorthand for [`Error::Corrupt`].
+pub(crate) fn corrupt(what: &'static str, why: &'static str) -> Error {
+    Error::Corrupt { what, why }
+}

@@ -1,0 +1,77 @@
+//! Point reads of the metadata, over one consistent view.
+
+use crate::{
+    Result,
+    command::Selector,
+    error::corrupt,
+    key::{self, Name},
+    kv::Reader,
+    record::{BucketRecord, Bytes16, CurrentRecord, ReclaimRecord, Record, UploadRecord, VersionRecord},
+};
+use std::ops::ControlFlow;
+
+fn record<T: Record>(reader: &impl Reader, row: &[u8]) -> Result<Option<T>> {
+    reader.get(row)?.map(|value| T::from_row(&value)).transpose()
+}
+
+/// A bucket. A name that no bucket can have gives none.
+pub fn bucket(reader: &impl Reader, name: &str) -> Result<Option<BucketRecord>> {
+    let Ok(row) = key::bucket(name) else { return Ok(None) };
+    record(reader, &row)
+}
+
+/// A key's current object; none where its newest version is a delete marker.
+pub fn current(reader: &impl Reader, name: Name<'_>) -> Result<Option<VersionRecord>> {
+    let Some(current) = record::<CurrentRecord>(reader, &name.current())? else { return Ok(None) };
+    let version = record(reader, &name.version(current.version_id))?;
+    version.ok_or(corrupt("current-version record", "its version is missing")).map(Some)
+}
+
+/// A key's newest version, which may be a delete marker.
+pub fn newest(reader: &impl Reader, name: Name<'_>) -> Result<Option<VersionRecord>> {
+    first_version(reader, name, |_| true)
+}
+
+/// The version that a request names, which may be a delete marker. [`Selector::Current`] gives the newest.
+pub fn version(reader: &impl Reader, name: Name<'_>, selector: &Selector) -> Result<Option<VersionRecord>> {
+    match *selector {
+        Selector::Current(_) => newest(reader, name),
+        Selector::Null(_) => first_version(reader, name, |version| version.null_version),
+        Selector::Id(id) => {
+            let found: Option<VersionRecord> = record(reader, &name.version(id))?;
+            Ok(found.filter(|version| !version.null_version))
+        }
+    }
+}
+
+/// An upload in progress.
+pub fn upload(reader: &impl Reader, name: Name<'_>, upload_id: Bytes16) -> Result<Option<UploadRecord>> {
+    record(reader, &name.upload(upload_id))
+}
+
+/// Blobs to reclaim, by data id from `after` (exclusive) on, `max` of them at most.
+pub fn reclaim_queue(reader: &impl Reader, after: Option<Bytes16>, max: usize) -> Result<Vec<ReclaimRecord>> {
+    let mut out = Vec::new();
+    let start = after.map_or(vec![key::TAG_RECLAIM], |id| key::prefix_end(&key::reclaim(id)));
+    reader.scan(&start, &[key::TAG_RECLAIM + 1], &mut |_, value| {
+        if out.len() < max {
+            out.push(ReclaimRecord::from_row(value)?);
+        }
+        Ok(if out.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(out)
+}
+
+fn first_version(
+    reader: &impl Reader,
+    name: Name<'_>,
+    wanted: impl Fn(&VersionRecord) -> bool,
+) -> Result<Option<VersionRecord>> {
+    let start = name.versions();
+    let mut found = None;
+    reader.scan(&start, &key::prefix_end(&start), &mut |_, value| {
+        found = Some(VersionRecord::from_row(value)?).filter(&wanted);
+        Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found)
+}

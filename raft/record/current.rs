@@ -1,0 +1,57 @@
+//! The `c/` row: what a listing shows of a key. Derived from the version list in the same batch.
+
+use super::{Bytes16, ChecksumSpec, Record, VersionRecord, version::etag};
+
+/// A key's current object. A key whose newest version is a delete marker has no such row.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct CurrentRecord {
+    /// The current version's id: with it the `v/` row's key is known.
+    #[prost(message, required, tag = "1")]
+    pub version_id: Bytes16,
+    /// When it was written, milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub modified_ms: u64,
+    /// Bytes of the object.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// As in the version's record.
+    #[prost(message, required, tag = "4")]
+    pub md5: Bytes16,
+    /// As in the version's record.
+    #[prost(uint32, tag = "5")]
+    pub part_count: u32,
+    /// The checksum's algorithm and kind.
+    #[prost(message, optional, tag = "6")]
+    pub checksum: Option<ChecksumSpec>,
+    /// The owner's id.
+    #[prost(string, tag = "7")]
+    pub owner: String,
+    /// The storage class, where it is not STANDARD.
+    #[prost(string, optional, tag = "8")]
+    pub storage_class: Option<String>,
+}
+
+impl CurrentRecord {
+    /// Derived from the version that is current.
+    pub fn of(version: &VersionRecord) -> Self {
+        Self {
+            version_id: version.version_id,
+            modified_ms: version.modified_ms,
+            size: version.size,
+            md5: version.md5,
+            part_count: version.part_count,
+            checksum: version.checksum.as_ref().map(super::Checksum::spec),
+            owner: version.owner.clone(),
+            storage_class: version.storage_class.clone(),
+        }
+    }
+
+    /// The ETag's text, without quotes.
+    pub fn etag(&self) -> String {
+        etag(self.md5, self.part_count)
+    }
+}
+
+impl Record for CurrentRecord {
+    const WHAT: &'static str = "current-version record";
+}

@@ -1,0 +1,251 @@
+//! A request's body: taken off the wire, unframed, in the order it arrived.
+//!
+//! Two layers of framing, either of which may be absent: HTTP's (a length, or chunked) and AWS's (aws-chunked,
+//! signed or not, with or without trailers). Content goes from the socket straight to where the caller wants it
+//! when nothing frames it but a length. Before its first byte is awaited, a client that asked for
+//! `100 Continue` gets it.
+
+use crate::error::{Code, S3Error, S3Result};
+use crate::http::Step;
+use crate::http::chunked::ChunkedDecoder;
+use crate::http::head::RequestHead;
+use crate::http::response::CONTINUE;
+use crate::sigv4::PayloadMode;
+use crate::sigv4::chunks::AwsChunked;
+
+use super::wire::Wire;
+
+/// What a read of a body gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// So many bytes were put into the caller's buffer.
+    Data(usize),
+    /// A signed chunk ended: its SHA-256 is to be given to [`Body::verify_chunk`] before the next read.
+    ChunkEnd,
+    /// The body is complete.
+    End,
+}
+
+/// HTTP's framing.
+enum Framing {
+    Length(u64),
+    Chunked(ChunkedDecoder),
+}
+
+/// The body of the request at hand.
+pub(crate) struct Body<'a> {
+    wire: &'a mut Wire,
+    framing: Framing,
+    /// Bytes at the front of the wire's buffer that are content as far as HTTP is concerned.
+    front: usize,
+    aws: Option<Box<AwsChunked>>,
+    expects_continue: bool,
+    announced: Option<u64>,
+    ended: bool,
+}
+
+impl<'a> Body<'a> {
+    /// The body that follows `head`, and how its content is still to be checked: [`PayloadMode::Unsigned`] where
+    /// the framing does it.
+    ///
+    /// # Errors
+    /// aws-chunked without a decoded length, or lengths that contradict each other.
+    pub(crate) fn new(wire: &'a mut Wire, head: &RequestHead, mode: PayloadMode) -> S3Result<(Body<'a>, PayloadMode)> {
+        let framing = if head.is_chunked() {
+            Framing::Chunked(ChunkedDecoder::new())
+        } else {
+            Framing::Length(head.content_length().unwrap_or(0))
+        };
+        let length = if head.is_chunked() { None } else { Some(head.content_length().unwrap_or(0)) };
+        let (aws, announced, mode) = match AwsChunked::from_request(mode, head)? {
+            Ok(decoder) => {
+                let length = decoder.decoded_length();
+                (Some(Box::new(decoder)), Some(length), PayloadMode::Unsigned)
+            }
+            Err(mode) => (None, length, mode),
+        };
+        let expects_continue = head.expect_continue();
+        Ok((Body { wire, framing, front: 0, aws, expects_continue, announced, ended: false }, mode))
+    }
+
+    /// Length of the content, bytes, where the client told.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Whether the client still waits for a `100 Continue`.
+    pub(crate) fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+
+    /// Whether nothing of the body is left on the wire.
+    pub(crate) fn is_consumed(&self) -> bool {
+        self.front == 0
+            && match &self.framing {
+                Framing::Length(left) => *left == 0,
+                Framing::Chunked(decoder) => decoder.is_done(),
+            }
+    }
+
+    /// Tells the client to send its body, if it waits for that.
+    pub(crate) async fn send_continue(&mut self) -> S3Result<()> {
+        if std::mem::take(&mut self.expects_continue) {
+            self.wire.write_all(CONTINUE).await.map_err(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Reads content into `dst`, which is not empty.
+    pub(crate) async fn read(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
+        if self.ended {
+            return Ok(Piece::End);
+        }
+        self.send_continue().await?;
+        if self.aws.is_some() {
+            return self.read_aws(dst).await;
+        }
+        if self.front == 0
+            && self.wire.buffered().is_empty()
+            && let Framing::Length(left @ 1..) = &mut self.framing
+        {
+            let want = usize::try_from(*left).unwrap_or(usize::MAX).min(dst.len());
+            let count = self.wire.read(&mut dst[..want]).await.map_err(lost)?;
+            if count == 0 {
+                return Err(Code::IncompleteBody.into());
+            }
+            *left -= count as u64;
+            return Ok(Piece::Data(count));
+        }
+        if !self.fill_front().await? {
+            self.ended = true;
+            return Ok(Piece::End);
+        }
+        let count = self.front.min(dst.len());
+        dst[..count].copy_from_slice(&self.wire.buffered()[..count]);
+        self.take_front(count);
+        Ok(Piece::Data(count))
+    }
+
+    async fn read_aws(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
+        loop {
+            let more = self.fill_front().await?;
+            let Some(decoder) = self.aws.as_mut() else { return Ok(Piece::End) };
+            let given = self.front.min(dst.len().max(1));
+            let input = &self.wire.buffered()[..given];
+            let step = decoder.feed(input)?;
+            let used = step.consumed(given);
+            match step {
+                Step::Data(range) => {
+                    let count = range.len();
+                    dst[..count].copy_from_slice(&input[range]);
+                    self.take_front(used);
+                    return Ok(Piece::Data(count));
+                }
+                Step::ChunkEnd(_) => {
+                    self.take_front(used);
+                    return Ok(Piece::ChunkEnd);
+                }
+                Step::Done(_) => {
+                    self.take_front(used);
+                    if self.fill_front().await? {
+                        return Err(Code::InvalidRequest.with("There is more body than its last chunk announced."));
+                    }
+                    return self.end_aws();
+                }
+                Step::NeedMore if !more => return self.end_aws(),
+                Step::NeedMore => self.take_front(used),
+            }
+        }
+    }
+
+    /// The body is over: what its decoder still misses is missing for good.
+    fn end_aws(&mut self) -> S3Result<Piece> {
+        if let Some(decoder) = &mut self.aws {
+            decoder.finish()?;
+        }
+        self.ended = true;
+        Ok(Piece::End)
+    }
+
+    /// Whether each chunk has a signature, so that its SHA-256 is wanted.
+    pub(crate) fn has_signed_chunks(&self) -> bool {
+        self.aws.as_ref().is_some_and(|decoder| decoder.is_signed())
+    }
+
+    /// Checks the signature of the oldest chunk that ended and was not checked yet.
+    pub(crate) fn verify_chunk(&mut self, sha256: &[u8; 32]) -> S3Result<()> {
+        self.aws.as_mut().map_or(Ok(()), |decoder| decoder.verify_chunk(sha256))
+    }
+
+    /// The trailers of the body, once it is complete.
+    pub(crate) fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.aws.iter().flat_map(|decoder| decoder.trailers())
+    }
+
+    /// Reads and drops what is left, `limit` bytes at most. Says whether the wire now stands behind the body.
+    pub(crate) async fn discard(&mut self, limit: usize) -> bool {
+        if self.expects_continue && !self.is_consumed() {
+            return false;
+        }
+        let mut dropped = 0;
+        while !self.is_consumed() {
+            match self.fill_front().await {
+                Ok(true) if dropped < limit => {
+                    dropped += self.front;
+                    self.take_front(self.front);
+                }
+                Ok(false) => return true,
+                Ok(true) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Makes sure that content waits at the front of the wire's buffer; false at the end of the body.
+    async fn fill_front(&mut self) -> S3Result<bool> {
+        while self.front == 0 {
+            let buffered = self.wire.buffered().len();
+            match &mut self.framing {
+                Framing::Length(0) => return Ok(false),
+                Framing::Length(left) => {
+                    let count = buffered.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= count as u64;
+                    self.front = count;
+                }
+                Framing::Chunked(decoder) => {
+                    if decoder.is_done() {
+                        return Ok(false);
+                    }
+                    match decoder.feed(self.wire.buffered())? {
+                        Step::Data(range) => {
+                            self.wire.consume(range.start);
+                            self.front = range.len();
+                        }
+                        Step::Done(used) | Step::ChunkEnd(used) => {
+                            self.wire.consume(used);
+                            return Ok(false);
+                        }
+                        Step::NeedMore => self.wire.consume(buffered),
+                    }
+                }
+            }
+            if self.front == 0 && self.wire.fill_body().await.map_err(lost)? == 0 {
+                return Err(Code::IncompleteBody.into());
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_front(&mut self, count: usize) {
+        self.front -= count;
+        self.wire.consume(count);
+    }
+}
+
+/// The client is gone or too slow; the answer will hardly reach it.
+fn lost(error: std::io::Error) -> S3Error {
+    match error.kind() {
+        std::io::ErrorKind::TimedOut => Code::RequestTimeout.into(),
+        _ => Code::IncompleteBody.into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! Time-outs of connections, without a timer per read.
+//!
+//! Each connection has a slot with the instant at which it counts as dead. One task per core looks at all
+//! slots every second and wakes the expired ones, so a request pays for two stores and no timer.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use engine::io::{self as eio, Instant};
+
+/// How often deadlines are looked at: a time-out is late by that much at most.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When one connection is given up.
+pub(crate) struct Slot {
+    deadline: Cell<Instant>,
+    expired: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Slot {
+    /// Moves the deadline to `after` from now.
+    pub(crate) fn extend(&self, after: Duration) {
+        self.deadline.set(eio::now() + after);
+    }
+
+    /// Whether the connection's time is up.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expired.get()
+    }
+
+    /// Ends the wait for this connection now, as when its time is up.
+    pub(crate) fn expire(&self) {
+        self.expired.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Polls `io` until it is ready or the deadline has passed.
+    pub(crate) async fn guard<T>(
+        &self,
+        mut io: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        poll_fn(|cx| {
+            if self.expired.get() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let result = io(cx);
+            if result.is_pending() {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+            }
+            result
+        })
+        .await
+    }
+}
+
+/// All connections of a core.
+#[derive(Clone, Default)]
+pub(crate) struct Deadlines(Rc<RefCell<Vec<Weak<Slot>>>>);
+
+impl Deadlines {
+    /// A slot for a new connection.
+    pub(crate) fn register(&self, after: Duration) -> Rc<Slot> {
+        let slot = Rc::new(Slot {
+            deadline: Cell::new(eio::now() + after),
+            expired: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        self.0.borrow_mut().push(Rc::downgrade(&slot));
+        slot
+    }
+
+    /// Starts the task that wakes what has expired.
+    pub(crate) fn start(&self) {
+        let slots = Rc::downgrade(&self.0);
+        eio::spawn(async move {
+            loop {
+                eio::sleep(SWEEP_INTERVAL).await;
+                let Some(slots) = slots.upgrade() else { return };
+                let now = eio::now();
+                slots.borrow_mut().retain(|slot| match slot.upgrade() {
+                    None => false,
+                    Some(slot) => {
+                        if slot.deadline.get() <= now {
+                            slot.expire();
+                        }
+                        true
+                    }
+                });
+            }
+        });
+    }
+
+    /// Expires every connection: the node stops.
+    pub(crate) fn expire_all(&self) {
+        for slot in self.0.borrow().iter().filter_map(Weak::upgrade) {
+            slot.expire();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One connection of one core: requests in, replies out, one after the other.
+//!
+//! Promises: every request is answered exactly once or its connection closed; a refusal before the body was asked
+//! for closes the connection; memory per connection is bounded whatever the client sends. A connection stays on
+//! the core that accepted it. It leaves to [`crate::op`] what a request means.
+
+mod accept;
+mod body;
+pub(crate) mod deadline;
+mod reply;
+mod wire;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use engine::io::{self, Stream};
+
+pub use accept::serve;
+pub(crate) use body::{Body, Piece};
+pub(crate) use reply::{Reply, ReplyBody};
+
+use crate::error::{Code, S3Error};
+use crate::http::head::{Method, RequestHead};
+use crate::limits;
+use crate::op::{self, Exchange};
+use crate::route::Route;
+use crate::service::{Finished, RequestId, Service};
+use deadline::Slot;
+use wire::Wire;
+
+/// What follows after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The next request of this connection.
+    Request,
+    /// The connection ends; what the client still sends is read for a moment.
+    Close,
+    /// The connection is lost.
+    Gone,
+}
+
+/// Serves one connection to its end.
+async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAddr>, slot: Rc<Slot>) {
+    let mut wire = Wire::new(stream, slot, limits::STALL);
+    let mut head = RequestHead::new();
+    let mut out = Vec::new();
+    loop {
+        let next = match receive_head(&mut wire, &mut head).await {
+            Ok(true) => exchange(&service, &mut wire, &head, peer, &mut out).await,
+            Ok(false) => Next::Gone,
+            Err(error) => refuse_head(&service, &mut wire, &error, &mut out).await,
+        };
+        match next {
+            Next::Request if !service.draining() => {}
+            Next::Request | Next::Close => {
+                wire.linger(limits::LINGER_BYTES, limits::LINGER).await;
+                return;
+            }
+            Next::Gone => return,
+        }
+    }
+}
+
+/// Waits for a head and parses it; false where the client is gone or silent.
+async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S3Error> {
+    let mut begun = false;
+    loop {
+        if !wire.buffered().is_empty() {
+            if !begun {
+                begun = true;
+                // From its first byte on, a head has so long to arrive, however many pieces it comes in.
+                wire.extend(limits::HEAD_TIMEOUT);
+            }
+            if let Some(used) = head.parse(wire.buffered())? {
+                wire.consume(used);
+                return Ok(true);
+            }
+            wire.compact();
+        } else {
+            wire.extend(limits::IDLE_TIMEOUT);
+        }
+        match wire.fill().await {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if begun && error.kind() == std::io::ErrorKind::TimedOut => {
+                return Err(Code::RequestTimeout.into());
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
+/// Answers what is no request; the connection can't be trusted any more.
+async fn refuse_head(service: &Service, wire: &mut Wire, error: &S3Error, out: &mut Vec<u8>) -> Next {
+    let request_id = service.next_request_id();
+    wire.extend(limits::STALL);
+    let reply = Reply::error(error, "", &request_id);
+    out.clear();
+    reply.write_head(out, service, &request_id, false, true);
+    if let ReplyBody::Bytes(body) = &reply.body {
+        out.extend_from_slice(body);
+    }
+    service.finished(&Finished::unparsed(error.status(), &request_id));
+    match wire.write_all(out).await {
+        Ok(()) => Next::Close,
+        Err(_) => Next::Gone,
+    }
+}
+
+/// One request and its answer.
+async fn exchange(
+    service: &Rc<Service>,
+    wire: &mut Wire,
+    head: &RequestHead,
+    peer: Option<SocketAddr>,
+    out: &mut Vec<u8>,
+) -> Next {
+    let started = io::now();
+    io::activity();
+    let request_id = service.next_request_id();
+    let (bytes_in, bytes_out) = (wire.bytes_in, wire.bytes_out);
+    let mut record = Finished::begin(head, peer, &request_id);
+    let route = service.route(head);
+    if let Ok(route) = &route {
+        record.operation = Some(route.operation);
+    }
+    let (mut reply, body_state) = match handle(service, wire, head, route, request_id, &mut record).await {
+        (Ok(reply), state) => (reply, state),
+        (Err(error), state) => {
+            let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
+            record.error = Some(error.code());
+            (reply, state)
+        }
+    };
+    // An answer without the 100 that the client waits for would be taken for the next one's: close instead.
+    let close = !head.keep_alive() || !body_state.consumed || body_state.expects_continue || service.draining();
+    out.clear();
+    let without_body = head.method() == Method::Head;
+    reply.write_head(out, service, &request_id, without_body, close);
+    let sent = if without_body { wire.write_all(out).await.is_ok() } else { reply.send(wire, out).await };
+    record.status = reply.status;
+    record.duration = started.elapsed();
+    record.bytes_in = wire.bytes_in - bytes_in;
+    record.bytes_out = wire.bytes_out - bytes_out;
+    service.finished(&record);
+    match (sent, close) {
+        (false, _) => Next::Gone,
+        (true, true) => Next::Close,
+        (true, false) => Next::Request,
+    }
+}
+
+/// How a body was left by its handler.
+struct BodyState {
+    consumed: bool,
+    expects_continue: bool,
+}
+
+async fn handle(
+    service: &Rc<Service>,
+    wire: &mut Wire,
+    head: &RequestHead,
+    route: Result<Route, S3Error>,
+    request_id: RequestId,
+    record: &mut Finished<'_>,
+) -> (Result<Reply, S3Error>, BodyState) {
+    let no_body = !head.is_chunked() && head.content_length().unwrap_or(0) == 0;
+    let early = BodyState { consumed: no_body, expects_continue: head.expect_continue() };
+    let now_ms = io::unix_ms();
+    let verified = match service.verify(head, now_ms / 1000) {
+        Ok(verified) => verified,
+        Err(error) => return (Err(error), early),
+    };
+    record.access_key = Some(verified.access_key.clone());
+    let route = match route {
+        Ok(route) => route,
+        Err(error) => return (Err(error), early),
+    };
+    let (mut body, payload) = match Body::new(wire, head, verified.payload) {
+        Ok(body) => body,
+        Err(error) => return (Err(error), early),
+    };
+    let owner = &verified.access_key;
+    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body, owner, request_id };
+    let result = op::dispatch(&mut exchange).await;
+    // An accepted request gets its 100 even if nobody read the body, for example an empty one.
+    if result.is_ok() && body.send_continue().await.is_err() {
+        return (result, BodyState { consumed: false, expects_continue: false });
+    }
+    let consumed = body.discard(limits::DISCARD_BYTES).await;
+    (result, BodyState { consumed, expects_continue: body.expects_continue() })
+}

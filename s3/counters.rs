@@ -1,0 +1,98 @@
+//! What one core has served: plain cells, read by the core itself when somebody asks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::service::Finished;
+
+/// Longest latency that is told apart, µs.
+const LATENCY_MAX_US: u64 = 600_000_000;
+
+/// The kind of a request, as far as its latency is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Object reads.
+    Get,
+    /// Object and part writes.
+    Put,
+    /// Lists.
+    List,
+    /// Deletes.
+    Delete,
+    /// All others.
+    Other,
+}
+
+impl Class {
+    /// Every class, in order.
+    pub const ALL: [Class; 5] = [Class::Get, Class::Put, Class::List, Class::Delete, Class::Other];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Get => "get",
+            Class::Put => "put",
+            Class::List => "list",
+            Class::Delete => "delete",
+            Class::Other => "other",
+        }
+    }
+
+    fn of(operation: &str) -> Class {
+        match operation {
+            "GetObject" | "HeadObject" => Class::Get,
+            "PutObject" | "UploadPart" | "CopyObject" | "UploadPartCopy" => Class::Put,
+            _ if operation.starts_with("List") => Class::List,
+            _ if operation.starts_with("Delete") => Class::Delete,
+            _ => Class::Other,
+        }
+    }
+}
+
+/// The counters of a core.
+pub struct Counters {
+    /// Open connections.
+    pub connections: Cell<usize>,
+    /// Connections closed at once because there were too many.
+    pub connections_refused: Cell<u64>,
+    /// Bytes received and sent on S3 connections.
+    pub bytes_in: Cell<u64>,
+    /// See `bytes_in`.
+    pub bytes_out: Cell<u64>,
+    /// Requests by operation and HTTP status.
+    pub requests: RefCell<BTreeMap<(&'static str, u16), u64>>,
+    /// Latencies in µs, by [`Class`] in its order.
+    pub latency_us: RefCell<[Histogram<u64>; 5]>,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        let histogram = || {
+            Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).unwrap_or_else(|_| unreachable!("valid bounds"))
+        };
+        Counters {
+            connections: Cell::new(0),
+            connections_refused: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            requests: RefCell::default(),
+            latency_us: RefCell::new([histogram(), histogram(), histogram(), histogram(), histogram()]),
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn count(&self, record: &Finished<'_>) {
+        let operation = record.operation.map_or("Unknown", |operation| operation.name());
+        *self.requests.borrow_mut().entry((operation, record.status)).or_default() += 1;
+        self.bytes_in.set(self.bytes_in.get() + record.bytes_in);
+        self.bytes_out.set(self.bytes_out.get() + record.bytes_out);
+        if record.head.is_some() {
+            let micros = u64::try_from(record.duration.as_micros()).unwrap_or(LATENCY_MAX_US);
+            let class = Class::of(operation) as usize;
+            self.latency_us.borrow_mut()[class].saturating_record(micros);
+        }
+    }
+}

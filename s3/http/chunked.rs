@@ -1,0 +1,198 @@
+//! The decoder of `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental and strict.
+//!
+//! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF, sizes
+//! have at most 16 digits, extensions and trailers are skipped within bounds; anything else is refused, since
+//! two readers that disagree about a body's end are how requests get smuggled.
+
+use super::{LineBuffer, Step};
+use crate::error::{Code, S3Error};
+
+/// The longest chunk header, extension included.
+const LINE_BYTES_MAX: usize = 1024;
+/// The most bytes of trailers.
+const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// The state of one chunked body.
+#[derive(Debug, Default)]
+pub struct ChunkedDecoder {
+    state: State,
+    line: LineBuffer,
+    trailer_bytes: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailers,
+    Done,
+}
+
+fn malformed(what: &str) -> S3Error {
+    Code::BadRequest.with(format!("The chunked transfer encoding is malformed: {what}."))
+}
+
+impl ChunkedDecoder {
+    /// At the start of a body.
+    pub fn new() -> ChunkedDecoder {
+        ChunkedDecoder::default()
+    }
+
+    /// Whether the body is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Looks at the next bytes. See [`Step`] for what is consumed; never answers `ChunkEnd`.
+    pub fn feed(&mut self, input: &[u8]) -> Result<Step, S3Error> {
+        let mut at = 0;
+        loop {
+            let rest = &input[at..];
+            match self.state {
+                State::Done => return Ok(Step::Done(at)),
+                _ if rest.is_empty() => return Ok(Step::NeedMore),
+                State::Data(left) => {
+                    let len = left.min(rest.len() as u64);
+                    self.state = if left == len { State::DataEnd } else { State::Data(left - len) };
+                    return Ok(Step::Data(at..at + len as usize));
+                }
+                State::Size | State::DataEnd | State::Trailers => {
+                    let max =
+                        LINE_BYTES_MAX.max(if self.state == State::Trailers { TRAILER_BYTES_MAX } else { 0 });
+                    let taken = self.line.take(rest, max, false);
+                    let Some((line, used)) =
+                        taken.map_err(|_| malformed("a line is too long or has no CR LF"))?
+                    else {
+                        return Ok(Step::NeedMore);
+                    };
+                    self.state = match self.state {
+                        State::Size => match size(line)? {
+                            0 => State::Trailers,
+                            size => State::Data(size),
+                        },
+                        State::DataEnd if line.is_empty() => State::Size,
+                        State::DataEnd => return Err(malformed("a chunk is longer than its size")),
+                        _ if line.is_empty() => State::Done,
+                        state => {
+                            self.trailer_bytes += line.len() + 2;
+                            if self.trailer_bytes > TRAILER_BYTES_MAX {
+                                return Err(malformed("its trailers are too large"));
+                            }
+                            state
+                        }
+                    };
+                    self.line.clear();
+                    at += used;
+                }
+            }
+        }
+    }
+}
+
+/// The size in a chunk header; an extension after `;` is skipped.
+fn size(line: &[u8]) -> Result<u64, S3Error> {
+    let digits = &line[..memchr::memchr(b';', line).unwrap_or(line.len())];
+    hex_size(digits).ok_or_else(|| malformed("a chunk's size is not a hexadecimal number"))
+}
+
+/// Up to 15 hexadecimal digits: no sign, no prefix, and too few to overflow.
+pub(crate) fn hex_size(digits: &[u8]) -> Option<u64> {
+    let digits = digits.trim_ascii_end();
+    if digits.is_empty() || digits.len() > 15 {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, b| Some(n << 4 | u64::from((*b as char).to_digit(16)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Decodes a body given in pieces; gives the content and what was left over behind its end.
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), S3Error> {
+        let mut decoder = ChunkedDecoder::new();
+        let (mut content, mut left) = (Vec::new(), 0);
+        for mut piece in pieces.iter().copied() {
+            while !piece.is_empty() && !decoder.is_done() {
+                let step = decoder.feed(piece)?;
+                if let Step::Data(range) = &step {
+                    content.extend_from_slice(&piece[range.clone()]);
+                }
+                piece = &piece[step.consumed(piece.len())..];
+            }
+            left += piece.len();
+        }
+        Ok((content, left, decoder.is_done()))
+    }
+
+    #[test]
+    fn a_body_with_extension_and_trailer_decodes() {
+        let body = b"5;x=y\r\nhello\r\n6 \r\n world\r\n0\r\nA: b\r\n\r\nGET";
+        assert_eq!(decode(&[body]).unwrap(), (b"hello world".to_vec(), 3, true));
+    }
+
+    #[test]
+    fn malformed_bodies_are_refused() {
+        for body in [
+            &b"5\nhello\r\n0\r\n\r\n"[..],
+            b"x\r\n",
+            b"\r\n",
+            b"-1\r\n",
+            b"0x5\r\nhello\r\n",
+            b"5\r\nhelloX\r\n",
+            b"ffffffffffffffff\r\n",
+            b"5\rx\r\nhello\r\n",
+        ] {
+            assert_eq!(
+                decode(&[body]).unwrap_err().code(),
+                Code::BadRequest,
+                "{:?}",
+                body.escape_ascii().to_string()
+            );
+        }
+    }
+
+    #[test]
+    fn endless_lines_and_trailers_are_refused() {
+        let line = [b'1'; 2000];
+        assert!(decode(&[&line]).is_err());
+        let mut body = b"0\r\n".to_vec();
+        for _ in 0..2000 {
+            body.extend_from_slice(b"name: value\r\n");
+        }
+        assert!(decode(&[&body]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_content(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+            cuts in proptest::collection::vec(1usize..20, 1..60),
+        ) {
+            let mut body = Vec::new();
+            for chunk in &chunks {
+                body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                body.extend_from_slice(chunk);
+                body.extend_from_slice(b"\r\n");
+            }
+            body.extend_from_slice(b"0\r\n\r\n");
+            let mut pieces = Vec::new();
+            let mut rest = body.as_slice();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            prop_assert_eq!(decode(&pieces).unwrap(), (chunks.concat(), 0, true));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&[&bytes]);
+        }
+    }
+}

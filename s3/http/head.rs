@@ -1,0 +1,340 @@
+//! Request heads: bytes in, a checked head out.
+//!
+//! A head is looked for in what has been received and, once its end is there, copied into the [`RequestHead`]
+//! (a memcpy of some 600 bytes) with the places of its parts, so that it outlives the receive buffer without an
+//! allocation per header: a head's memory is reused for the next one of its connection.
+//!
+//! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy: bare
+//! CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length beside
+//! Transfer-Encoding, any transfer coding but `chunked`, more than one Host.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::error::{Code, S3Error};
+use crate::uri::Query;
+
+/// The longest head, request line and headers, in bytes.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The most headers of a head.
+pub const HEADERS_MAX: usize = 100;
+
+/// The request's method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum Method {
+    #[default]
+    Get,
+    Head,
+    Put,
+    Post,
+    Delete,
+    Options,
+    /// Any other; S3 knows no more.
+    Other,
+}
+
+impl Method {
+    fn parse(name: &str) -> Method {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "PUT" => Method::Put,
+            "POST" => Method::Post,
+            "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
+            _ => Method::Other,
+        }
+    }
+}
+
+/// A place in the head's bytes; 64 KiB need 17 bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(whole: &[u8], part: &[u8]) -> Span {
+        // Both point into one slice, so the distance of their starts is the offset.
+        let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+        Span { start: start as u32, end: (start + part.len()) as u32 }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// One request's head. Make one per connection and parse head after head into it.
+#[derive(Debug, Default)]
+pub struct RequestHead {
+    bytes: Vec<u8>,
+    /// How far the input has been looked through without finding the end.
+    scanned: usize,
+    method: Method,
+    method_text: Span,
+    authority: Option<Span>,
+    path: Span,
+    query: Span,
+    headers: SmallVec<[(Span, Span); 24]>,
+    http_1_0: bool,
+    content_length: Option<u64>,
+    chunked: bool,
+    keep_alive: bool,
+    expect_continue: bool,
+    host: Option<Span>,
+}
+
+fn bad(why: &str) -> S3Error {
+    Code::BadRequest.with(why)
+}
+
+impl RequestHead {
+    /// An empty head, to parse into.
+    pub fn new() -> RequestHead {
+        RequestHead::default()
+    }
+
+    /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives the
+    /// number of bytes that it took, or none where more is needed: then call again with the same bytes and more
+    /// behind them (what was looked through is not looked through again). After an error the connection has to be
+    /// closed.
+    pub fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, S3Error> {
+        // Empty lines before a request line are to be ignored (RFC 9112, 2.2); a few, not a stream of them.
+        let lead = input.iter().take(8).take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let first = input.get(lead);
+        if first.is_some_and(|b| !b.is_ascii_uppercase()) {
+            self.scanned = 0;
+            return Err(bad("This is not an HTTP request."));
+        }
+        match self.find_end(input, lead) {
+            Ok(Some(end)) => {
+                self.scanned = 0;
+                self.fill(&input[lead..end])?;
+                Ok(Some(end))
+            }
+            Ok(None) if input.len() - lead < HEAD_BYTES_MAX => Ok(None),
+            Ok(None) => {
+                self.scanned = 0;
+                Err(Code::RequestHeaderSectionTooLarge.field("MaxSizeAllowed", HEAD_BYTES_MAX.to_string()))
+            }
+            Err(error) => {
+                self.scanned = 0;
+                Err(error)
+            }
+        }
+    }
+
+    /// The offset behind the empty line that ends the head.
+    fn find_end(&mut self, input: &[u8], lead: usize) -> Result<Option<usize>, S3Error> {
+        let window = &input[..input.len().min(lead + HEAD_BYTES_MAX)];
+        let mut at = self.scanned.max(lead).min(window.len());
+        while let Some(found) = memchr::memchr(b'\n', &window[at..]) {
+            let lf = at + found;
+            if lf == 0 || window[lf - 1] != b'\r' {
+                return Err(bad("A line of the head ends without CR."));
+            }
+            if lf >= 3 && window[lf - 3] == b'\r' && window[lf - 2] == b'\n' {
+                return Ok(Some(lf + 1));
+            }
+            at = lf + 1;
+        }
+        self.scanned = window.len();
+        Ok(None)
+    }
+
+    fn fill(&mut self, head: &[u8]) -> Result<(), S3Error> {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(head);
+        self.headers.clear();
+        self.authority = None;
+        let whole = self.bytes.as_slice();
+        let mut space = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(whole, &mut space) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(bad("The head ends too early.")),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(
+                    Code::RequestHeaderSectionTooLarge.field("MaxHeadersAllowed", HEADERS_MAX.to_string())
+                );
+            }
+            Err(httparse::Error::Version) => return Err(Code::HttpVersionNotSupported.into()),
+            Err(error) => return Err(bad(&format!("The head is malformed: {error}."))),
+        }
+        let method = request.method.unwrap_or_default();
+        self.method = Method::parse(method);
+        self.method_text = Span::of(whole, method.as_bytes());
+        self.http_1_0 = request.version == Some(0);
+        let target = request.path.unwrap_or_default().as_bytes();
+        for header in request.headers.iter() {
+            // A CR inside of a value is refused by httparse; what surrounds a value is no part of it.
+            let value = header.value.trim_ascii();
+            let value = if value.is_empty() { &header.value[..0] } else { value };
+            self.headers.push((Span::of(whole, header.name.as_bytes()), Span::of(whole, value)));
+        }
+        let (authority, path, query) = split_target(target)?;
+        self.authority = authority.map(|authority| Span::of(whole, authority));
+        self.path = Span::of(whole, path);
+        self.query = Span::of(whole, query);
+        self.interpret()
+    }
+
+    /// Reads the headers that decide where the message ends and what becomes of the connection.
+    fn interpret(&mut self) -> Result<(), S3Error> {
+        self.content_length = None;
+        self.chunked = false;
+        self.keep_alive = !self.http_1_0;
+        self.expect_continue = false;
+        self.host = None;
+        for &(name, value) in &self.headers {
+            let text = &self.bytes[value.range()];
+            let name = &self.bytes[name.range()];
+            if name.eq_ignore_ascii_case(b"content-length") {
+                if self.content_length.is_some() {
+                    return Err(bad("There is more than one Content-Length."));
+                }
+                self.content_length =
+                    Some(decimal(text).ok_or_else(|| bad("Content-Length is not a number."))?);
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                if self.chunked || self.http_1_0 || !text.eq_ignore_ascii_case(b"chunked") {
+                    return Err(bad(
+                        "Of transfer encodings only 'chunked', given once, in HTTP/1.1, is supported.",
+                    ));
+                }
+                self.chunked = true;
+            } else if name.eq_ignore_ascii_case(b"connection") {
+                for token in text.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                    if token.eq_ignore_ascii_case(b"close") {
+                        self.keep_alive = false;
+                    } else if token.eq_ignore_ascii_case(b"keep-alive") && self.http_1_0 {
+                        self.keep_alive = true;
+                    }
+                }
+            } else if name.eq_ignore_ascii_case(b"expect") {
+                self.expect_continue = !self.http_1_0 && text.eq_ignore_ascii_case(b"100-continue");
+            } else if name.eq_ignore_ascii_case(b"host") && self.host.replace(value).is_some() {
+                return Err(bad("There is more than one Host."));
+            }
+        }
+        if self.chunked && self.content_length.is_some() {
+            return Err(bad("Content-Length and Transfer-Encoding exclude each other."));
+        }
+        if self.host.is_none() && !self.http_1_0 {
+            return Err(bad("HTTP/1.1 requires a Host header."));
+        }
+        Ok(())
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The method as sent.
+    pub fn method_text(&self) -> &[u8] {
+        &self.bytes[self.method_text.range()]
+    }
+
+    /// The path as sent, encoded; `*` for `OPTIONS *`.
+    pub fn path(&self) -> &[u8] {
+        &self.bytes[self.path.range()]
+    }
+
+    /// The query as sent, without `?`.
+    pub fn query(&self) -> Query<'_> {
+        Query::new(&self.bytes[self.query.range()])
+    }
+
+    /// The host that the request is for, with its port: the target's where that is absolute, else the Host
+    /// header's.
+    pub fn host(&self) -> &[u8] {
+        self.authority.or(self.host).map_or(&[][..], |span| &self.bytes[span.range()])
+    }
+
+    /// The first value of a header, trimmed. `name` in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut all = self.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        all.next().map(|(_, value)| value)
+    }
+
+    /// The first value of a header, where it is text (UTF-8).
+    pub fn header_str(&self, name: &str) -> Option<&str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All values of a header, in order.
+    pub fn header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.headers().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// All headers in order: names as sent, values trimmed.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| (&self.bytes[name.range()], &self.bytes[value.range()]))
+    }
+
+    /// The body's length, where it was announced.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// Whether the body comes in chunked transfer encoding.
+    pub fn is_chunked(&self) -> bool {
+        self.chunked
+    }
+
+    /// Whether the client waits for `100 Continue`.
+    pub fn expect_continue(&self) -> bool {
+        self.expect_continue
+    }
+
+    /// Whether the connection stays open after the answer, as far as the client is concerned.
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Whether the request is of HTTP/1.0.
+    pub fn is_http_1_0(&self) -> bool {
+        self.http_1_0
+    }
+}
+
+/// Authority, path and query of a request target (RFC 9112, 3.2).
+fn split_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), S3Error> {
+    let refuse = || Code::InvalidURI.with("The request target is neither a path nor an http URI.");
+    if target.contains(&b'#') {
+        return Err(Code::InvalidURI.with("The request target has a fragment; encode '#' as %23."));
+    }
+    let split = |rest: &'_ [u8]| memchr::memchr(b'?', rest).unwrap_or(rest.len());
+    let (authority, rest) = match target {
+        [b'/', ..] | b"*" => (None, target),
+        _ => {
+            let scheme = target.get(..8).filter(|s| s.eq_ignore_ascii_case(b"https://")).map(|_| 8);
+            let scheme = scheme.or(target.get(..7).filter(|s| s.eq_ignore_ascii_case(b"http://")).map(|_| 7));
+            let after = &target[scheme.ok_or_else(refuse)?..];
+            let end = after.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(after.len());
+            if end == 0 {
+                return Err(refuse());
+            }
+            (Some(&after[..end]), &after[end..])
+        }
+    };
+    let at = split(rest);
+    Ok((authority, &rest[..at], rest.get(at + 1..).unwrap_or(&rest[rest.len()..])))
+}
+
+/// Digits alone, few enough not to overflow.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use super::*;
+use proptest::prelude::*;
+
+fn parse(text: &str) -> Result<RequestHead, S3Error> {
+    let mut head = RequestHead::new();
+    let used = head.parse(text.as_bytes())?.expect("the head is complete");
+    assert_eq!(used, text.find("\r\n\r\n").unwrap() + 4);
+    Ok(head)
+}
+
+fn refused(headers: &str) -> Code {
+    match parse(&format!("PUT /b/k HTTP/1.1\r\nHost: h\r\n{headers}\r\n")) {
+        Ok(_) => panic!("accepted: {headers:?}"),
+        Err(error) => error.code(),
+    }
+}
+
+#[test]
+fn a_head_gives_its_parts() {
+    let head = parse(
+        "PUT /b/a%20b?partNumber=1&x HTTP/1.1\r\nHost: h:9000\r\nContent-Length: 12\r\n\
+         Expect: 100-Continue\r\nX-Amz-Meta-A:  v 1 \r\nx-amz-meta-a: v2\r\nEmpty:\r\n\r\nbody",
+    )
+    .unwrap();
+    assert_eq!((head.method(), head.method_text()), (Method::Put, &b"PUT"[..]));
+    assert_eq!((head.path(), head.query().raw()), (&b"/b/a%20b"[..], &b"partNumber=1&x"[..]));
+    assert_eq!(head.host(), b"h:9000");
+    assert_eq!(head.content_length(), Some(12));
+    assert!(head.expect_continue() && head.keep_alive() && !head.is_chunked());
+    assert_eq!(head.header_all("X-AMZ-META-A").collect::<Vec<_>>(), [&b"v 1"[..], b"v2"]);
+    assert_eq!((head.header("empty"), head.header("none")), (Some(&b""[..]), None));
+    assert_eq!(head.headers().count(), 6);
+}
+
+#[test]
+fn absolute_targets_override_the_host_header() {
+    let head = parse("GET http://b.example:80/k?x=1 HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
+    assert_eq!(
+        (head.host(), head.path(), head.query().raw()),
+        (&b"b.example:80"[..], &b"/k"[..], &b"x=1"[..])
+    );
+    let head = parse("GET http://b.example HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
+    assert_eq!(head.path(), b"");
+    assert_eq!(parse("GET ftp://x/ HTTP/1.1\r\nHost: h\r\n\r\n").unwrap_err().code(), Code::InvalidURI);
+    assert_eq!(parse("GET k HTTP/1.1\r\nHost: h\r\n\r\n").unwrap_err().code(), Code::InvalidURI);
+}
+
+#[test]
+fn connections_stay_open_as_version_and_header_say() {
+    let keep = |line: &str, headers: &str| {
+        parse(&format!("GET / {line}\r\nHost: h\r\n{headers}\r\n")).unwrap().keep_alive()
+    };
+    assert!(keep("HTTP/1.1", ""));
+    assert!(!keep("HTTP/1.1", "Connection: x, Close\r\n"));
+    assert!(!keep("HTTP/1.0", ""));
+    assert!(keep("HTTP/1.0", "Connection: Keep-Alive\r\n"));
+}
+
+#[test]
+fn what_could_smuggle_a_request_is_refused() {
+    for headers in [
+        "Content-Length: 1\r\nContent-Length: 1\r\n",
+        "Content-Length: 1\r\nContent-Length: 2\r\n",
+        "Content-Length: 1, 1\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 0x1\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "A: b\r\n folded\r\n",
+        " A: b\r\n",
+        "A: b\nC: d\r\n",
+        "A: b\rC: d\r\n",
+        "A: b\0\r\n",
+        "Host: other\r\n",
+        "no colon\r\n",
+        ": no name\r\n",
+    ] {
+        assert_eq!(refused(headers), Code::BadRequest, "{headers:?}");
+    }
+}
+
+#[test]
+fn heads_that_are_not_http_1_are_refused_at_once() {
+    let code = |bytes: &[u8]| RequestHead::new().parse(bytes).unwrap_err().code();
+    assert_eq!(code(b"\x16\x03\x01"), Code::BadRequest);
+    assert_eq!(code(b"GET / HTTP/1.1\n"), Code::BadRequest);
+    assert_eq!(code(b"GET / HTTP/1.1\r\n\r\n"), Code::BadRequest);
+    assert_eq!(code(b"PRI * HTTP/2.0\r\n\r\n"), Code::HttpVersionNotSupported);
+    assert_eq!(code(b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"), Code::HttpVersionNotSupported);
+}
+
+#[test]
+fn heads_are_bounded_in_bytes_and_headers() {
+    let mut text = String::from("GET / HTTP/1.1\r\nHost: h\r\n");
+    for _ in 0..HEADERS_MAX {
+        text.push_str("a: b\r\n");
+    }
+    text.push_str("\r\n");
+    assert_eq!(parse(&text).unwrap_err().code(), Code::RequestHeaderSectionTooLarge);
+
+    let mut head = RequestHead::new();
+    let long = [b"GET /".as_slice(), &vec![b'a'; HEAD_BYTES_MAX]].concat();
+    assert_eq!(head.parse(&long[..HEAD_BYTES_MAX - 1]).unwrap(), None);
+    assert_eq!(head.parse(&long).unwrap_err().code(), Code::RequestHeaderSectionTooLarge);
+}
+
+#[test]
+fn pipelined_heads_parse_one_after_the_other_into_the_same_memory() {
+    let input =
+        b"\r\nGET /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: b\r\n\r\n";
+    let mut head = RequestHead::new();
+    let used = head.parse(input).unwrap().unwrap();
+    assert_eq!((head.path(), head.host()), (&b"/1"[..], &b"a"[..]));
+    assert_eq!(head.parse(&input[used..]).unwrap(), Some(input.len() - used));
+    assert_eq!((head.method(), head.path(), head.content_length()), (Method::Head, &b"/2"[..], None));
+}
+
+proptest! {
+    #[test]
+    fn a_head_that_arrives_byte_by_byte_is_the_same(cuts in proptest::collection::vec(1usize..30, 1..30)) {
+        let text = b"GET /bucket/key?versions HTTP/1.1\r\nHost: h\r\nX-Amz-Date: 20130524T000000Z\r\n\r\n";
+        let mut head = RequestHead::new();
+        let mut got = 0;
+        for cut in cuts.iter().cycle() {
+            got = (got + cut).min(text.len());
+            let parsed = head.parse(&text[..got]).unwrap();
+            prop_assert_eq!(parsed.is_some(), got == text.len());
+            if parsed.is_some() { break; }
+        }
+        prop_assert_eq!(head.header("x-amz-date"), Some(&b"20130524T000000Z"[..]));
+        prop_assert_eq!(head.query().raw(), b"versions");
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut text = b"GET / HTTP/1.1\r\n".to_vec();
+        text.extend_from_slice(&bytes);
+        text.extend_from_slice(b"\r\n\r\n");
+        let _ = RequestHead::new().parse(&text);
+        let _ = RequestHead::new().parse(&bytes);
+    }
+}

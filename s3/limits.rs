@@ -1,0 +1,37 @@
+//! Every limit of the S3 front end, in one place. Those of the protocol are AWS's ("Amazon S3 quotas", "Multipart
+//! upload limits").
+
+use std::time::Duration;
+
+/// A connection that has sent no byte of a next request for so long is closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// From a head's first byte to its last.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body or an answer that makes no progress for so long ends its connection.
+pub const STALL: Duration = Duration::from_secs(60);
+/// TLS handshakes take no longer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that one core holds at most; more are closed at once.
+pub const CONNECTIONS_PER_CORE: usize = 16_384;
+/// Of a body that nobody wants, so much is read so that the connection can go on; more closes it.
+pub const DISCARD_BYTES: usize = 256 << 10;
+/// After the last answer so much is still read, and for so long, lest the answer be lost to a reset.
+pub const LINGER_BYTES: usize = 1 << 20;
+/// See [`LINGER_BYTES`].
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Largest body of one PUT or one part, bytes.
+pub const OBJECT_PUT_BYTES_MAX: u64 = 5 << 30;
+/// Largest object by multipart, bytes.
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+/// Smallest part but the last, bytes.
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+/// Highest part number.
+pub const PART_NUMBER_MAX: u32 = 10_000;
+/// Entries of one page of a list.
+pub const LIST_KEYS_MAX: u32 = 1000;
+/// Largest XML body that is read, bytes: 10,000 parts with checksums fit in it.
+pub const XML_BODY_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(PART_BYTES_MIN * (PART_NUMBER_MAX as u64) < OBJECT_BYTES_MAX);
+const _: () = assert!(OBJECT_PUT_BYTES_MAX * (PART_NUMBER_MAX as u64) >= OBJECT_BYTES_MAX);

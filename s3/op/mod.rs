@@ -1,0 +1,109 @@
+//! The S3 operations, a file per group. A handler runs straight down: parse, check, do, answer.
+//!
+//! Each is given an [`Exchange`]: a request whose signature is good and whose bucket and key are well-formed. What
+//! it returns is answered by [`crate::conn`].
+
+mod body;
+mod buckets;
+mod complete;
+mod copy;
+mod delete;
+mod get_object;
+mod list_objects;
+mod list_uploads;
+mod list_versions;
+mod multipart;
+mod outcome;
+mod put_object;
+mod stream;
+
+use std::rc::Rc;
+
+use engine::placement::{self, Partition};
+use raft::command::{Command, Kind, Outcome};
+
+use crate::conn::{Body, Reply};
+use crate::error::{Code, S3Error, S3Result};
+use crate::http::head::RequestHead;
+use crate::route::{Operation, Route};
+use crate::service::{RequestId, Service};
+use crate::sigv4::PayloadMode;
+
+pub(crate) use stream::ObjectStream;
+
+/// One request on its way through a handler.
+pub(crate) struct Exchange<'r, 'w> {
+    pub(crate) service: &'r Rc<Service>,
+    pub(crate) head: &'r RequestHead,
+    pub(crate) route: Route,
+    pub(crate) now_ms: u64,
+    pub(crate) payload: PayloadMode,
+    pub(crate) body: &'r mut Body<'w>,
+    pub(crate) owner: &'r str,
+    pub(crate) request_id: RequestId,
+}
+
+impl Exchange<'_, '_> {
+    fn bucket(&self) -> S3Result<&str> {
+        self.route.bucket.as_ref().map(|name| name.as_str()).ok_or_else(|| Code::InvalidBucketName.into())
+    }
+
+    fn key(&self) -> S3Result<&str> {
+        self.route.key.as_ref().map(|key| key.as_str()).ok_or_else(|| Code::InvalidURI.into())
+    }
+
+    /// The bucket of the request, which has to exist.
+    async fn existing_bucket(&self) -> S3Result<&str> {
+        let name = self.bucket()?;
+        match self.service.metadata.bucket(name).await? {
+            Some(_) => Ok(name),
+            None => Err(no_such_bucket(name)),
+        }
+    }
+
+    /// A command with a new id at the request's time.
+    fn command(&self, kind: Kind) -> Command {
+        Command::new(self.service.new_id(self.now_ms), self.now_ms, kind)
+    }
+
+    /// Commits a command and gives its outcome where that is no refusal.
+    async fn commit(&self, kind: Kind) -> S3Result<Outcome> {
+        outcome::accepted(self.service.metadata.commit(self.command(kind)).await?)
+    }
+
+    fn partition(&self) -> S3Result<Partition> {
+        Ok(placement::partition_of_key(self.bucket()?, self.key()?.as_bytes()))
+    }
+}
+
+fn no_such_bucket(name: &str) -> S3Error {
+    Code::NoSuchBucket.field("BucketName", name)
+}
+
+/// Answers one request.
+pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    match ex.route.operation {
+        Operation::ListBuckets => buckets::list(ex).await,
+        Operation::CreateBucket => buckets::create(ex).await,
+        Operation::HeadBucket => buckets::head(ex).await,
+        Operation::DeleteBucket => buckets::delete(ex).await,
+        Operation::GetBucketLocation => buckets::location(ex).await,
+        Operation::ListObjects => list_objects::v1(ex).await,
+        Operation::ListObjectsV2 => list_objects::v2(ex).await,
+        Operation::ListObjectVersions => list_versions::list(ex).await,
+        Operation::PutObject => put_object::put(ex).await,
+        Operation::GetObject => get_object::get(ex).await,
+        Operation::HeadObject => get_object::head(ex).await,
+        Operation::DeleteObject => delete::one(ex).await,
+        Operation::DeleteObjects => delete::many(ex).await,
+        Operation::CopyObject => copy::object(ex).await,
+        Operation::CreateMultipartUpload => multipart::create(ex).await,
+        Operation::UploadPart => multipart::upload_part(ex).await,
+        Operation::UploadPartCopy => copy::part(ex).await,
+        Operation::CompleteMultipartUpload => complete::complete(ex).await,
+        Operation::AbortMultipartUpload => multipart::abort(ex).await,
+        Operation::ListParts => list_uploads::parts(ex).await,
+        Operation::ListMultipartUploads => list_uploads::uploads(ex).await,
+        Operation::NotImplemented(_) => Err(ex.route.operation.not_implemented()),
+    }
+}

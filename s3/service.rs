@@ -1,0 +1,222 @@
+//! What the connections of one core share: the stores, the verifier, the counters, and whether the core drains.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::ids::{DataId, IdGenerator};
+use engine::io::{self, Event};
+use engine::peer::Bytes;
+use raft::Metadata;
+
+use crate::conn::deadline::Deadlines;
+use crate::counters::Counters;
+use crate::error::{Code, S3Error, S3Result};
+use crate::http::head::{Method, RequestHead};
+use crate::http::response::DateCache;
+use crate::route::{Operation, Route};
+use crate::sigv4::keys::Credentials;
+use crate::sigv4::{Verified, Verifier};
+
+/// Where a core gets its present TLS configuration from; none where the port is plain.
+pub type TlsSource = Box<dyn Fn() -> Option<Arc<rustls::ServerConfig>>>;
+/// Where finished requests are told of.
+pub type LogSink = Box<dyn Fn(&Finished<'_>)>;
+
+/// What a service is made of.
+pub struct ServiceConfig {
+    /// This core's number.
+    pub core: usize,
+    /// The region that requests must be signed for.
+    pub region: String,
+    /// Domains under which buckets are hosts of their own.
+    pub domains: Vec<String>,
+    /// Who may sign requests.
+    pub credentials: Credentials,
+    /// See [`TlsSource`].
+    pub tls: TlsSource,
+    /// See [`LogSink`].
+    pub log: LogSink,
+}
+
+/// The S3 front end of one core.
+pub struct Service {
+    pub(crate) metadata: Metadata,
+    pub(crate) bytes: Bytes,
+    pub(crate) deadlines: Deadlines,
+    /// What this core has served.
+    pub counters: Counters,
+    ids: RefCell<IdGenerator>,
+    verifier: RefCell<Verifier>,
+    domains: Vec<String>,
+    dates: RefCell<DateCache>,
+    request_prefix: u64,
+    requests: Cell<u64>,
+    draining: Cell<bool>,
+    drain: Event,
+    tls: TlsSource,
+    log: LogSink,
+}
+
+impl Service {
+    /// A service over a core's handles to metadata and bytes.
+    pub fn new(config: ServiceConfig, metadata: Metadata, bytes: Bytes) -> Rc<Service> {
+        Rc::new(Service {
+            metadata,
+            bytes,
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
+            ids: RefCell::default(),
+            verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
+            domains: config.domains,
+            dates: RefCell::default(),
+            // Ids of one process differ by core and count; those of different runs by their random part.
+            request_prefix: (io::random_u64() << 8 | config.core as u64) << 32,
+            requests: Cell::new(0),
+            draining: Cell::new(false),
+            drain: Event::new(),
+            tls: config.tls,
+            log: config.log,
+        })
+    }
+
+    /// Takes no more connections, ends each one after its present request, and waits until all are gone or `limit`
+    /// has passed; what is left then is cut off.
+    pub async fn drain(&self, limit: Duration) {
+        self.draining.set(true);
+        self.drain.notify();
+        let until = io::now() + limit;
+        while self.counters.connections.get() > 0 && io::now() < until {
+            // An idle connection has nothing to wait for.
+            self.deadlines.expire_idle();
+            io::sleep(Duration::from_millis(10)).await;
+        }
+        self.deadlines.expire_all();
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(crate) async fn drain_begun(&self) {
+        self.drain.wait().await;
+    }
+
+    pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        (self.tls)()
+    }
+
+    pub(crate) fn route(&self, head: &RequestHead) -> S3Result<Route> {
+        Route::of(head, &self.domains)
+    }
+
+    pub(crate) fn verify(&self, head: &RequestHead, now_s: u64) -> S3Result<Verified> {
+        self.verifier.borrow_mut().verify(head, now_s)
+    }
+
+    pub(crate) fn region(&self) -> String {
+        self.verifier.borrow().region().to_owned()
+    }
+
+    pub(crate) fn date(&self) -> [u8; 29] {
+        *self.dates.borrow_mut().at(io::unix_ms() / 1000)
+    }
+
+    /// A new UUIDv7, later than all that this core has given out.
+    pub(crate) fn new_id(&self, now_ms: u64) -> [u8; 16] {
+        self.ids.borrow_mut().next(now_ms, io::random_u128())
+    }
+
+    pub(crate) fn new_data_id(&self, now_ms: u64) -> DataId {
+        DataId(self.new_id(now_ms))
+    }
+
+    pub(crate) fn next_request_id(&self) -> RequestId {
+        let count = self.requests.get();
+        self.requests.set(count.wrapping_add(1));
+        RequestId::new(self.request_prefix.wrapping_add(count & 0xffff_ffff))
+    }
+
+    pub(crate) fn finished(&self, record: &Finished<'_>) {
+        self.counters.count(record);
+        (self.log)(record);
+    }
+}
+
+/// The id of one request: 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    fn new(number: u64) -> RequestId {
+        let mut text = [0; 16];
+        for (at, digit) in text.iter_mut().enumerate() {
+            *digit = b"0123456789ABCDEF"[(number >> (60 - 4 * at)) as usize & 15];
+        }
+        RequestId(text)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// One finished request, for the counters and the access log.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Its id, as `x-amz-request-id` told the client.
+    pub request_id: RequestId,
+    /// Its head; none where no head could be read.
+    pub head: Option<&'a RequestHead>,
+    /// Who sent it.
+    pub peer: Option<SocketAddr>,
+    /// Whose signature was good.
+    pub access_key: Option<Arc<str>>,
+    /// What was asked for; none where that is no operation.
+    pub operation: Option<Operation>,
+    /// The bucket, where the request names one.
+    pub bucket: Option<String>,
+    /// The key, where the request names one.
+    pub key: Option<String>,
+    /// The error it ended with.
+    pub error: Option<Code>,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// From the head's end to the answer's.
+    pub duration: Duration,
+    /// Body and answer bytes on the wire.
+    pub bytes_in: u64,
+    /// See `bytes_in`.
+    pub bytes_out: u64,
+}
+
+impl<'a> Finished<'a> {
+    pub(crate) fn begin(head: &'a RequestHead, peer: Option<SocketAddr>, request_id: &RequestId) -> Finished<'a> {
+        Finished { head: Some(head), peer, ..Finished::unparsed(0, request_id) }
+    }
+
+    pub(crate) fn unparsed(status: u16, request_id: &RequestId) -> Finished<'a> {
+        Finished {
+            request_id: *request_id,
+            head: None,
+            peer: None,
+            access_key: None,
+            operation: None,
+            bucket: None,
+            key: None,
+            error: None,
+            status,
+            duration: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// The method's name, where there is a head.
+    pub fn method(&self) -> Option<Method> {
+        self.head.map(RequestHead::method)
+    }
+}

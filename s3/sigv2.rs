@@ -1,0 +1,142 @@
+//! Presigned URLs of signature version 2, which boto3 and aws CLI 1.x still make by default in us-east-1.
+//!
+//! Query only: a version 2 header is refused by [`crate::sigv4`]. Source: AWS, "Signing and authenticating REST
+//! requests" (version 2), "Query string request authentication alternative".
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
+
+use crate::error::{Code, S3Error};
+use crate::http::head::RequestHead;
+use crate::sigv4::keys::Credentials;
+use crate::uri;
+
+/// The parameters that are part of what is signed, sorted.
+const SIGNED_PARAMETERS: [&str; 33] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "defaultObjectAcl",
+    "delete",
+    "encryption",
+    "inventory",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "partNumber",
+    "policy",
+    "replication",
+    "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "restore",
+    "select",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+];
+
+/// Checks a presigned URL; gives the access key. `host_bucket` is the bucket's name where the host names it, since
+/// version 2 signs the path as if it began with it.
+pub fn verify(
+    head: &RequestHead,
+    host_bucket: Option<&str>,
+    credentials: &Credentials,
+    now_s: u64,
+) -> Result<Arc<str>, S3Error> {
+    let query = head.query();
+    let missing = || {
+        Code::AccessDenied
+            .with("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
+    };
+    let id = query.get("AWSAccessKeyId")?.ok_or_else(missing)?;
+    let expires_text = query.get("Expires")?.ok_or_else(missing)?;
+    let signature = query.get("Signature")?.ok_or_else(missing)?;
+    let expires: u64 = expires_text
+        .parse()
+        .map_err(|_| Code::AccessDenied.with("Invalid date (should be seconds since epoch): Expires"))?;
+    if now_s > expires {
+        return Err(Code::AccessDenied
+            .with("Request has expired")
+            .field("Expires", crate::time::iso8601_string(expires.min(crate::time::LAST_SECOND) * 1000))
+            .field("ServerTime", crate::time::iso8601_string(now_s * 1000)));
+    }
+    let (access_key, secret) =
+        credentials.get(&id).ok_or_else(|| Code::InvalidAccessKeyId.field("AWSAccessKeyId", id.as_ref()))?;
+    let signed = crate::checksum::base64_decode(signature.as_bytes()).unwrap_or_default();
+    let text = string_to_sign(head, host_bucket, expires_text.as_bytes())?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose())
+        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(&text);
+    let ours: [u8; 20] = mac.finalize().into_bytes().into();
+    if bool::from(ours.as_slice().ct_eq(&signed)) {
+        Ok(access_key)
+    } else {
+        Err(Code::SignatureDoesNotMatch.field("AWSAccessKeyId", id.as_ref()))
+    }
+}
+
+/// Method, Content-MD5, Content-Type, Expires, `x-amz-*` headers, resource.
+fn string_to_sign(head: &RequestHead, host_bucket: Option<&str>, expires: &[u8]) -> Result<Vec<u8>, S3Error> {
+    let mut out = Vec::with_capacity(256);
+    let header = |name| head.header(name).unwrap_or_default();
+    for part in [head.method_text(), header("content-md5"), header("content-type"), expires] {
+        out.extend_from_slice(part);
+        out.push(b'\n');
+    }
+    let mut amz: SmallVec<[(Vec<u8>, &[u8]); 8]> = head
+        .headers()
+        .filter(|(name, _)| name.len() > 6 && name[..6].eq_ignore_ascii_case(b"x-amz-"))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    amz.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut last: &[u8] = b"";
+    for (name, value) in &amz {
+        if name.as_slice() == last {
+            // The line feed of the line that this value continues.
+            out.pop();
+            out.push(b',');
+        } else {
+            out.extend_from_slice(name);
+            out.push(b':');
+        }
+        out.extend_from_slice(value);
+        out.push(b'\n');
+        last = name;
+    }
+    if let Some(bucket) = host_bucket {
+        out.push(b'/');
+        out.extend_from_slice(bucket.as_bytes());
+    }
+    out.extend_from_slice(head.path());
+    let mut separator = b'?';
+    for name in SIGNED_PARAMETERS.iter() {
+        let Some((_, value)) = head.query().pairs().find(|(n, _)| uri::name_is(n, name)) else {
+            continue;
+        };
+        out.push(separator);
+        separator = b'&';
+        out.extend_from_slice(name.as_bytes());
+        if !value.is_empty() {
+            out.push(b'=');
+            out.extend_from_slice(&uri::decode(value, true)?);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,106 @@
+//! The canonical request: the one text that client and server both make of a request, to sign it.
+//!
+//! S3's rules differ from the other services': the path is encoded once and not normalised.
+
+use smallvec::SmallVec;
+
+use crate::error::{Code, S3Error};
+use crate::http::head::RequestHead;
+use crate::uri::{self, Set};
+
+/// Refuses a request in which a header that has to be signed is not: `host`, and every `x-amz-*` that is there
+/// (`x-amz-date` and, in header authentication, `x-amz-content-sha256` are bound by the signature in any case).
+pub(crate) fn check_signed_headers(
+    head: &RequestHead,
+    signed: &[u8],
+    presigned: bool,
+) -> Result<(), S3Error> {
+    let listed = |name: &[u8]| signed.split(|b| *b == b';').any(|s| s.eq_ignore_ascii_case(name));
+    let refuse = |names: String| {
+        Err(Code::AccessDenied
+            .with("There were headers present in the request which were not signed")
+            .field("HeadersNotSigned", names))
+    };
+    if !listed(b"host") {
+        return refuse("host".into());
+    }
+    for (name, _) in head.headers() {
+        let is_amz = name.len() > 6 && name[..6].eq_ignore_ascii_case(b"x-amz-");
+        let bound = name.eq_ignore_ascii_case(b"x-amz-date")
+            || (!presigned && name.eq_ignore_ascii_case(b"x-amz-content-sha256"));
+        if is_amz && !bound && !listed(name) {
+            return refuse(String::from_utf8_lossy(name).to_ascii_lowercase());
+        }
+    }
+    Ok(())
+}
+
+/// Appends the canonical request. Of a presigned one the query's own signature is left out.
+pub(crate) fn request(head: &RequestHead, signed: &[u8], payload: &[u8], presigned: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method_text());
+    out.push(b'\n');
+    match head.path() {
+        b"" => out.push(b'/'),
+        path => uri::recode_into(path, Set::Path, false, out),
+    }
+    out.push(b'\n');
+    query(head, presigned, out);
+    out.push(b'\n');
+    for name in signed.split(|b| *b == b';') {
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+        out.push(b':');
+        let mut first = true;
+        for (_, value) in head.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            collapse(value, out);
+        }
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+    out.extend(signed.iter().map(u8::to_ascii_lowercase));
+    out.push(b'\n');
+    out.extend_from_slice(payload);
+}
+
+/// A trimmed value with each run of spaces made one.
+fn collapse(value: &[u8], out: &mut Vec<u8>) {
+    let mut space = false;
+    for &byte in value {
+        if byte != b' ' || !space {
+            out.push(byte);
+        }
+        space = byte == b' ';
+    }
+}
+
+/// The query's parameters, encoded anew and sorted by name, then value.
+fn query(head: &RequestHead, presigned: bool, out: &mut Vec<u8>) {
+    if head.query().raw().is_empty() {
+        return;
+    }
+    // All of them one behind the other in one buffer; sorted are their places.
+    let mut text = Vec::with_capacity(head.query().raw().len() + 64);
+    let mut places: SmallVec<[(usize, usize, usize); 16]> = SmallVec::new();
+    for (name, value) in head.query().pairs() {
+        if presigned && uri::name_is(name, "X-Amz-Signature") {
+            continue;
+        }
+        let start = text.len();
+        uri::recode_into(name, Set::Unreserved, true, &mut text);
+        let middle = text.len();
+        uri::recode_into(value, Set::Unreserved, true, &mut text);
+        places.push((start, middle, text.len()));
+    }
+    places.sort_by(|a, b| (&text[a.0..a.1], &text[a.1..a.2]).cmp(&(&text[b.0..b.1], &text[b.1..b.2])));
+    for (at, (start, middle, end)) in places.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'&');
+        }
+        out.extend_from_slice(&text[start..middle]);
+        out.push(b'=');
+        out.extend_from_slice(&text[middle..end]);
+    }
+}

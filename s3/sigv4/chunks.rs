@@ -1,0 +1,361 @@
+//! The `aws-chunked` framing of bodies, signed or not, with or without trailers (AWS, "Signature calculations for
+//! the Authorization header: transferring payload in multiple chunks", and "… including trailing headers").
+//!
+//! The decoder never hashes content: it says where a chunk ends, and takes the chunk's SHA-256 later by
+//! [`AwsChunked::verify_chunk`], so that many chunks can be hashed side by side. Content is passed on before its
+//! chunk is checked; what must wait for the check is the commit: [`AwsChunked::finish`] fails while one is open.
+
+use std::collections::VecDeque;
+
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
+
+use super::keys::{self, SigningKey};
+use super::{PayloadMode, hex32, hex64};
+use crate::error::{Code, S3Error};
+use crate::http::chunked::hex_size;
+use crate::http::head::RequestHead;
+use crate::http::{LineBuffer, Step};
+
+/// The longest chunk header.
+const LINE_BYTES_MAX: usize = 1024;
+/// The most bytes of trailers.
+const TRAILER_BYTES_MAX: usize = 16 * 1024;
+/// The most chunks that may wait for their check at a time.
+pub const PENDING_MAX: usize = 4096;
+
+/// The SHA-256 of nothing, in hexadecimal.
+const EMPTY_SHA256: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The chain of signatures over chunks: each one signs the one before it.
+#[derive(Debug)]
+pub struct ChunkVerifier {
+    key: SigningKey,
+    /// `\ntimestamp\nscope\n`, the part that all strings to sign share.
+    context: Vec<u8>,
+    previous: [u8; 32],
+}
+
+impl ChunkVerifier {
+    /// A chain that starts at the request's own signature.
+    pub fn new(key: SigningKey, timestamp: &[u8], region: &str, seed: [u8; 32]) -> ChunkVerifier {
+        let mut context = Vec::with_capacity(64);
+        for piece in
+            [b"\n", timestamp, b"\n", &timestamp[..8], b"/", region.as_bytes(), b"/s3/aws4_request\n"]
+        {
+            context.extend_from_slice(piece);
+        }
+        ChunkVerifier { key, context, previous: seed }
+    }
+
+    /// Checks that `signature` is the next one of the chain, for content with this SHA-256.
+    pub fn chunk(&mut self, content_sha256: &[u8; 32], signature: &[u8; 32]) -> Result<(), S3Error> {
+        self.next(b"AWS4-HMAC-SHA256-PAYLOAD", Some(EMPTY_SHA256), content_sha256, signature)
+    }
+
+    /// The same for the canonical text of the trailers.
+    pub fn trailer(&mut self, text: &[u8], signature: &[u8; 32]) -> Result<(), S3Error> {
+        self.next(b"AWS4-HMAC-SHA256-TRAILER", None, &Sha256::digest(text).into(), signature)
+    }
+
+    fn next(
+        &mut self,
+        algorithm: &[u8],
+        headers_sha256: Option<&[u8; 64]>,
+        sha256: &[u8; 32],
+        signature: &[u8; 32],
+    ) -> Result<(), S3Error> {
+        let mut mac = self.key.mac();
+        keys::update(&mut mac, &[algorithm, &self.context, &hex64(&self.previous), b"\n"]);
+        if let Some(hash) = headers_sha256 {
+            keys::update(&mut mac, &[hash, b"\n"]);
+        }
+        keys::update(&mut mac, &[&hex64(sha256)]);
+        if bool::from(keys::finish(mac).ct_eq(signature)) {
+            self.previous = *signature;
+            Ok(())
+        } else {
+            Err(Code::SignatureDoesNotMatch.with("The signature of a chunk does not match its content."))
+        }
+    }
+}
+
+/// The state of one aws-chunked body.
+#[derive(Debug)]
+pub struct AwsChunked {
+    state: State,
+    line: LineBuffer,
+    chain: Option<Box<ChunkVerifier>>,
+    /// Claimed signatures of chunks that have ended and are not checked yet.
+    pending: VecDeque<[u8; 32]>,
+    /// The claimed signature of the chunk at hand.
+    signature: [u8; 32],
+    /// How much content was announced, and how much of it has not been seen in a chunk's size yet.
+    decoded_length: u64,
+    left: u64,
+    /// The names announced by `x-amz-trailer`, in lower case.
+    announced: SmallVec<[String; 1]>,
+    trailers: SmallVec<[(String, String); 1]>,
+    trailer_bytes: usize,
+    wants_trailer_signature: bool,
+    trailer_signature: Option<[u8; 32]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size,
+    Data(u64),
+    /// A chunk's content is complete and has to be announced; `last` is the empty one.
+    Ended {
+        last: bool,
+    },
+    DataEnd,
+    Trailers,
+    Done,
+}
+
+fn malformed(what: &str) -> S3Error {
+    Code::InvalidRequest.with(format!("The aws-chunked body is malformed: {what}."))
+}
+
+fn malformed_trailer(what: &str) -> S3Error {
+    Code::MalformedTrailerError.with(what)
+}
+
+impl AwsChunked {
+    /// For a request whose signature was checked; none where its body is not aws-chunked, and then the payload
+    /// mode is given back.
+    pub fn from_request(
+        mode: PayloadMode,
+        head: &RequestHead,
+    ) -> Result<Result<AwsChunked, PayloadMode>, S3Error> {
+        let (chain, wants_trailer_signature) = match mode {
+            PayloadMode::SignedChunks { chain, trailer } => (Some(chain), trailer),
+            PayloadMode::UnsignedTrailer => (None, false),
+            other => return Ok(Err(other)),
+        };
+        let length = head.header_str("x-amz-decoded-content-length").ok_or_else(|| {
+            Code::MissingContentLength.with("You must provide the x-amz-decoded-content-length header.")
+        })?;
+        let digits = !length.is_empty() && length.len() <= 18 && length.bytes().all(|b| b.is_ascii_digit());
+        let decoded_length = if digits { length.parse().ok() } else { None }
+            .ok_or_else(|| Code::InvalidArgument.with("x-amz-decoded-content-length is not a number."))?;
+        let mut announced = SmallVec::new();
+        for value in head.header_all("x-amz-trailer") {
+            let value =
+                std::str::from_utf8(value).map_err(|_| malformed_trailer("x-amz-trailer is not text."))?;
+            let names = value.split(',').map(|name| name.trim().to_ascii_lowercase());
+            announced.extend(names.filter(|name| !name.is_empty()));
+        }
+        let wanted = chain.is_none() || wants_trailer_signature;
+        if !wanted && !announced.is_empty() {
+            return Err(Code::InvalidRequest
+                .with("x-amz-trailer needs an x-amz-content-sha256 that ends in -TRAILER."));
+        }
+        Ok(Ok(AwsChunked {
+            state: State::Size,
+            line: LineBuffer::default(),
+            chain,
+            pending: VecDeque::new(),
+            signature: [0; 32],
+            decoded_length,
+            left: decoded_length,
+            announced,
+            trailers: SmallVec::new(),
+            trailer_bytes: 0,
+            wants_trailer_signature,
+            trailer_signature: None,
+        }))
+    }
+
+    /// The content's length as announced: more is refused, less is too.
+    pub fn decoded_length(&self) -> u64 {
+        self.decoded_length
+    }
+
+    /// Whether chunks are signed, so that each one's SHA-256 is wanted.
+    pub fn is_signed(&self) -> bool {
+        self.chain.is_some()
+    }
+
+    /// How many chunks wait for [`Self::verify_chunk`].
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Looks at the next bytes; see [`Step`]. After a `ChunkEnd` (one for each chunk, the empty last one included,
+    /// where chunks are signed) the caller owes a `verify_chunk`, within the next [`PENDING_MAX`] of them.
+    pub fn feed(&mut self, input: &[u8]) -> Result<Step, S3Error> {
+        let mut at = 0;
+        loop {
+            let rest = &input[at..];
+            match self.state {
+                State::Done => return Ok(Step::Done(at)),
+                State::Ended { last } => {
+                    self.state = if last { State::Trailers } else { State::DataEnd };
+                    if self.chain.is_some() {
+                        if self.pending.len() == PENDING_MAX {
+                            return Err(Code::InternalError.with("Too many chunks wait for their check."));
+                        }
+                        self.pending.push_back(self.signature);
+                        return Ok(Step::ChunkEnd(at));
+                    }
+                }
+                _ if rest.is_empty() => return Ok(Step::NeedMore),
+                State::Data(left) => {
+                    let len = left.min(rest.len() as u64);
+                    self.state =
+                        if left == len { State::Ended { last: false } } else { State::Data(left - len) };
+                    return Ok(Step::Data(at..at + len as usize));
+                }
+                State::Size | State::DataEnd | State::Trailers => match self.take_line(rest)? {
+                    Some(used) => at += used,
+                    None => return Ok(Step::NeedMore),
+                },
+            }
+        }
+    }
+
+    /// Takes one line of framing; gives what it consumed, or none where the line goes on.
+    fn take_line(&mut self, rest: &[u8]) -> Result<Option<usize>, S3Error> {
+        let trailers = self.state == State::Trailers;
+        let max = if trailers { TRAILER_BYTES_MAX } else { LINE_BYTES_MAX };
+        let mut buffer = std::mem::take(&mut self.line);
+        let used = match buffer.take(rest, max, trailers) {
+            Err(_) => Err(malformed("a line is too long or has no CR LF")),
+            Ok(None) => {
+                self.line = buffer;
+                return Ok(None);
+            }
+            Ok(Some((line, used))) => match self.state {
+                State::Size => self.chunk_header(line),
+                State::DataEnd if line.is_empty() => {
+                    self.state = State::Size;
+                    Ok(())
+                }
+                State::DataEnd => Err(malformed("a chunk is longer than its size")),
+                _ => self.trailer_line(line),
+            }
+            .map(|()| Some(used)),
+        };
+        buffer.clear();
+        self.line = buffer;
+        used
+    }
+
+    /// `size` or `size;chunk-signature=hex`.
+    fn chunk_header(&mut self, line: &[u8]) -> Result<(), S3Error> {
+        let at = memchr::memchr(b';', line);
+        let size = hex_size(&line[..at.unwrap_or(line.len())])
+            .ok_or_else(|| malformed("a chunk's size is not a hexadecimal number"))?;
+        let extension = at.map_or(&[][..], |at| &line[at + 1..]);
+        if self.chain.is_some() {
+            let hex = extension.strip_prefix(b"chunk-signature=".as_slice());
+            self.signature =
+                hex.and_then(hex32).ok_or_else(|| malformed("a chunk has no well-formed chunk-signature"))?;
+        } else if at.is_some() {
+            return Err(malformed("a chunk has an extension in a mode without signatures"));
+        }
+        let incomplete = || {
+            Code::IncompleteBody.with("You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header.")
+        };
+        self.left = self.left.checked_sub(size).ok_or_else(incomplete)?;
+        if size == 0 && self.left > 0 {
+            return Err(incomplete());
+        }
+        self.state = if size == 0 { State::Ended { last: true } } else { State::Data(size) };
+        Ok(())
+    }
+
+    /// `name:value`, or the empty line that ends the body.
+    fn trailer_line(&mut self, line: &[u8]) -> Result<(), S3Error> {
+        self.trailer_bytes += line.len() + 2;
+        if self.trailer_bytes > TRAILER_BYTES_MAX {
+            return Err(malformed_trailer("The trailers are too large."));
+        }
+        if line.is_empty() {
+            // AWS's description ends each trailer by LF and then CR LF: an empty line between the trailers and
+            // their signature is not the end.
+            let between =
+                self.wants_trailer_signature && self.trailer_signature.is_none() && !self.trailers.is_empty();
+            if !between {
+                self.state = State::Done;
+            }
+            return Ok(());
+        }
+        let text = std::str::from_utf8(line).map_err(|_| malformed_trailer("A trailer is not text."))?;
+        let (name, value) =
+            text.split_once(':').ok_or_else(|| malformed_trailer("A trailer has no colon."))?;
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        if name == "x-amz-trailer-signature"
+            && self.wants_trailer_signature
+            && self.trailer_signature.is_none()
+        {
+            let signature = hex32(value.as_bytes());
+            self.trailer_signature = Some(
+                signature.ok_or_else(|| malformed_trailer("The x-amz-trailer-signature is malformed."))?,
+            );
+            return Ok(());
+        }
+        let twice = self.trailers.iter().any(|(n, _)| *n == name);
+        if twice || self.trailer_signature.is_some() || !self.announced.contains(&name) {
+            return Err(malformed_trailer(
+                "A trailer came twice, behind the signature, or was not announced.",
+            ));
+        }
+        self.trailers.push((name, value.to_owned()));
+        Ok(())
+    }
+
+    /// Checks the oldest chunk that ended, by the SHA-256 of its content.
+    pub fn verify_chunk(&mut self, content_sha256: &[u8; 32]) -> Result<(), S3Error> {
+        match (&mut self.chain, self.pending.pop_front()) {
+            (Some(chain), Some(signature)) => chain.chunk(content_sha256, &signature),
+            _ => Err(Code::InternalError.with("No chunk waits for a check.")),
+        }
+    }
+
+    /// To be called when the body has ended, by [`Step::Done`] or because the request's bytes did. Only then, and
+    /// without error, are content and [`Self::trailers`] to be trusted.
+    pub fn finish(&mut self) -> Result<(), S3Error> {
+        // Some clients leave the last empty line out where no trailers follow.
+        let bare_end = self.state == State::Trailers && self.announced.is_empty() && self.trailer_bytes == 0;
+        if self.state != State::Done && !bare_end {
+            return Err(Code::IncompleteBody.with("The aws-chunked body ends before its last chunk."));
+        }
+        if !self.pending.is_empty() {
+            return Err(Code::InternalError.with("A chunk's signature has not been checked."));
+        }
+        if self.trailers.len() != self.announced.len() {
+            return Err(malformed_trailer("A trailer that x-amz-trailer announces is missing."));
+        }
+        if let (true, Some(chain)) = (self.wants_trailer_signature, &mut self.chain) {
+            let signature = self
+                .trailer_signature
+                .ok_or_else(|| malformed_trailer("The trailers have no x-amz-trailer-signature."))?;
+            let mut text = Vec::new();
+            for (name, value) in &self.trailers {
+                for piece in [name.as_bytes(), b":", value.as_bytes(), b"\n"] {
+                    text.extend_from_slice(piece);
+                }
+            }
+            chain.trailer(&text, &signature)?;
+        }
+        Ok(())
+    }
+
+    /// The trailers, names in lower case: after [`Self::finish`].
+    pub fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The names that `x-amz-trailer` announced, in lower case.
+    pub fn announced(&self) -> impl Iterator<Item = &str> {
+        self.announced.iter().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+#[path = "chunks_tests.rs"]
+mod tests;

@@ -1,0 +1,248 @@
+use super::*;
+use crate::sigv4::tests::{THEN, head, verifier};
+use proptest::prelude::*;
+
+/// AWS's example of a chunked upload: 65 KiB + 1 KiB of 'a', with the seed signature that belongs to it.
+fn example(trailer: bool) -> RequestHead {
+    let (mode, more, signed, signature) = if trailer {
+        (
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            "x-amz-trailer: x-amz-checksum-crc32c\r\n",
+            "content-encoding;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class;x-amz-trailer",
+            "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e",
+        )
+    } else {
+        (
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            "Content-Length: 66824\r\n",
+            "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class",
+            "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+        )
+    };
+    head(&format!(
+        "PUT /examplebucket/chunkObject.txt HTTP/1.1\r\nHost: s3.amazonaws.com\r\nx-amz-date: 20130524T000000Z\r\n\
+         x-amz-storage-class: REDUCED_REDUNDANCY\r\nx-amz-content-sha256: {mode}\r\nContent-Encoding: aws-chunked\r\n\
+         x-amz-decoded-content-length: 66560\r\n{more}Authorization: AWS4-HMAC-SHA256 \
+         Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders={signed},Signature={signature}"
+    ))
+}
+
+fn signed(trailer: bool) -> AwsChunked {
+    let head = example(trailer);
+    let verified = verifier().verify(&head, None, THEN).unwrap();
+    AwsChunked::from_request(verified.payload, &head).unwrap().unwrap()
+}
+
+fn unsigned(length: &str, trailers: &str) -> Result<AwsChunked, S3Error> {
+    let head = head(&format!(
+        "PUT / HTTP/1.1\r\nHost: h\r\nx-amz-decoded-content-length: {length}\r\nx-amz-trailer: {trailers}"
+    ));
+    AwsChunked::from_request(PayloadMode::UnsignedTrailer, &head).map(|mode| mode.unwrap())
+}
+
+fn chunk(data: &[u8], signature: &str) -> Vec<u8> {
+    [format!("{:x};chunk-signature={signature}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+}
+
+fn example_body(signatures: [&str; 3]) -> Vec<u8> {
+    let mut body = chunk(&[b'a'; 65536], signatures[0]);
+    body.extend(chunk(&[b'a'; 1024], signatures[1]));
+    body.extend_from_slice(format!("0;chunk-signature={}\r\n", signatures[2]).as_bytes());
+    body
+}
+
+const PLAIN: [&str; 3] = [
+    "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+    "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+    "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+];
+const WITH_TRAILER: [&str; 3] = [
+    "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+    "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+    "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+];
+const TRAILER_SIGNATURE: &str = "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435";
+
+/// Decodes in pieces, checking chunks as they end; gives the content and the bytes behind the body's end.
+fn decode(decoder: &mut AwsChunked, pieces: &[&[u8]]) -> Result<(Vec<u8>, usize), S3Error> {
+    let (mut content, mut left, mut hash) = (Vec::new(), 0, Sha256::new());
+    for mut piece in pieces.iter().copied() {
+        loop {
+            let step = decoder.feed(piece)?;
+            match &step {
+                Step::Data(range) => {
+                    content.extend_from_slice(&piece[range.clone()]);
+                    hash.update(&piece[range.clone()]);
+                }
+                Step::ChunkEnd(_) => decoder.verify_chunk(&std::mem::take(&mut hash).finalize().into())?,
+                Step::NeedMore => break,
+                Step::Done(used) => {
+                    left += piece.len() - used;
+                    break;
+                }
+            }
+            piece = &piece[step.consumed(piece.len())..];
+        }
+    }
+    decoder.finish()?;
+    Ok((content, left))
+}
+
+#[test]
+fn awss_example_of_signed_chunks_verifies() {
+    let body = [example_body(PLAIN), b"\r\nX".to_vec()].concat();
+    assert_eq!(body.len(), 66824 + 1);
+    let (content, left) = decode(&mut signed(false), &[&body]).unwrap();
+    assert!(content == [b'a'; 66560] && left == 1);
+    // Without the last empty line.
+    assert!(decode(&mut signed(false), &[&example_body(PLAIN)]).is_ok());
+}
+
+#[test]
+fn awss_example_of_signed_chunks_with_a_trailer_verifies() {
+    for separator in ["\r\n", "\n", "\n\r\n"] {
+        let trailer = format!(
+            "x-amz-checksum-crc32c:sOO8/Q=={separator}x-amz-trailer-signature:{TRAILER_SIGNATURE}\r\n\r\n"
+        );
+        let body = [example_body(WITH_TRAILER), trailer.into_bytes()].concat();
+        let mut decoder = signed(true);
+        assert_eq!(decode(&mut decoder, &[&body]).unwrap().0.len(), 66560);
+        assert_eq!(decoder.trailers().collect::<Vec<_>>(), [("x-amz-checksum-crc32c", "sOO8/Q==")]);
+    }
+}
+
+#[test]
+fn signed_chunks_that_were_tampered_with_are_refused() {
+    let good = [example_body(PLAIN), b"\r\n".to_vec()].concat();
+    let code = |body: &[u8]| decode(&mut signed(false), &[body]).unwrap_err().code();
+    let mut body = good.clone();
+    body[1000] ^= 1;
+    assert_eq!(code(&body), Code::SignatureDoesNotMatch);
+    assert_eq!(
+        code(&[example_body([PLAIN[1], PLAIN[0], PLAIN[2]]), b"\r\n".to_vec()].concat()),
+        Code::SignatureDoesNotMatch
+    );
+    assert_eq!(
+        code(&[example_body([PLAIN[0], PLAIN[1], PLAIN[1]]), b"\r\n".to_vec()].concat()),
+        Code::SignatureDoesNotMatch
+    );
+    assert_eq!(code(b"10000\r\n"), Code::InvalidRequest);
+    assert_eq!(code(b"10000;chunk-signature=00\r\n"), Code::InvalidRequest);
+    assert_eq!(code(&good[..good.len() - 100]), Code::IncompleteBody);
+    assert_eq!(code(&good[..70000.min(good.len() - 200)]), Code::IncompleteBody);
+    assert_eq!(code(&chunk(&[b'a'; 66561], PLAIN[0])), Code::IncompleteBody);
+    assert_eq!(code(format!("0;chunk-signature={}\r\n\r\n", PLAIN[0]).as_bytes()), Code::IncompleteBody);
+    assert_eq!(
+        code(&[example_body(PLAIN), b"x-amz-checksum-crc32c:AAAA\r\n\r\n".to_vec()].concat()),
+        Code::MalformedTrailerError
+    );
+}
+
+#[test]
+fn trailers_that_were_tampered_with_are_refused() {
+    let code = |trailers: &str| {
+        decode(&mut signed(true), &[&[&example_body(WITH_TRAILER), trailers.as_bytes()].concat()])
+            .unwrap_err()
+            .code()
+    };
+    let signature = format!("x-amz-trailer-signature:{TRAILER_SIGNATURE}\r\n\r\n");
+    assert_eq!(code(&format!("x-amz-checksum-crc32c:sOO8/A==\r\n{signature}")), Code::SignatureDoesNotMatch);
+    assert_eq!(code("x-amz-checksum-crc32c:sOO8/Q==\r\n\r\n\r\n"), Code::IncompleteBody);
+    assert_eq!(
+        code("x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:00\r\n\r\n"),
+        Code::MalformedTrailerError
+    );
+    assert_eq!(code(&signature), Code::MalformedTrailerError);
+    assert_eq!(code(&format!("x-amz-meta-a:sOO8/Q==\r\n{signature}")), Code::MalformedTrailerError);
+}
+
+#[test]
+fn unsigned_chunks_with_a_trailer_decode() {
+    let mut decoder = unsigned("5", "x-amz-checksum-crc32").unwrap();
+    let body = b"3\r\nhel\r\n2\r\nlo\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n";
+    assert_eq!(decode(&mut decoder, &[body]).unwrap(), (b"hello".to_vec(), 0));
+    assert_eq!(decoder.trailers().next(), Some(("x-amz-checksum-crc32", "NhCmhg==")));
+    assert!(decode(&mut unsigned("0", "").unwrap(), &[b"0\r\n\r\n"]).is_ok());
+}
+
+#[test]
+fn malformed_unsigned_bodies_are_refused() {
+    for (body, code) in [
+        (&b"3\r\nhelX\r\n"[..], Code::InvalidRequest),
+        (b"3;chunk-signature=1\r\nhel\r\n", Code::InvalidRequest),
+        (b"z\r\n", Code::InvalidRequest),
+        (b"3\nhel", Code::InvalidRequest),
+        (b"4\r\nhell\r\n", Code::IncompleteBody),
+        (b"0\r\n\r\n", Code::IncompleteBody),
+        (b"3\r\nhel\r\n0\r\n\r\n", Code::MalformedTrailerError),
+        (b"3\r\nhel\r\n0\r\nx-amz-checksum-sha1:x\r\n\r\n", Code::MalformedTrailerError),
+        (b"3\r\nhel\r\n0\r\na:b\r\na:b\r\n\r\n", Code::MalformedTrailerError),
+        (b"3\r\nhel\r\n0\r\na\r\n\r\n", Code::MalformedTrailerError),
+        (b"3\r\nhel\r\n0\r\na:b\r\n", Code::IncompleteBody),
+        (b"3\r\nhel", Code::IncompleteBody),
+        (b"", Code::IncompleteBody),
+    ] {
+        let result = decode(&mut unsigned("3", "A").unwrap(), &[body]);
+        assert_eq!(result.unwrap_err().code(), code, "{:?}", body.escape_ascii().to_string());
+    }
+    assert_eq!(unsigned("x", "").unwrap_err().code(), Code::InvalidArgument);
+    let missing = AwsChunked::from_request(PayloadMode::UnsignedTrailer, &head("PUT / HTTP/1.1\r\nHost: h"));
+    assert_eq!(missing.map(|_| ()).unwrap_err().code(), Code::MissingContentLength);
+    let endless = [b"3\r\nhel\r\n0\r\na:".as_slice(), &[b'x'; 20_000]].concat();
+    assert!(decode(&mut unsigned("3", "A").unwrap(), &[&endless]).is_err());
+}
+
+#[test]
+fn content_is_not_trusted_before_all_chunks_are_checked() {
+    let mut decoder = signed(false);
+    let body = [example_body(PLAIN), b"\r\n".to_vec()].concat();
+    let mut at = 0;
+    loop {
+        let step = decoder.feed(&body[at..]).unwrap();
+        at += step.consumed(body.len() - at);
+        if matches!(step, Step::Done(_)) {
+            break;
+        }
+    }
+    assert_eq!(decoder.pending(), 3);
+    assert_eq!(decoder.finish().unwrap_err().code(), Code::InternalError);
+    for data in [&[b'a'; 65536][..], &[b'a'; 1024], b""] {
+        decoder.verify_chunk(&Sha256::digest(data).into()).unwrap();
+    }
+    decoder.finish().unwrap();
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_content(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+        cuts in proptest::collection::vec(1usize..20, 1..60),
+    ) {
+        let mut body = Vec::new();
+        for chunk in &chunks {
+            body.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
+            body.extend_from_slice(chunk);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\nA: b\r\n\r\n");
+        let mut pieces = Vec::new();
+        let mut rest = body.as_slice();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() { break; }
+            let (piece, after) = rest.split_at((*cut).min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+        }
+        let content = chunks.concat();
+        let mut decoder = unsigned(&content.len().to_string(), "a").unwrap();
+        prop_assert_eq!(decode(&mut decoder, &pieces).unwrap(), (content, 0));
+        prop_assert_eq!(decoder.trailers().next(), Some(("a", "b")));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), digit in 0u8..10) {
+        let _ = decode(&mut unsigned("30", "a").unwrap(), &[&bytes]);
+        let _ = decode(&mut unsigned("30", "a").unwrap(), &[format!("{digit}\r\n").as_bytes(), &bytes]);
+        let _ = decode(&mut signed(false), &[&bytes]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Authentication by the Authorization header.
+
+use super::{ALGORITHM, Claim, ContentSha256, SKEW_SECONDS_MAX, Verified, Verifier, hex32, scope};
+use crate::error::{Code, S3Error};
+use crate::http::head::RequestHead;
+use crate::time;
+
+impl Verifier {
+    pub(super) fn by_header(
+        &mut self,
+        head: &RequestHead,
+        authorization: &[u8],
+        now_s: u64,
+    ) -> Result<Verified, S3Error> {
+        let (credential, signed_headers, signature) = fields(authorization)?;
+        if head.header("x-amz-security-token").is_some() {
+            return Err(Code::NotImplemented.with("Temporary credentials are not implemented."));
+        }
+        let scope = scope(credential, Code::AuthorizationHeaderMalformed)?;
+        let mut date = [0u8; 16];
+        let timestamp = timestamp(head, &mut date, now_s)?;
+        let payload_text = head.header("x-amz-content-sha256").ok_or_else(|| {
+            Code::InvalidRequest.with("Missing required header for this request: x-amz-content-sha256")
+        })?;
+        let content = ContentSha256::parse(payload_text)?;
+        let claim = Claim { scope, timestamp, signed_headers, signature, payload_text, presigned: false };
+        let (access_key, key) = self.check(head, &claim)?;
+        Ok(Verified { access_key, payload: self.payload(content, key, &claim) })
+    }
+}
+
+/// The request's time in `x-amz-date`'s form, within the skew.
+fn timestamp<'a>(head: &'a RequestHead, space: &'a mut [u8; 16], now_s: u64) -> Result<&'a [u8], S3Error> {
+    let refuse = || Code::AccessDenied.with("AWS authentication requires a valid Date or x-amz-date header");
+    let (text, unix_s) = match head.header("x-amz-date") {
+        Some(text) => (text, time::parse_amz_date(text).ok_or_else(refuse)?),
+        None => {
+            let date = head.header("date").ok_or_else(refuse)?;
+            let unix_s =
+                time::parse_amz_date(date).or_else(|| time::parse_http_date(date)).ok_or_else(refuse)?;
+            *space = time::amz_date(unix_s);
+            (&space[..], unix_s)
+        }
+    };
+    if unix_s.abs_diff(now_s) > SKEW_SECONDS_MAX {
+        return Err(Code::RequestTimeTooSkewed
+            .field("RequestTime", String::from_utf8_lossy(text))
+            .field("ServerTime", time::iso8601_string(now_s * 1000))
+            .field("MaxAllowedSkewMilliseconds", (SKEW_SECONDS_MAX * 1000).to_string()));
+    }
+    Ok(text)
+}
+
+/// Credential, SignedHeaders and Signature of an Authorization header.
+fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
+    let malformed = |what: &str| Code::AuthorizationHeaderMalformed.with(what);
+    let text =
+        std::str::from_utf8(authorization).map_err(|_| malformed("The Authorization header is not text."))?;
+    let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
+    if algorithm == "AWS" || algorithm != ALGORITHM && !algorithm.starts_with("AWS4-") {
+        return Err(Code::InvalidRequest.with(
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        ));
+    }
+    if algorithm != ALGORITHM {
+        return Err(
+            Code::NotImplemented.with("Of version 4 signatures only AWS4-HMAC-SHA256 is implemented.")
+        );
+    }
+    let (mut credential, mut signed_headers, mut signature) = (None, None, None);
+    for field in rest.split(',').map(str::trim) {
+        let (name, value) = field
+            .split_once('=')
+            .ok_or_else(|| malformed("The authorization header is malformed; a field has no '='."))?;
+        let place = match name {
+            "Credential" => &mut credential,
+            "SignedHeaders" => &mut signed_headers,
+            "Signature" => &mut signature,
+            _ => continue,
+        };
+        if place.replace(value).is_some() {
+            return Err(malformed("The authorization header is malformed; a field is given twice."));
+        }
+    }
+    let missing =
+        |name| malformed(&format!("The authorization header is malformed; the {name} field is missing."));
+    let credential = credential.ok_or_else(|| missing("Credential"))?;
+    let signed_headers = signed_headers.ok_or_else(|| missing("SignedHeaders"))?;
+    let signature = signature.ok_or_else(|| missing("Signature"))?;
+    // A signature that can't be one matches nothing.
+    let signature = hex32(signature.as_bytes()).ok_or(Code::SignatureDoesNotMatch)?;
+    Ok((credential, signed_headers.as_bytes(), signature))
+}

@@ -1,0 +1,267 @@
+//! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): who sent a request, and how
+//! its body is to be checked.
+//!
+//! Promise: a [`Verified`] is given only for a request whose signature, made within the last 15 minutes (or within a
+//! presigned URL's time), covers its method, path, query, host and every `x-amz-*` header. Comparison takes the
+//! same time wherever signatures differ. The check of the body is the caller's, by [`PayloadMode`].
+//!
+//! One [`Verifier`] per core: it holds the scratch space and the day's signing keys, so that a check costs one
+//! SHA-256 and one HMAC and allocates nothing in steady state.
+
+pub mod canonical;
+pub mod chunks;
+mod header;
+pub mod keys;
+mod query;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::error::{Code, S3Error};
+use crate::http::head::RequestHead;
+use keys::{Credentials, SigningKey, SigningKeys};
+
+/// How far a request's time may be from ours.
+pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
+/// The longest life of a presigned URL: seven days.
+pub const EXPIRES_SECONDS_MAX: u64 = 604_800;
+/// The name of the algorithm.
+pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// What a good signature says.
+#[derive(Debug)]
+pub struct Verified {
+    /// Whose it is.
+    pub access_key: Arc<str>,
+    /// How the body is to be checked.
+    pub payload: PayloadMode,
+}
+
+/// How a request's body is framed and what it has to match.
+#[derive(Debug)]
+pub enum PayloadMode {
+    /// Not covered by the signature.
+    Unsigned,
+    /// The SHA-256 of the body.
+    Signed([u8; 32]),
+    /// aws-chunked; each chunk's signature continues the chain, and so do the trailers' where there are any.
+    SignedChunks {
+        /// The chain, standing at the request's signature.
+        chain: Box<chunks::ChunkVerifier>,
+        /// Whether signed trailers follow.
+        trailer: bool,
+    },
+    /// aws-chunked with trailers, nothing of it signed.
+    UnsignedTrailer,
+}
+
+impl PayloadMode {
+    /// Whether the body is framed as aws-chunked.
+    pub fn is_aws_chunked(&self) -> bool {
+        matches!(self, PayloadMode::SignedChunks { .. } | PayloadMode::UnsignedTrailer)
+    }
+}
+
+/// The `x-amz-content-sha256` of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ContentSha256 {
+    Unsigned,
+    Hash([u8; 32]),
+    Chunks { trailer: bool },
+    UnsignedTrailer,
+}
+
+impl ContentSha256 {
+    fn parse(text: &[u8]) -> Result<ContentSha256, S3Error> {
+        let refuse = || {
+            Code::InvalidArgument
+                .with("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+                       STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid \
+                       sha256 value.")
+                .field("ArgumentName", "x-amz-content-sha256")
+        };
+        match text {
+            b"UNSIGNED-PAYLOAD" => Ok(ContentSha256::Unsigned),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(ContentSha256::Chunks { trailer: false }),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(ContentSha256::Chunks { trailer: true }),
+            b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(ContentSha256::UnsignedTrailer),
+            _ if text.starts_with(b"STREAMING-") => Err(Code::NotImplemented
+                .with("Of streaming signatures only AWS4-HMAC-SHA256 is implemented, not ECDSA or events.")),
+            _ => hex32(text).map(ContentSha256::Hash).ok_or_else(refuse),
+        }
+    }
+}
+
+/// The parts of a claim to be checked, wherever in the request they came from.
+struct Claim<'a> {
+    /// `access-key/day/region/service/aws4_request`.
+    scope: Scope<'a>,
+    /// `YYYYMMDDTHHMMSSZ`.
+    timestamp: &'a [u8],
+    signed_headers: &'a [u8],
+    signature: [u8; 32],
+    /// What stands in the canonical request for the payload.
+    payload_text: &'a [u8],
+    presigned: bool,
+}
+
+/// A credential scope.
+struct Scope<'a> {
+    access_key: &'a str,
+    day: &'a str,
+    region: &'a str,
+    service: &'a str,
+}
+
+/// Checks requests against credentials. One per core.
+#[derive(Debug)]
+pub struct Verifier {
+    region: String,
+    credentials: Credentials,
+    keys: SigningKeys,
+    scratch: Vec<u8>,
+}
+
+impl Verifier {
+    /// A verifier for the region that this endpoint goes by.
+    pub fn new(region: impl Into<String>, credentials: Credentials) -> Verifier {
+        Verifier { region: region.into(), credentials, keys: SigningKeys::default(), scratch: Vec::new() }
+    }
+
+    /// Takes other credentials; keys derived from the old ones are forgotten.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        self.keys = SigningKeys::default();
+    }
+
+    /// The region that this endpoint goes by.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Checks a request. `host_bucket` is the bucket that its host names, if that does; `now_s` is seconds since
+    /// 1970.
+    pub fn verify(
+        &mut self,
+        head: &RequestHead,
+        host_bucket: Option<&str>,
+        now_s: u64,
+    ) -> Result<Verified, S3Error> {
+        let by_query = head.query().has("X-Amz-Algorithm") || head.query().has("X-Amz-Signature");
+        let by_v2_query = !by_query && head.query().has("AWSAccessKeyId") && head.query().has("Signature");
+        let mut authorizations = head.header_all("authorization");
+        match (authorizations.next(), by_query || by_v2_query) {
+            (Some(_), true) => Err(Code::InvalidArgument.with(
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+                 parameter or the Authorization header should be specified.",
+            )),
+            (Some(_), false) if authorizations.next().is_some() => {
+                Err(Code::AuthorizationHeaderMalformed.with("There is more than one Authorization header."))
+            }
+            (Some(authorization), false) => self.by_header(head, authorization, now_s),
+            (None, _) if by_query => self.by_query(head, now_s),
+            (None, true) => {
+                let access_key = crate::sigv2::verify(head, host_bucket, &self.credentials, now_s)?;
+                Ok(Verified { access_key, payload: PayloadMode::Unsigned })
+            }
+            (None, false) => Err(Code::AccessDenied.with("Access Denied: the request is not signed.")),
+        }
+    }
+
+    /// Checks scope and signature of a claim whose time is good.
+    fn check(&mut self, head: &RequestHead, claim: &Claim<'_>) -> Result<(Arc<str>, SigningKey), S3Error> {
+        let malformed = if claim.presigned {
+            Code::AuthorizationQueryParametersError
+        } else {
+            Code::AuthorizationHeaderMalformed
+        };
+        let scope = &claim.scope;
+        if scope.day.as_bytes() != &claim.timestamp[..8] {
+            return Err(malformed.with(format!(
+                "Invalid credential date \"{}\". This date is not the same as X-Amz-Date.",
+                scope.day
+            )));
+        }
+        if scope.region != self.region {
+            let text = format!("The region '{}' is wrong; expecting '{}'", scope.region, self.region);
+            return Err(malformed.with(text).field("Region", self.region.clone()));
+        }
+        if scope.service != "s3" {
+            return Err(malformed
+                .with(format!("Incorrect service \"{}\". This endpoint belongs to \"s3\".", scope.service)));
+        }
+        canonical::check_signed_headers(head, claim.signed_headers, claim.presigned)?;
+        let (access_key, secret) = self
+            .credentials
+            .get(scope.access_key)
+            .ok_or_else(|| Code::InvalidAccessKeyId.field("AWSAccessKeyId", scope.access_key))?;
+        let key = self.keys.get(&access_key, secret, scope.day, &self.region);
+
+        self.scratch.clear();
+        canonical::request(
+            head,
+            claim.signed_headers,
+            claim.payload_text,
+            claim.presigned,
+            &mut self.scratch,
+        );
+        let hash: [u8; 32] = Sha256::digest(&self.scratch).into();
+        let mut mac = key.mac();
+        keys::update(&mut mac, &[b"AWS4-HMAC-SHA256\n", claim.timestamp, b"\n", scope.day.as_bytes(), b"/"]);
+        keys::update(&mut mac, &[self.region.as_bytes(), b"/s3/aws4_request\n", &hex64(&hash)]);
+        if bool::from(keys::finish(mac).ct_eq(&claim.signature)) {
+            Ok((access_key, key))
+        } else {
+            Err(Code::SignatureDoesNotMatch.field("AWSAccessKeyId", scope.access_key))
+        }
+    }
+
+    /// The way to check the body of a request with this `x-amz-content-sha256`.
+    fn payload(&self, content: ContentSha256, key: SigningKey, claim: &Claim<'_>) -> PayloadMode {
+        match content {
+            ContentSha256::Unsigned => PayloadMode::Unsigned,
+            ContentSha256::Hash(hash) => PayloadMode::Signed(hash),
+            ContentSha256::UnsignedTrailer => PayloadMode::UnsignedTrailer,
+            ContentSha256::Chunks { trailer } => {
+                let chain = chunks::ChunkVerifier::new(key, claim.timestamp, &self.region, claim.signature);
+                PayloadMode::SignedChunks { chain: Box::new(chain), trailer }
+            }
+        }
+    }
+}
+
+/// Splits `access-key/day/region/service/aws4_request`; an access key may itself hold slashes.
+fn scope(credential: &str, malformed: Code) -> Result<Scope<'_>, S3Error> {
+    let refuse = || {
+        malformed.with(
+            "The Credential is malformed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+        )
+    };
+    let mut parts = credential.rsplitn(5, '/');
+    let terminator = parts.next().unwrap_or_default();
+    let mut part = || parts.next().ok_or_else(refuse);
+    let (service, region, day, access_key) = (part()?, part()?, part()?, part()?);
+    if terminator != "aws4_request" || access_key.is_empty() {
+        return Err(refuse());
+    }
+    Ok(Scope { access_key, day, region, service })
+}
+
+/// 64 lower-case hexadecimal digits of 32 bytes.
+pub fn hex64(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut out = [0; 64];
+    // The lengths fit, the one way to fail.
+    let _ = hex::encode_to_slice(bytes, &mut out);
+    out
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+pub fn hex32(text: &[u8]) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    hex::decode_to_slice(text, &mut out).ok().map(|()| out)
+}
+
+#[cfg(test)]
+mod tests;

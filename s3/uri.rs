@@ -1,0 +1,224 @@
+//! Percent-encoding as S3 and Signature Version 4 use it. A URI is bytes here: no normalisation, decoded once.
+
+use std::borrow::Cow;
+
+use crate::error::{Code, S3Error};
+
+/// Which bytes stay as they are when encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// RFC 3986's unreserved ones: query names and values in a canonical request.
+    Unreserved,
+    /// Those and `/`: the canonical URI.
+    Path,
+    /// What a list with `encoding-type=url` leaves: the unreserved ones, `/` and `*`, with `+` for a space,
+    /// as AWS answers.
+    ListEncoding,
+}
+
+impl Set {
+    const fn table(self) -> &'static [bool; 256] {
+        const fn build(extra: &[u8]) -> [bool; 256] {
+            let mut table = [false; 256];
+            let mut at = 0;
+            while at < 256 {
+                let byte = at as u8;
+                table[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+                at += 1;
+            }
+            let mut at = 0;
+            while at < extra.len() {
+                table[extra[at] as usize] = true;
+                at += 1;
+            }
+            table
+        }
+        const UNRESERVED: [bool; 256] = build(b"");
+        const PATH: [bool; 256] = build(b"/");
+        const LIST: [bool; 256] = {
+            let mut table = build(b"/*");
+            table[b'~' as usize] = false;
+            table
+        };
+        match self {
+            Set::Unreserved => &UNRESERVED,
+            Set::Path => &PATH,
+            Set::ListEncoding => &LIST,
+        }
+    }
+}
+
+/// Appends one byte, encoded unless `set` lets it stay.
+#[inline]
+fn push(byte: u8, set: Set, table: &[bool; 256], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if table[usize::from(byte)] {
+        out.push(byte);
+    } else if byte == b' ' && set == Set::ListEncoding {
+        out.push(b'+');
+    } else {
+        out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+}
+
+/// Appends `bytes`, percent-encoded with upper-case digits.
+pub fn encode_into(bytes: &[u8], set: Set, out: &mut Vec<u8>) {
+    let table = set.table();
+    for &byte in bytes {
+        push(byte, set, table, out);
+    }
+}
+
+/// Appends `raw` decoded and encoded anew, so that however a client wrote it, it comes out in canonical form.
+/// `plus_is_space` is for queries. A `%` that starts no escape stands for itself.
+pub fn recode_into(raw: &[u8], set: Set, plus_is_space: bool, out: &mut Vec<u8>) {
+    let table = set.table();
+    let mut at = 0;
+    while at < raw.len() {
+        let (byte, used) = match raw[at] {
+            b'%' => match escape_at(raw, at) {
+                Some(byte) => (byte, 3),
+                None => (b'%', 1),
+            },
+            b'+' if plus_is_space => (b' ', 1),
+            byte => (byte, 1),
+        };
+        push(byte, set, table, out);
+        at += used;
+    }
+}
+
+fn escape_at(raw: &[u8], at: usize) -> Option<u8> {
+    let digit = |byte: &u8| (*byte as char).to_digit(16).map(|d| d as u8);
+    Some(digit(raw.get(at + 1)?)? << 4 | digit(raw.get(at + 2)?)?)
+}
+
+/// Decodes once. Borrowed where nothing was encoded. A broken escape is [`Code::InvalidURI`].
+pub fn decode(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, [u8]>, S3Error> {
+    let special = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
+    let Some(first) = raw.iter().position(special) else {
+        return Ok(Cow::Borrowed(raw));
+    };
+    let mut out = Vec::with_capacity(raw.len());
+    out.extend_from_slice(&raw[..first]);
+    let mut at = first;
+    while at < raw.len() {
+        match raw[at] {
+            b'%' => {
+                out.push(
+                    escape_at(raw, at)
+                        .ok_or_else(|| Code::InvalidURI.with("The URI has a broken % escape."))?,
+                );
+                at += 3;
+            }
+            byte => {
+                out.push(if byte == b'+' && plus_is_space { b' ' } else { byte });
+                at += 1;
+            }
+        }
+    }
+    Ok(Cow::Owned(out))
+}
+
+/// Decodes once to text; what is not UTF-8 is [`Code::InvalidURI`].
+pub fn decode_str(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, str>, S3Error> {
+    let not_utf8 = || Code::InvalidURI.with("The URI is not UTF-8 after decoding.");
+    match decode(raw, plus_is_space)? {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| not_utf8()),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| not_utf8()),
+    }
+}
+
+/// A query string, read in place. Names and values are decoded when asked for; the first of equal names counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Query<'a> {
+    raw: &'a [u8],
+}
+
+impl<'a> Query<'a> {
+    /// Over the bytes after the `?`.
+    pub fn new(raw: &'a [u8]) -> Query<'a> {
+        Query { raw }
+    }
+
+    /// Its bytes as sent.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Names and values as sent; a parameter without `=` has the empty value.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.raw.split(|b| *b == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+            match memchr::memchr(b'=', pair) {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &[][..]),
+            }
+        })
+    }
+
+    /// The value of a parameter as sent.
+    pub fn get_raw(&self, name: &str) -> Option<&'a [u8]> {
+        self.pairs().find(|(n, _)| name_is(n, name)).map(|(_, value)| value)
+    }
+
+    /// The decoded value of a parameter.
+    pub fn get(&self, name: &str) -> Result<Option<Cow<'a, str>>, S3Error> {
+        self.get_raw(name).map(|value| decode_str(value, true)).transpose()
+    }
+
+    /// Whether there is a parameter of that name, with or without a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.get_raw(name).is_some()
+    }
+}
+
+/// Compares a name as sent, encoded or not, with ours.
+pub fn name_is(raw: &[u8], name: &str) -> bool {
+    raw == name.as_bytes()
+        || (raw.contains(&b'%') && decode(raw, true).is_ok_and(|decoded| *decoded == *name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recoded(raw: &str, set: Set, plus: bool) -> String {
+        let mut out = Vec::new();
+        recode_into(raw.as_bytes(), set, plus, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_encoded_once_however_it_was_sent() {
+        assert_eq!(recoded("/a%2fb/(x)+%7e%20y", Set::Path, false), "/a/b/%28x%29%2B~%20y");
+        assert_eq!(recoded("100%", Set::Path, false), "100%25");
+        assert_eq!(recoded("a+b/c", Set::Unreserved, true), "a%20b%2Fc");
+    }
+
+    #[test]
+    fn decoding_happens_once_and_refuses_broken_escapes() {
+        assert_eq!(decode_str(b"a%252Fb+c", false).unwrap(), "a%2Fb+c");
+        assert_eq!(decode_str(b"a+%C3%BC", true).unwrap(), "a ü");
+        for broken in [&b"%"[..], b"%4", b"%zz", b"%+1"] {
+            assert_eq!(decode(broken, false).unwrap_err().code(), Code::InvalidURI);
+        }
+        assert_eq!(decode_str(b"%ff", false).unwrap_err().code(), Code::InvalidURI);
+    }
+
+    #[test]
+    fn a_query_is_read_in_place() {
+        let query = Query::new(b"uploads&prefix=a%2Fb&&x=1=2&X-Amz-%44ate=q");
+        assert!(query.has("uploads") && !query.has("upload"));
+        assert_eq!(query.get("prefix").unwrap().unwrap(), "a/b");
+        assert_eq!(query.get_raw("x"), Some(&b"1=2"[..]));
+        assert_eq!(query.get_raw("X-Amz-Date"), Some(&b"q"[..]));
+        assert_eq!(query.pairs().count(), 4);
+    }
+
+    #[test]
+    fn lists_are_encoded_as_aws_does() {
+        let mut out = Vec::new();
+        encode_into("a b/c+d*ü~".as_bytes(), Set::ListEncoding, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "a+b/c%2Bd*%C3%BC%7E");
+    }
+}

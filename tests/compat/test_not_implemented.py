@@ -1,0 +1,75 @@
+"""What Hamster does not do says so, by its name, and does nothing."""
+
+import pytest
+
+RULES = {"Rules": [{"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}]}
+SELECT = {"Expression": "select * from s3object", "ExpressionType": "SQL", "InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}
+
+BUCKET_CALLS = {
+    "GetBucketVersioning": {}, "PutBucketVersioning": {"VersioningConfiguration": {"Status": "Enabled"}},
+    "GetBucketAcl": {}, "PutBucketAcl": {"ACL": "private"}, "GetBucketPolicy": {}, "PutBucketPolicy": {"Policy": "{}"},
+    "DeleteBucketPolicy": {}, "GetBucketPolicyStatus": {}, "GetBucketTagging": {}, "DeleteBucketTagging": {},
+    "PutBucketTagging": {"Tagging": {"TagSet": [{"Key": "a", "Value": "b"}]}}, "GetBucketCors": {}, "DeleteBucketCors": {},
+    "GetBucketLifecycleConfiguration": {}, "PutBucketLifecycleConfiguration": {"LifecycleConfiguration": RULES},
+    "GetBucketEncryption": {}, "DeleteBucketEncryption": {}, "GetBucketWebsite": {}, "GetBucketLogging": {},
+    "GetBucketNotificationConfiguration": {}, "GetBucketReplication": {}, "GetBucketRequestPayment": {},
+    "GetBucketAccelerateConfiguration": {}, "GetBucketOwnershipControls": {}, "GetPublicAccessBlock": {},
+    "GetObjectLockConfiguration": {}, "ListBucketInventoryConfigurations": {}, "ListBucketMetricsConfigurations": {},
+    "ListBucketAnalyticsConfigurations": {}, "ListBucketIntelligentTieringConfigurations": {},
+}
+OBJECT_CALLS = {
+    "GetObjectAcl": {}, "PutObjectAcl": {"ACL": "private"}, "GetObjectTagging": {}, "DeleteObjectTagging": {},
+    "PutObjectTagging": {"Tagging": {"TagSet": []}}, "GetObjectAttributes": {"ObjectAttributes": ["ETag"]},
+    "GetObjectLegalHold": {}, "PutObjectLegalHold": {"LegalHold": {"Status": "ON"}}, "GetObjectRetention": {},
+    "PutObjectRetention": {"Retention": {"Mode": "COMPLIANCE", "RetainUntilDate": "2044-01-01T00:00:00Z"}},
+    "RestoreObject": {"RestoreRequest": {"Days": 1}}, "SelectObjectContent": SELECT, "GetObjectTorrent": {},
+}
+
+
+def call(s3, name, **args):
+    from botocore import xform_name
+
+    return getattr(s3, xform_name(name))(**args)
+
+
+@pytest.mark.parametrize("name", BUCKET_CALLS)
+def test_bucket_operations_answer_with_their_name(s3, bucket, refused, name):
+    with refused(501, "NotImplemented", message=name):
+        call(s3, name, Bucket=bucket, **BUCKET_CALLS[name])
+
+
+@pytest.mark.parametrize("name", OBJECT_CALLS)
+def test_object_operations_answer_with_their_name(s3, bucket, refused, name):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"untouched")
+    with refused(501, "NotImplemented", message=name):
+        call(s3, name, Bucket=bucket, Key="k", **OBJECT_CALLS[name])
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"untouched"
+
+
+def test_an_unknown_subresource_is_not_taken_for_the_object(s3, raw, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"untouched")
+    for method in ("PUT", "DELETE", "POST"):
+        reply = raw.request(method, f"/{bucket}/k", query=[("annotations", "")])
+        assert reply.status in (400, 405, 501), (method, reply)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"untouched"
+
+
+@pytest.mark.parametrize("headers", [
+    {"x-amz-server-side-encryption-customer-algorithm": "AES256"}, {"x-amz-acl": "public-read-write"},
+    {"x-amz-object-lock-mode": "COMPLIANCE"}, {"x-amz-tagging": "a=b"}, {"x-amz-write-offset-bytes": "3"},
+    {"x-amz-server-side-encryption": "aws:kms"}, {"x-amz-grant-full-control": 'id="a"'},
+])
+def test_a_header_that_would_change_the_meaning_is_not_ignored(raw, bucket, headers):
+    reply = raw.request("PUT", f"/{bucket}/k", headers=headers, body=b"x")
+    assert (reply.status, reply.code) == (501, "NotImplemented"), reply
+    assert raw.request("HEAD", f"/{bucket}/k").status == 404
+
+
+def test_the_s3_errors_have_all_fields(raw, bucket):
+    reply = raw.request("GET", f"/{bucket}/none")
+    assert reply.headers["content-type"] == "application/xml"
+    for tag in (b"<Code>NoSuchKey</Code>", b"<Message>", b"<Resource>", b"<RequestId>"):
+        assert tag in reply.body
+    request_id = reply.headers["x-amz-request-id"]
+    assert request_id.encode() in reply.body
+    assert raw.request("GET", f"/{bucket}/none").headers["x-amz-request-id"] != request_id

@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+"""Hostile and broken clients. Each gets the right S3 answer or is cut off; memory stays flat; a well-behaved client that
+works all the time beside them sees no fault.
+
+    tests/e2e/hostile.py [--only NAME] [--cores 2] [--connections 10000]
+"""
+
+import argparse
+import pathlib
+import random
+import re
+import resource
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support import sigv4  # noqa: E402
+from support.server import Server  # noqa: E402
+from support.session import FAULTS, Session  # noqa: E402
+from support.values import value  # noqa: E402
+from support.wire import Closed, RawClient, Wire, head_bytes  # noqa: E402
+
+BUCKET = "hostile"
+MIB = 1 << 20
+# A client that sends a byte now and then is cut off after the server's time-outs; these are generous bounds on them.
+HEAD_CUT_SECONDS = 75
+BODY_CUT_SECONDS = 150
+MEMORY_GROWTH_MAX = 160 * MIB
+CONNECTION_BYTES_MAX = 32 * 1024
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+class Good(threading.Thread):
+    """The well-behaved client: puts and gets in turn, notes each fault and its slowest request."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.session, self.done, self.faults, self.count, self.slowest = Session(server, timeout=30), threading.Event(), [], 0, 0.0
+
+    def run(self):
+        rng = random.Random(1)
+        while not self.done.is_set():
+            body = value(self.count, rng.choice([100, 5000, 200_000]))
+            began = time.monotonic()
+            try:
+                put = self.session.put(BUCKET, "good", body)
+                got = self.session.get(BUCKET, "good")
+                if put.status != 200 or got.status != 200 or got.body != body:
+                    self.faults.append(f"request {self.count}: {put} {got}")
+            except FAULTS as error:
+                self.faults.append(f"request {self.count}: {type(error).__name__} {error}")
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.count += 1
+            self.done.wait(0.02)
+        self.session.close()
+
+
+def answer(raw, data, head=False):
+    """The reply to raw bytes, or None where the connection was cut without one."""
+    with raw.connect() as wire:
+        try:
+            wire.send(data)
+        except OSError:
+            pass
+        try:
+            return wire.final(head)
+        except (Closed, OSError):
+            return None
+
+
+def expect(reply, statuses, codes=None, what=""):
+    assert reply is not None, f"{what}: cut off without an answer"
+    assert reply.status in statuses, f"{what}: {reply}, expected {statuses}"
+    assert not codes or reply.code in codes, f"{what}: {reply}, expected {codes}"
+
+
+@case
+def a_head_of_ten_megabytes(raw, _server):
+    for filler in (b"x-a: " + b"y" * 10 * MIB, b"".join(b"x-h%d: y\r\n" % n for n in range(700_000)), None):
+        data = b"GET /" + b"k" * 10 * MIB + b" HTTP/1.1\r\n" if filler is None else b"GET / HTTP/1.1\r\nhost: x\r\n" + filler
+        reply = answer(raw, data + b"\r\n\r\n")
+        if reply is not None:  # The answer may be lost behind the bytes that were never read.
+            expect(reply, (400, 413, 414, 431), what="10 MB head")
+
+
+@case
+def a_body_shorter_than_announced(raw, server):
+    with raw.connect() as wire:
+        data = raw.prepare("PUT", f"/{BUCKET}/short", body=bytes(100_000))
+        wire.send(data[:-1])
+        wire.socket.shutdown(socket.SHUT_WR)
+        try:
+            expect(wire.final(), (400,), ("IncompleteBody", "RequestTimeout"), "short body")
+        except Closed:
+            pass
+    assert raw.request("HEAD", f"/{BUCKET}/short").status == 404
+
+
+@case
+def a_body_longer_than_announced(raw, server):
+    with raw.connect() as wire:
+        wire.send(raw.prepare("PUT", f"/{BUCKET}/long", body=b"12345") + b"surplus bytes that are no request\r\n\r\n")
+        expect(wire.final(), (200,), what="the announced part")
+        try:
+            expect(wire.final(), (400,), what="the surplus")
+        except Closed:
+            pass
+        assert wire.closed_within(10), "after bytes that are no request the connection must end"
+    assert raw.request("GET", f"/{BUCKET}/long").body == b"12345"
+
+
+@case
+def more_than_five_gib_announced(raw, _server):
+    head = raw.signer.headers("PUT", raw.host, f"/{BUCKET}/huge", (), {"content-length": str((5 << 30) + 1)})
+    expect(answer(raw, head_bytes("PUT", f"/{BUCKET}/huge", head)), (400,), ("EntityTooLarge",), "5 GiB and a byte")
+
+
+def wrong_signatures(raw):
+    """(name, bytes) of a request with a bad signature in each mode."""
+    path, body = f"/{BUCKET}/forged", value(1, 70_000)
+    wrong = RawClient(raw.server, secret_key="wrong-secret-wrong-secret-wrong-secret-w")
+    import hashlib
+
+    yield "header, unsigned payload", wrong.prepare("PUT", path, body=body)
+    yield "header, signed payload", wrong.prepare("PUT", path, body=body, payload_hash=hashlib.sha256(body).hexdigest())
+    trailer = ("x-amz-checksum-crc32", sigv4.checksum("crc32", body))
+    for mode in (sigv4.STREAMING, sigv4.STREAMING_TRAILER, sigv4.STREAMING_UNSIGNED_TRAILER):
+        with_trailer = trailer if "TRAILER" in mode else None
+        headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(len(body))}
+        if with_trailer:
+            headers["x-amz-trailer"] = trailer[0]
+        head = wrong.signer.headers("PUT", wrong.host, path, (), headers, mode)
+        framed = sigv4.unsigned_chunks([body], trailer) if mode == sigv4.STREAMING_UNSIGNED_TRAILER else wrong.signer.chunks(head, [body], with_trailer)
+        head["content-length"] = str(len(framed))  # Not signed, as some clients do.
+        yield mode, head_bytes("PUT", path, head) + framed
+    for name, target in (("presigned 4", wrong.signer.presign("PUT", wrong.host, path)), ("presigned 2", wrong.signer.presign_v2("PUT", path))):
+        yield name, head_bytes("PUT", target, {"host": wrong.host, "content-length": str(len(body))}) + body
+
+
+@case
+def a_bad_signature_in_each_mode(raw, _server):
+    for name, data in wrong_signatures(raw):
+        expect(raw.exchange(data, "PUT"), (403,), ("SignatureDoesNotMatch",), name)
+    assert raw.request("HEAD", f"/{BUCKET}/forged").status == 404
+
+
+@case
+def a_presigned_url_replayed_after_its_time(raw, _server):
+    raw.request("PUT", f"/{BUCKET}/timed", body=b"x")
+    targets = [raw.signer.presign("GET", raw.host, f"/{BUCKET}/timed", expires=2), raw.signer.presign_v2("GET", f"/{BUCKET}/timed", expires=2)]
+    for target in targets:
+        expect(raw.plain("GET", target), (200,), what="in its time")
+    time.sleep(4)
+    for target in targets:
+        expect(raw.plain("GET", target), (403,), ("AccessDenied",), "after its time")
+
+
+def xml_bodies():
+    lol = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+    yield "billion laughs", f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY l0 "lol">{lol}]><Delete><Object><Key>&l9;</Key></Object></Delete>'
+    yield "external entity", '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><Delete><Object><Key>&x;</Key></Object></Delete>'
+    yield "deep nesting", "<a>" * 100_000
+    yield "deep nesting, closed", "<Delete>" + "<a>" * 100_000 + "</a>" * 100_000 + "</Delete>"
+    yield "many attributes", "<Delete " + " ".join(f'a{n}="b"' for n in range(50_000)) + "><Object><Key>k</Key></Object></Delete>"
+    yield "unclosed", "<Delete><Object><Key>k</Key>"
+    yield "mismatched", "<Delete><Object></Key></Delete></Object>"
+    yield "another document", "<CreateBucketConfigurationX/>"
+    yield "no XML", "\x01\x02 not XML at all"
+    yield "empty", ""
+    yield "bad reference", "<Delete><Object><Key>&#0;&#xFFFFFFFF;</Key></Object></Delete>"
+
+
+@case
+def malformed_xml_and_xml_bombs(raw, _server):
+    upload = re.search(rb"<UploadId>([^<]+)<", raw.request("POST", f"/{BUCKET}/up", [("uploads", "")]).body).group(1).decode()
+    targets = [("POST", f"/{BUCKET}", [("delete", "")]), ("POST", f"/{BUCKET}/up", [("uploadId", upload)]), ("PUT", "/new-bucket", [])]
+    for name, text in xml_bodies():
+        for method, path, query in targets:
+            if method == "PUT" and not text:
+                continue
+            body = text.encode()
+            md5 = __import__("base64").b64encode(__import__("hashlib").md5(body).digest()).decode()
+            reply = raw.request(method, path, query, {"content-md5": md5}, body)
+            expect(reply, (400,), what=f"{name} to {method} {path}")
+            assert reply.code in ("MalformedXML", "InvalidRequest", "InvalidArgument", "MissingRequestBodyError"), (name, reply)
+            assert b"root:" not in reply.body
+    for size in (3 * MIB, 20 * MIB):
+        body = b"<Delete><Object><Key>" + b"k" * size + b"</Key></Object></Delete>"
+        reply = answer(raw, raw.prepare("POST", f"/{BUCKET}", [("delete", "")], {}, body))
+        if reply is not None:
+            expect(reply, (400, 413), what="a large XML body")
+    assert raw.request("HEAD", "/new-bucket").status == 404
+
+
+@case
+def keys_that_climb_or_can_not_be(raw, _server):
+    bad = ["/../x", "/a/../../x", "/%2e%2e/x", "/..", "/../../etc/passwd", "/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/a%00b", "/%00", "/%ff%fe", "/" + "k" * 1025, "/%c0%af"]
+    for path in bad:
+        for method in ("PUT", "GET", "HEAD", "DELETE"):
+            reply = raw.request(method, f"/{BUCKET}{path}", body=b"x" if method == "PUT" else b"")
+            expect(reply, (400,), what=f"{method} {path[:40]}")
+    reply = answer(raw, raw.prepare("GET", f"/{BUCKET}/raw").replace(b"/raw", b"/r\x00w", 1))
+    assert reply is None or reply.status == 400, reply
+    for key in ("🐹", "emoji/🦀🦀/end", "k" * 1024):
+        path = f"/{BUCKET}/" + sigv4.quote_path(key)
+        expect(raw.request("PUT", path, body=key.encode()), (200,), what=key[:20])
+        assert raw.request("GET", path).body == key.encode()
+
+
+@case
+def random_bytes_and_mutated_requests(raw, _server):
+    rng = random.Random(99)
+    good = raw.prepare("PUT", f"/{BUCKET}/mutant", query=[("x", "y")], headers={"x-amz-meta-a": "b"}, body=b"body")
+    for turn in range(400):
+        data = bytearray(rng.randbytes(rng.randrange(1, 3000)) if turn % 4 == 0 else good)
+        if turn % 4:
+            for _ in range(rng.randrange(1, 6)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        with raw.connect(timeout=5) as wire:
+            try:
+                wire.send(bytes(data))
+                wire.socket.shutdown(socket.SHUT_WR)
+                status = wire.final().status
+                assert status != 500, f"mutation {turn} was answered by 500: {bytes(data)[:200]!r}"
+            except (Closed, TimeoutError, OSError):
+                pass
+
+
+@case
+def requests_that_leave_in_the_middle(raw, _server):
+    data = raw.prepare("PUT", f"/{BUCKET}/partial", body=value(3, 2 * MIB))
+    big = raw.prepare("PUT", f"/{BUCKET}/large", body=value(4, 16 * MIB))
+    expect(raw.exchange(big), (200,), what="a large put")
+    read = raw.prepare("GET", f"/{BUCKET}/large")
+    for turn in range(150):
+        with raw.connect() as wire:
+            if turn % 2:
+                wire.send(data[: random.Random(turn).randrange(len(data))])
+            else:
+                wire.send(read)
+                wire.socket.recv(100)
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    assert raw.request("HEAD", f"/{BUCKET}/partial").status == 404
+
+
+class Dripper(threading.Thread):
+    """Sends a byte every ten seconds (a minute for a body) and reports when it was cut off."""
+
+    def __init__(self, raw, start, pause, limit):
+        super().__init__(daemon=True)
+        self.raw, self.first, self.pause, self.limit, self.cut_after = raw, start, pause, limit, None
+
+    def run(self):
+        began = time.monotonic()
+        with self.raw.connect() as wire:
+            wire.send(self.first)
+            while time.monotonic() - began < self.limit:
+                if wire.closed_within(self.pause):
+                    self.cut_after = time.monotonic() - began
+                    return
+                try:
+                    wire.send(b"x")
+                except OSError:
+                    self.cut_after = time.monotonic() - began
+                    return
+
+
+def start_drippers(raw):
+    head = raw.signer.headers("PUT", raw.host, f"/{BUCKET}/drip", (), {"content-length": "1000"})
+    found = {
+        "a head by a byte every ten seconds": Dripper(raw, b"GET / HTTP/1.1\r\nhost: x\r\nx-a: ", 10, HEAD_CUT_SECONDS),
+        "nothing sent at all": Dripper(raw, b"", HEAD_CUT_SECONDS, HEAD_CUT_SECONDS),
+        "a body by a byte a minute": Dripper(raw, head_bytes("PUT", f"/{BUCKET}/drip", head), 60, BODY_CUT_SECONDS),
+    }
+    for dripper in found.values():
+        dripper.start()
+    return found
+
+
+def idle_connections(raw, server, count):
+    """Opens many idle connections from several loopback addresses, works beside them, and closes them."""
+    before, descriptors = server.memory_bytes(), server.descriptors()
+    opened, refused = [], 0
+    try:
+        for n in range(count):
+            link = socket.socket()
+            link.settimeout(10)
+            link.bind((f"127.0.0.{2 + n // 5000}", 0))
+            try:
+                link.connect(("127.0.0.1", server.s3_port))
+                opened.append(link)
+            except OSError:
+                refused += 1
+                link.close()
+        held = server.descriptors() - descriptors
+        fresh = Session(server, timeout=30)
+        deadline = time.monotonic() + 60
+        while True:  # A connection cap may close a newcomer; a client that tries again must get through.
+            try:
+                expect(fresh.put(BUCKET, "beside", b"x" * 5000), (200,), what="a put beside idle connections")
+                expect(fresh.get(BUCKET, "beside"), (200,), what="a get beside idle connections")
+                break
+            except FAULTS:
+                assert time.monotonic() < deadline, "no request got through beside idle connections for 60 s"
+                time.sleep(0.2)
+        grown = server.memory_bytes() - before
+        assert grown < count * CONNECTION_BYTES_MAX, f"{count} idle connections took {grown / MIB:.0f} MiB"
+    finally:
+        for link in opened:
+            link.close()
+    deadline = time.monotonic() + 60
+    while server.descriptors() > descriptors + 50:
+        assert time.monotonic() < deadline, f"{server.descriptors()} descriptors are open after all clients left ({descriptors} before)"
+        time.sleep(0.2)
+    print(f"  ok: {len(opened)} idle connections ({held} held by the server, {refused} refused), {grown / MIB:.0f} MiB more")
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only")
+    options.add_argument("--cores", type=int, default=2)
+    options.add_argument("--connections", type=int, default=10_000)
+    args = options.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    want = args.connections + 2000
+    if hard != resource.RLIM_INFINITY and hard < want:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (want, want))
+        except (ValueError, OSError):
+            args.connections = hard - 500
+            print(f"  note: the descriptor limit allows {args.connections} connections only")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, want), hard))
+    server = Server(cores=args.cores)
+    server.start()
+    raw = RawClient(server)
+    assert raw.request("PUT", f"/{BUCKET}").status == 200
+    for n in range(300):  # Warm pools and caches, so that growth below is growth.
+        raw.request("PUT", f"/{BUCKET}/warm{n % 10}", body=value(n, [100, 200_000, 3 * MIB][n % 3]))
+    good = Good(server)
+    good.start()
+    drippers = start_drippers(raw) if not args.only else {}
+    before = server.memory_bytes()
+    for function in CASES:
+        if args.only and args.only not in function.__name__:
+            continue
+        began = time.monotonic()
+        function(raw, server)
+        assert server.alive(), f"{function.__name__} killed the server:\n{server.log_tail()}"
+        print(f"  ok: {function.__name__.replace('_', ' ')} ({time.monotonic() - began:.1f} s, {server.memory_bytes() / MIB:.0f} MiB)", flush=True)
+    if not args.only or args.only in "idle_connections":
+        idle_connections(raw, server, args.connections)
+    for name, dripper in drippers.items():
+        dripper.join()
+        assert dripper.cut_after is not None, f"{name}: still connected after {dripper.limit} s"
+        print(f"  ok: {name}: cut off after {dripper.cut_after:.0f} s")
+    good.done.set()
+    good.join()
+    assert server.alive(), server.log_tail()
+    assert not good.faults, f"the well-behaved client saw {len(good.faults)} faults: {good.faults[:5]}"
+    grown = server.memory_bytes() - before
+    assert grown < MEMORY_GROWTH_MAX, f"memory grew by {grown / MIB:.0f} MiB"
+    assert server.stop() == 0
+    print(f"hostile: all answered rightly; {good.count} good requests beside them, slowest {good.slowest:.2f} s; memory grew by {grown / MIB:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
