@@ -358,3 +358,7 @@ pub enum Outcome {
     /// Refused: a command that this code does not know.
     UnknownCommand,
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod condition;
 pub mod error;
 pub mod http;
 pub mod name;
+pub mod range;
+pub mod route;
 pub mod sigv2;
 pub mod sigv4;
 pub mod time;

@@ -40,7 +40,7 @@ impl<R: Reader> Session<'_, R> {
         let want_null = versioning == Versioning::Suspended;
         self.each_version(name, None, |version| {
             seen.newest.get_or_insert_with(|| (version.version_id, target_of(&version)));
-            if version.null_version {
+            if want_null && version.null_version {
                 seen.null = Some(version.version_id);
             }
             !want_null || version.null_version

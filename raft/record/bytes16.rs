@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Sixteen bytes that are copied, compared and stored without an allocation: an id or an MD5.
 ///
-/// On the wire it is a message of two big-endian halves, so that its length can't be wrong. It orders as its
-/// bytes do.
+/// Stored as a message of two fixed64 halves, the first bytes first, so that its length can't be wrong. It orders
+/// as its bytes do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 #[prost(skip_debug)]
 pub struct Bytes16 {

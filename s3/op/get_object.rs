@@ -7,11 +7,11 @@ use raft::record::{ChecksumKind, VersionRecord};
 
 use super::{Exchange, ObjectStream, no_such_bucket};
 use crate::checksum;
-use crate::condition::{self, Verdict};
+use crate::condition::Conditions;
 use crate::conn::{Reply, ReplyBody};
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::response::ResponseHead;
-use crate::range::{self, ByteRange};
+use crate::range::{ByteRange, Extent};
 
 /// Answers GetObject.
 pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
@@ -88,15 +88,14 @@ struct Selection {
 
 /// Checks conditions, then what is asked of the object. The inner error is a 304.
 fn select(ex: &Exchange<'_, '_>, version: &VersionRecord) -> S3Result<Result<Selection, Reply>> {
-    let conditions = condition::Conditions::of_request(ex.head);
-    match conditions.check(&version.etag(), version.modified_ms) {
-        Verdict::Proceed => {}
-        Verdict::NotModified => {
+    match Conditions::from_head(ex.head).check_read(&version.etag(), version.modified_ms) {
+        Ok(()) => {}
+        Err(error) if error.code() == Code::NotModified => {
             let mut reply = Reply::empty(304);
             reply.lines().etag(&version.etag()).last_modified(version.modified_ms);
             return Ok(Err(reply));
         }
-        Verdict::Failed(condition) => return Err(Code::PreconditionFailed.field("Condition", condition)),
+        Err(error) => return Err(error),
     }
     let query = ex.head.query();
     let range = ex.head.header("range");
@@ -107,10 +106,12 @@ fn select(ex: &Exchange<'_, '_>, version: &VersionRecord) -> S3Result<Result<Sel
         return part_selection(version, &text).map(Ok);
     }
     let whole = Selection { offset: 0, length: version.size, partial: false, part_number: None };
-    let Some(range) = range else { return Ok(Ok(whole)) };
-    match range::parse(range, version.size)? {
-        ByteRange::Whole => Ok(Ok(whole)),
-        ByteRange::Part { offset, length } => Ok(Ok(Selection { offset, length, partial: true, part_number: None })),
+    match range.and_then(ByteRange::parse) {
+        None => Ok(Ok(whole)),
+        Some(range) => {
+            let Extent { start, length } = range.of(version.size)?;
+            Ok(Ok(Selection { offset: start, length, partial: true, part_number: None }))
+        }
     }
 }
 

@@ -80,11 +80,6 @@ fn no_such_bucket(name: &str) -> S3Error {
     Code::NoSuchBucket.field("BucketName", name)
 }
 
-/// The refusal of an operation that S3 has and Hamster has not.
-pub(crate) fn not_implemented(operation: &str) -> S3Error {
-    Code::NotImplemented.with(format!("{operation} is not implemented."))
-}
-
 /// Answers one request.
 pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     match ex.route.operation {
@@ -109,6 +104,6 @@ pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         Operation::AbortMultipartUpload => multipart::abort(ex).await,
         Operation::ListParts => list_uploads::parts(ex).await,
         Operation::ListMultipartUploads => list_uploads::uploads(ex).await,
-        Operation::NotImplemented(name) => Err(not_implemented(name)),
+        Operation::NotImplemented(_) => Err(ex.route.operation.not_implemented()),
     }
 }

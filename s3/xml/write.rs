@@ -87,7 +87,13 @@ impl<'a> Xml<'a> {
         self.close(name);
     }
 
-    fn raw(&mut self, parts: &[&str]) {
+    /// Escaped text, inside of an element that is open.
+    pub fn content(&mut self, text: &str) {
+        escape(text, self.out);
+    }
+
+    /// Bytes that are XML already.
+    pub(super) fn raw(&mut self, parts: &[&str]) {
         for part in parts {
             self.out.extend_from_slice(part.as_bytes());
         }

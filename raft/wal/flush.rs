@@ -1,0 +1,259 @@
+//! Writing: batches in order, one in flight, and the segments that they go to.
+
+use std::io;
+
+use engine::buf::Buf;
+use engine::io::{ALIGNMENT, align_up, now, remove_file, spawn, sync_dir};
+
+use super::record::Record;
+use super::segment::{self, HEADER_PAGE, Segment};
+use super::{BATCH_BYTES, MAX_SPARES, Pending, Place, Waiter, Wal};
+use crate::types::LogId;
+
+/// Records to be written together, and who waits for them.
+struct Batch {
+    records: Vec<Record>,
+    bytes: usize,
+    waiters: Vec<Waiter>,
+}
+
+impl Wal {
+    /// Writes whatever gathers, for as long as the executor lives.
+    pub(super) async fn flush_loop(self) {
+        loop {
+            self.0.work.wait().await;
+            while let Some(batch) = self.take_batch() {
+                let result = if batch.records.is_empty() {
+                    Ok(())
+                } else {
+                    self.write_batch(&batch).await.map_err(|error| format!("log write: {error}"))
+                };
+                if let Err(why) = &result {
+                    self.fail(why);
+                }
+                for waiter in batch.waiters {
+                    waiter.tell(&result);
+                }
+                if result.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Marks the log as failed and tells everyone who still waits.
+    fn fail(&self, why: &str) {
+        let pending = {
+            let mut state = self.0.state.borrow_mut();
+            if state.failed.is_some() {
+                return;
+            }
+            state.failed = Some(why.to_owned());
+            std::mem::take(&mut state.pending)
+        };
+        (self.0.on_fatal)(why);
+        for pending in pending {
+            if let Pending::Waiter(waiter) = pending {
+                waiter.tell(&Err(why.to_owned()));
+            }
+        }
+        self.0.prepared.notify();
+    }
+
+    fn take_batch(&self) -> Option<Batch> {
+        let limit = BATCH_BYTES.min(usize::try_from(self.0.config.segment_bytes / 4).unwrap_or(BATCH_BYTES));
+        let state = &mut *self.0.state.borrow_mut();
+        if state.pending.is_empty() || state.failed.is_some() {
+            return None;
+        }
+        let mut batch = Batch { records: Vec::with_capacity(state.pending.len()), bytes: 0, waiters: Vec::new() };
+        if std::mem::take(&mut state.committed_dirty) {
+            batch.push(Record::Committed(state.index.committed));
+        }
+        while let Some(pending) = state.pending.pop_front() {
+            match pending {
+                Pending::Waiter(waiter) => batch.waiters.push(waiter),
+                Pending::Record(record) => {
+                    if !batch.records.is_empty() && batch.bytes + record.encoded_len() > limit {
+                        state.pending.push_front(Pending::Record(record));
+                        break;
+                    }
+                    batch.push(record);
+                }
+            }
+        }
+        Some(batch)
+    }
+
+    async fn write_batch(&self, batch: &Batch) -> io::Result<()> {
+        let started = now();
+        let fresh = self.make_room(batch.bytes).await?;
+        let (file, id, sequence, position) = {
+            let state = self.0.state.borrow();
+            let Some(active) = state.segments.back() else {
+                return Err(io::Error::other("no log segment is active"));
+            };
+            (active.file.clone(), active.id, state.sequence, state.position)
+        };
+        let checkpoint = if fresh { self.checkpoint() } else { Vec::new() };
+        let (buf, places) = lay_out(&checkpoint, &batch.records, id, sequence, position, fresh);
+        let len = buf.len() as u64;
+        let start = if fresh { 0 } else { position };
+        file.write_at(buf, start).await?;
+        file.sync_data().await?;
+        let state = &mut *self.0.state.borrow_mut();
+        state.sequence += 1;
+        state.position = start + len;
+        for (log_id, place) in places {
+            state.index.settle(log_id, place);
+            if let Some(active) = state.segments.back_mut() {
+                active.max_index = active.max_index.max(log_id.index);
+            }
+        }
+        state.index.evict();
+        let stats = &mut state.stats;
+        stats.batches += 1;
+        stats.syncs += 1;
+        stats.records += batch.records.len() as u64;
+        stats.bytes += len;
+        stats.flush_us += u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// Vote and marks, with which each segment starts.
+    fn checkpoint(&self) -> Vec<Record> {
+        let state = self.0.state.borrow();
+        let index = &state.index;
+        let vote = index.vote.map(Record::Vote);
+        let purge = index.purged.map(Record::Purge);
+        vote.into_iter().chain(purge).chain([Record::Committed(index.committed)]).collect()
+    }
+
+    /// Makes sure that the active segment has room for a batch; true if it is a new one.
+    async fn make_room(&self, bytes: usize) -> io::Result<bool> {
+        let fits = {
+            let state = self.0.state.borrow();
+            let end = state.position + align_up(bytes as u64);
+            !state.segments.is_empty() && end <= self.0.config.segment_bytes
+        };
+        if fits {
+            return Ok(false);
+        }
+        let mut waited = false;
+        let blank = loop {
+            let blank = self.usable()?.next.take();
+            if let Some(blank) = blank {
+                break blank;
+            }
+            if !waited {
+                waited = true;
+                self.0.state.borrow_mut().stats.segment_waits += 1;
+            }
+            self.prepare_next();
+            self.0.prepared.wait().await;
+        };
+        {
+            let mut state = self.0.state.borrow_mut();
+            state.segments.push_back(Segment { id: blank.id, file: blank.file, max_index: 0 });
+            state.position = HEADER_PAGE;
+        }
+        self.prepare_next();
+        Ok(true)
+    }
+
+    /// Starts making the next segment ready, unless that is done or under way.
+    pub(super) fn prepare_next(&self) {
+        if self.0.state.borrow().next.is_some() || self.0.preparing.replace(true) {
+            return;
+        }
+        let wal = self.clone();
+        spawn(async move {
+            let result = wal.prepare().await;
+            wal.0.preparing.set(false);
+            if let Err(error) = result {
+                wal.fail(&format!("log segment: {error}"));
+            }
+            wal.0.prepared.notify();
+        });
+    }
+
+    async fn prepare(&self) -> io::Result<()> {
+        let (id, spare) = {
+            let mut state = self.0.state.borrow_mut();
+            let id = state.next_id;
+            state.next_id += 1;
+            (id, state.spares.pop_front())
+        };
+        let config = &self.0.config;
+        let blank = match spare {
+            Some(spare) => segment::recycle(&config.directory, spare, id).await?,
+            None => segment::create(&config.directory, id, config.segment_bytes).await?,
+        };
+        self.0.state.borrow_mut().next = Some(blank);
+        Ok(())
+    }
+
+    /// Takes segments that hold only purged entries out of use, oldest first.
+    pub(super) fn release_purged(&self) {
+        let surplus = {
+            let state = &mut *self.0.state.borrow_mut();
+            let Some(purged) = state.index.purged else { return };
+            while state.segments.len() > 1 && state.segments[0].max_index <= purged.index {
+                state.spares.extend(state.segments.pop_front());
+            }
+            let surplus = state.spares.len().saturating_sub(MAX_SPARES);
+            state.spares.drain(..surplus).collect::<Vec<_>>()
+        };
+        if surplus.is_empty() {
+            return;
+        }
+        let directory = self.0.config.directory.clone();
+        spawn(async move {
+            for old in surplus {
+                let path = segment::path(&directory, old.id);
+                // A file that stays is replayed as purged at the next start: harmless.
+                if remove_file(&path).await.is_err() || sync_dir(&directory).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Batch {
+    fn push(&mut self, record: Record) {
+        self.bytes += record.encoded_len();
+        self.records.push(record);
+    }
+}
+
+/// The bytes of a batch, padded to whole pages, and where its entries lie.
+fn lay_out(
+    checkpoint: &[Record],
+    records: &[Record],
+    segment: u64,
+    sequence: u64,
+    position: u64,
+    fresh: bool,
+) -> (Buf, Vec<(LogId, Place)>) {
+    let mut bytes = Vec::new();
+    let mut places = Vec::new();
+    let all = checkpoint.len() + records.len();
+    for (number, record) in checkpoint.iter().chain(records).enumerate() {
+        let start = bytes.len();
+        record.encode(segment, sequence, number + 1 == all, &mut bytes);
+        if let Record::Entry(entry) = record {
+            let offset = u32::try_from(position + start as u64).unwrap_or(u32::MAX);
+            let len = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
+            places.push((entry.log_id, Place { segment, offset, len }));
+        }
+    }
+    let mut buf = Buf::with_capacity(bytes.len() + ALIGNMENT);
+    if fresh {
+        buf.extend_from_slice(&segment::header(segment, sequence));
+    }
+    buf.extend_from_slice(&bytes);
+    buf.pad_to(ALIGNMENT);
+    (buf, places)
+}
+

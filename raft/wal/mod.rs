@@ -1,0 +1,349 @@
+//! The write-ahead log of the Raft group: one ordered stream of entries, votes and marks.
+//!
+//! Promises: [`Wal::append`] only buffers; one task writes and syncs what has gathered and then tells all who
+//! wait for it, so the number of syncs does not grow with the number of writers. Each batch starts on a page of
+//! its own: a page that was synced is never written again. A batch is replayed whole or not at all. After a
+//! failed write or sync nothing is acknowledged any more, `on_fatal` is called, and the process must end: what
+//! reached the disk is unknown until a restart reads it.
+//!
+//! Segments are zeroed ahead (a sync onto never-written blocks costs up to 50 times one onto written blocks),
+//! the next one is prepared while the last is filled, and those that hold only purged entries become new ones.
+//! They are recycled oldest first, so that what a crash leaves is one run of ids. Each starts with a copy of
+//! vote and marks, so none of those lies in a purged segment alone.
+
+mod flush;
+mod index;
+pub mod record;
+mod recovery;
+mod segment;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use engine::io::{ALIGNMENT, Event, OneshotSender, create_dir_all, oneshot, spawn};
+use openraft::storage::IOFlushed;
+
+use crate::types::{Entry, LogId, TypeConfig, Vote};
+use index::{Index, Lookup};
+use record::Record;
+use segment::{Blank, Segment};
+
+/// More than any batch takes, bytes: what a torn one may have touched.
+const MAX_BATCH_BYTES: u64 = 4 << 20;
+/// A batch is closed when it has so many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// Segments kept for reuse; more are removed.
+const MAX_SPARES: usize = 2;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    segment: u64,
+    offset: u32,
+    len: u32,
+}
+
+/// How to keep the log.
+#[derive(Clone, Debug)]
+pub struct WalConfig {
+    /// The directory of the segments.
+    pub directory: PathBuf,
+    /// Length of a segment, bytes; a multiple of 4096, and 64 KiB or more.
+    pub segment_bytes: u64,
+    /// Entries kept in memory for readers, bytes.
+    pub cache_bytes: usize,
+}
+
+impl WalConfig {
+    /// Segments of 64 MiB and 16 MiB of entries in memory.
+    pub fn new(directory: PathBuf) -> WalConfig {
+        WalConfig { directory, segment_bytes: 64 << 20, cache_bytes: 16 << 20 }
+    }
+}
+
+/// What the log did since it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalStats {
+    /// Batches written; each took one write and one data sync.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes written, with padding.
+    pub bytes: u64,
+    /// Data syncs on log segments.
+    pub syncs: u64,
+    /// Time that writes and syncs took together, microseconds.
+    pub flush_us: u64,
+    /// Times that the next segment was not ready when it was needed.
+    pub segment_waits: u64,
+    /// Segments in use.
+    pub segments: usize,
+    /// Entries in memory, bytes.
+    pub cached_bytes: usize,
+}
+
+enum Waiter {
+    Openraft(IOFlushed<TypeConfig>),
+    Task(OneshotSender<Result<(), String>>),
+}
+
+impl Waiter {
+    fn tell(self, result: &Result<(), String>) {
+        match self {
+            Waiter::Openraft(callback) => callback.io_completed(result.clone().map_err(io::Error::other)),
+            Waiter::Task(sender) => sender.send(result.clone()),
+        }
+    }
+}
+
+enum Pending {
+    Record(Record),
+    Waiter(Waiter),
+}
+
+struct State {
+    index: Index,
+    pending: VecDeque<Pending>,
+    /// The committed mark changed since it was written last.
+    committed_dirty: bool,
+    segments: VecDeque<Segment>,
+    position: u64,
+    sequence: u64,
+    next: Option<Blank>,
+    next_id: u64,
+    spares: VecDeque<Segment>,
+    failed: Option<String>,
+    stats: WalStats,
+}
+
+struct Inner {
+    config: WalConfig,
+    state: RefCell<State>,
+    /// There is something to write.
+    work: Event,
+    /// The next segment is ready.
+    prepared: Event,
+    preparing: Cell<bool>,
+    on_fatal: Box<dyn Fn(&str)>,
+}
+
+/// The log. Cloning shares it; it stays on its core.
+#[derive(Clone)]
+pub struct Wal(Rc<Inner>);
+
+impl Wal {
+    /// Opens the log of a directory, or starts one. `on_fatal` is told once if the log can't go on.
+    ///
+    /// # Errors
+    /// The directory is unusable, or the log is damaged; the message is one line that says what to do.
+    pub async fn open(config: WalConfig, on_fatal: impl Fn(&str) + 'static) -> io::Result<Wal> {
+        assert!(config.segment_bytes >= 64 << 10 && config.segment_bytes.is_multiple_of(ALIGNMENT as u64));
+        create_dir_all(&config.directory)?;
+        let found = recovery::recover(&config.directory, config.segment_bytes, config.cache_bytes).await?;
+        let mut blanks = VecDeque::from(found.blanks);
+        let last_id = found.segments.last().map_or(0, |segment| segment.id);
+        let next = blanks.pop_front();
+        let next_id = next.as_ref().map_or(last_id, |blank| blank.id) + 1;
+        // More than one is never prepared: others would have to be skipped by their ids.
+        for surplus in blanks {
+            engine::io::remove_file(&segment::path(&config.directory, surplus.id)).await?;
+        }
+        let state = State {
+            index: found.index,
+            pending: VecDeque::new(),
+            committed_dirty: false,
+            segments: VecDeque::from(found.segments),
+            position: found.position,
+            sequence: found.sequence,
+            next,
+            next_id,
+            spares: VecDeque::new(),
+            failed: None,
+            stats: WalStats::default(),
+        };
+        let inner = Inner {
+            config,
+            state: RefCell::new(state),
+            work: Event::new(),
+            prepared: Event::new(),
+            preparing: Cell::new(false),
+            on_fatal: Box::new(on_fatal),
+        };
+        let wal = Wal(Rc::new(inner));
+        wal.release_purged();
+        wal.prepare_next();
+        spawn(wal.clone().flush_loop());
+        Ok(wal)
+    }
+
+    /// The last entry (or the last purged one, if none follows it).
+    pub fn last(&self) -> Option<LogId> {
+        self.0.state.borrow().index.last()
+    }
+
+    /// The last entry that was purged.
+    pub fn purged(&self) -> Option<LogId> {
+        self.0.state.borrow().index.purged
+    }
+
+    /// The last vote that was saved.
+    pub fn vote(&self) -> Option<Vote> {
+        self.0.state.borrow().index.vote
+    }
+
+    /// The last committed entry that was saved.
+    pub fn committed(&self) -> Option<LogId> {
+        self.0.state.borrow().index.committed
+    }
+
+    /// Adds entries; `done` is told when they are durable. Readers see them at once.
+    ///
+    /// # Errors
+    /// An entry does not follow the one before it, or the log has failed.
+    pub fn append(
+        &self,
+        entries: impl IntoIterator<Item = Entry>,
+        done: IOFlushed<TypeConfig>,
+    ) -> io::Result<()> {
+        {
+            let mut state = self.usable()?;
+            for entry in entries {
+                state.index.push(entry.clone(), None).map_err(io::Error::other)?;
+                state.pending.push_back(Pending::Record(Record::Entry(entry)));
+            }
+            state.pending.push_back(Pending::Waiter(Waiter::Openraft(done)));
+        }
+        self.0.work.notify();
+        Ok(())
+    }
+
+    /// Saves the vote; returns when it is durable.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub async fn save_vote(&self, vote: Vote) -> io::Result<()> {
+        self.usable()?.index.vote = Some(vote);
+        self.write(Record::Vote(vote)).await
+    }
+
+    /// Notes what is committed. It is written with the next batch, and costs none of its own.
+    pub fn save_committed(&self, committed: Option<LogId>) {
+        let mut state = self.0.state.borrow_mut();
+        state.index.committed = committed;
+        state.committed_dirty = true;
+    }
+
+    /// Drops the entries after `last`; returns when that is durable.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub async fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
+        self.usable()?.index.truncate_after(last);
+        self.write(Record::Truncate(last)).await
+    }
+
+    /// Drops the entries up to `upto`, which a snapshot holds; returns when that is durable.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub async fn purge(&self, upto: LogId) -> io::Result<()> {
+        self.usable()?.index.purge(upto);
+        self.write(Record::Purge(upto)).await?;
+        self.release_purged();
+        Ok(())
+    }
+
+    /// Waits until all that was handed over is durable.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub async fn flush(&self) -> io::Result<()> {
+        let committed = self.committed();
+        self.write(Record::Committed(committed)).await
+    }
+
+    /// Waits until nothing is written or prepared any more; nothing may be handed over afterwards.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub async fn close(self) -> io::Result<()> {
+        self.flush().await?;
+        while self.0.preparing.get() {
+            self.0.prepared.wait().await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, record: Record) -> io::Result<()> {
+        let (sender, receiver) = oneshot();
+        {
+            let mut state = self.usable()?;
+            state.pending.push_back(Pending::Record(record));
+            state.pending.push_back(Pending::Waiter(Waiter::Task(sender)));
+        }
+        self.0.work.notify();
+        match receiver.await {
+            Ok(result) => result.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other("the log was closed")),
+        }
+    }
+
+    fn usable(&self) -> io::Result<std::cell::RefMut<'_, State>> {
+        let state = self.0.state.borrow_mut();
+        match &state.failed {
+            Some(why) => Err(io::Error::other(why.clone())),
+            None => Ok(state),
+        }
+    }
+
+    /// The entries from `from` up to, not including, `to`, as far as they are there.
+    ///
+    /// # Errors
+    /// An entry can't be read back from its segment.
+    pub async fn read(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+        let lookups = self.0.state.borrow().index.range(from, to);
+        let mut entries = Vec::with_capacity(lookups.len());
+        for lookup in lookups {
+            entries.push(match lookup {
+                Lookup::Cached(entry) => entry,
+                Lookup::OnDisk(log_id, place) => self.read_back(log_id, place).await?,
+            });
+        }
+        Ok(entries)
+    }
+
+    async fn read_back(&self, log_id: LogId, place: Place) -> io::Result<Entry> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} is damaged"));
+        let file = {
+            let state = self.0.state.borrow();
+            let segment = state.segments.iter().find(|segment| segment.id == place.segment);
+            segment.map(|segment| segment.file.clone()).ok_or_else(damaged)?
+        };
+        let (offset, len) = (place.offset as usize, place.len as usize);
+        let start = offset / ALIGNMENT * ALIGNMENT;
+        let pages = (offset + len).next_multiple_of(ALIGNMENT) - start;
+        let bytes = file.read_at(start as u64, pages).await?;
+        let record = bytes.get(offset - start..offset - start + len).ok_or_else(damaged)?;
+        let (sequence, _) = record::frame(place.segment, record).ok_or_else(damaged)?;
+        match record::Record::decode(place.segment, sequence, record) {
+            Ok(record::Found { record: Record::Entry(entry), .. }) if entry.log_id == log_id => Ok(entry),
+            _ => Err(damaged()),
+        }
+    }
+
+    /// What the log did since it was opened.
+    pub fn stats(&self) -> WalStats {
+        let state = self.0.state.borrow();
+        WalStats {
+            segments: state.segments.len(),
+            cached_bytes: state.index.cached_bytes(),
+            ..state.stats
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

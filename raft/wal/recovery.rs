@@ -1,0 +1,194 @@
+//! Reads the log back at start.
+//!
+//! What may be found, and what is made of it:
+//!
+//! | found | means | done |
+//! |---|---|---|
+//! | `*.tmp` | a crash while a segment was zeroed | removed |
+//! | a file whose header does not name it | prepared, never used, or its first write tore | blank |
+//! | a blank file before a used one, or an id missing between used ones | lost segment | refused |
+//! | a batch whose records all check | was written | replayed |
+//! | no whole batch, and nothing later | end of the log, or the last write tore | cut, zeroed |
+//! | no whole batch, but a later batch or segment | bytes changed under us | refused |
+//! | a record that checks, of an unknown kind or version | a later program's | refused |
+//! | entries that leave a gap | a file was replaced | refused |
+//!
+//! Only one batch is in flight at a time and each starts on a page of its own, so a tear damages the last
+//! batch alone, and none of it was acknowledged. Its rests are zeroed before anything is written after them.
+
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use engine::io::{ALIGNMENT, File, read_dir, remove_file, sync_dir};
+
+use super::index::Index;
+use super::record::{Fault, Record, frame};
+use super::segment::{self, Blank, HEADER_PAGE, Segment};
+use super::{MAX_BATCH_BYTES, Place};
+
+const READ_BYTES: usize = 1 << 20;
+
+/// The log as it was found.
+pub struct Recovered {
+    /// Its entries and state.
+    pub index: Index,
+    /// Used segments, oldest first.
+    pub segments: Vec<Segment>,
+    /// Where the next batch goes in the last of them.
+    pub position: u64,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Prepared segments, in order.
+    pub blanks: Vec<Blank>,
+}
+
+fn refused(path: &Path, why: impl std::fmt::Display) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{}: {why}: restore this file from a copy, or recover the node from its peers", path.display()),
+    )
+}
+
+/// Reads all segments of `directory`; `segment_bytes` is their length.
+pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -> io::Result<Recovered> {
+    let mut found = Recovered {
+        index: Index::new(cache_bytes),
+        segments: Vec::new(),
+        position: HEADER_PAGE,
+        sequence: 1,
+        blanks: Vec::new(),
+    };
+    let mut bytes = Vec::new();
+    let mut end_of_last = None;
+    for path in read_dir(directory)? {
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            remove_file(&path).await?;
+            continue;
+        }
+        let Some(id) = segment::id_of(&path) else { continue };
+        let file = Rc::new(File::open(&path).await?);
+        let len = file.len().await?;
+        read_all(&file, len, &mut bytes).await?;
+        let first = segment::parse_header(id, &bytes).map_err(|why| refused(&path, why))?;
+        let Some(first) = first else {
+            if len < segment_bytes {
+                segment::zero(&file, len, segment_bytes).await?;
+            }
+            found.blanks.push(Blank { id, file });
+            continue;
+        };
+        if !found.blanks.is_empty() {
+            return Err(refused(&path, "the log segment before it has lost its header"));
+        }
+        if let Some(last) = found.segments.last() {
+            if last.id + 1 != id {
+                return Err(refused(&path, "the log segment before it is missing"));
+            }
+            if first != found.sequence {
+                let at = end_of_last.unwrap_or(HEADER_PAGE);
+                let path = segment::path(directory, last.id);
+                return Err(refused(&path, format!("the log is damaged at byte {at}")));
+            }
+        }
+        found.sequence = first;
+        let mut used = Segment { id, file, max_index: 0 };
+        let end = replay(&path, &mut used, &bytes, &mut found)?;
+        end_of_last = Some(end);
+        found.position = end;
+        found.segments.push(used);
+    }
+    finish(directory, segment_bytes, &bytes, &mut found).await?;
+    Ok(found)
+}
+
+async fn read_all(file: &File, len: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    let mut pos = 0;
+    while pos < len {
+        let part = file.read_at(pos, READ_BYTES).await?;
+        if part.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&part);
+        pos += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Replays one segment's whole batches; the answer is where they end.
+fn replay(path: &Path, used: &mut Segment, bytes: &[u8], found: &mut Recovered) -> io::Result<u64> {
+    let mut position = usize::try_from(HEADER_PAGE).unwrap_or(ALIGNMENT);
+    while let Some((records, end)) = batch(path, used.id, found.sequence, bytes, position)? {
+        for (record, place) in records {
+            if let Record::Entry(entry) = &record {
+                used.max_index = used.max_index.max(entry.log_id.index);
+            }
+            found.index.replay(record, place).map_err(|why| refused(path, why))?;
+        }
+        found.sequence += 1;
+        position = end;
+    }
+    later_batch(path, used.id, found.sequence, bytes, position)?;
+    Ok(position as u64)
+}
+
+type Batch = (Vec<(Record, Place)>, usize);
+
+/// The batch at `position`, if it is there whole, and where the next one starts.
+fn batch(path: &Path, id: u64, sequence: u64, bytes: &[u8], position: usize) -> io::Result<Option<Batch>> {
+    let mut records = Vec::new();
+    let mut at = position;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let found = match Record::decode(id, sequence, rest) {
+            Ok(found) => found,
+            Err(Fault::Absent) => return Ok(None),
+            Err(Fault::Unknown(why)) => return Err(refused(path, format!("record at byte {at}: {why}"))),
+        };
+        let offset = u32::try_from(at).map_err(|_| refused(path, "it is too long"))?;
+        let len = u32::try_from(found.len).unwrap_or(u32::MAX);
+        records.push((found.record, Place { segment: id, offset, len }));
+        at += found.len;
+        if found.ends_batch {
+            return Ok(Some((records, at.next_multiple_of(ALIGNMENT))));
+        }
+    }
+}
+
+/// Refuses a segment in which a batch follows the one that is not whole.
+fn later_batch(path: &Path, id: u64, sequence: u64, bytes: &[u8], end: usize) -> io::Result<()> {
+    for at in (end..bytes.len()).step_by(ALIGNMENT) {
+        if frame(id, &bytes[at..]).is_some_and(|(found, _)| found > sequence) {
+            return Err(refused(path, format!("the log is damaged at byte {end}")));
+        }
+    }
+    Ok(())
+}
+
+/// Zeroes what a torn write may have left, in the active segment and in blank ones.
+async fn finish(
+    directory: &Path,
+    segment_bytes: u64,
+    bytes_of_last: &[u8],
+    found: &mut Recovered,
+) -> io::Result<()> {
+    found.index.finish_replay().map_err(|why| refused(directory, why))?;
+    if let Some(active) = found.segments.last() {
+        let from = found.position;
+        let to = segment_bytes.min(from + MAX_BATCH_BYTES);
+        let dirty = usize::try_from(from)
+            .ok()
+            .and_then(|from| bytes_of_last.get(from..))
+            .is_none_or(|rest| rest.iter().any(|byte| *byte != 0));
+        if from < to && (dirty || !found.blanks.is_empty()) {
+            segment::zero(&active.file, from, to).await?;
+            active.file.sync_data().await?;
+        }
+    }
+    for blank in &found.blanks {
+        segment::zero(&blank.file, 0, segment_bytes.min(HEADER_PAGE + MAX_BATCH_BYTES)).await?;
+        blank.file.sync_data().await?;
+    }
+    sync_dir(directory).await
+}

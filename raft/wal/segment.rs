@@ -1,0 +1,122 @@
+//! Segment files: their names, their header page, and how one is made ready before it is needed.
+//!
+//! The header page is written together with the first batch, so that making a segment active costs no write of
+//! its own: a file whose header does not name the id in its file name is blank, whatever else it holds.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | magic `HWLS` |
+//! | 4 | 2 | version, 1 |
+//! | 6 | 2 | zero |
+//! | 8 | 8 | the segment's id |
+//! | 16 | 8 | sequence number of its first batch |
+//! | 24 | 4 | CRC-32C over bytes 0..24 |
+//! | 28 | | zeros up to 4096 |
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use engine::buf::Buf;
+use engine::io::{ALIGNMENT, File, rename, sync_dir};
+
+/// Bytes of the header page.
+pub const HEADER_PAGE: u64 = ALIGNMENT as u64;
+const MAGIC: [u8; 4] = *b"HWLS";
+const VERSION: u16 = 1;
+/// Bytes zeroed by one write.
+const FILL_BYTES: u64 = 1 << 20;
+
+/// A segment that holds records.
+pub struct Segment {
+    /// Its id, the salt of its records. Never used again.
+    pub id: u64,
+    /// The file.
+    pub file: Rc<File>,
+    /// The highest index of an entry in it; 0 if it holds none.
+    pub max_index: u64,
+}
+
+/// A segment ready to be written from its start.
+pub struct Blank {
+    /// The id that it will have.
+    pub id: u64,
+    /// The file.
+    pub file: Rc<File>,
+}
+
+/// The file of a segment.
+pub fn path(directory: &Path, id: u64) -> PathBuf {
+    directory.join(format!("{id:016x}.wal"))
+}
+
+/// The id in a segment's file name.
+pub fn id_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_suffix(".wal")?;
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+/// The header page of a segment.
+pub fn header(id: u64, first_sequence: u64) -> [u8; ALIGNMENT] {
+    let mut page = [0; ALIGNMENT];
+    page[..4].copy_from_slice(&MAGIC);
+    page[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    page[8..16].copy_from_slice(&id.to_le_bytes());
+    page[16..24].copy_from_slice(&first_sequence.to_le_bytes());
+    let crc = crc(&page[..24]);
+    page[24..28].copy_from_slice(&crc.to_le_bytes());
+    page
+}
+
+/// What a header page says: the first sequence; `None` for a blank segment.
+///
+/// # Errors
+/// A later version of this program wrote it.
+pub fn parse_header(id: u64, page: &[u8]) -> Result<Option<u64>, &'static str> {
+    let Some(fields) = page.get(..28) else { return Ok(None) };
+    let number = |at: usize| u64::from_le_bytes(fields[at..at + 8].try_into().unwrap_or_default());
+    if fields[..4] != MAGIC || fields[24..28] != crc(&fields[..24]).to_le_bytes() || number(8) != id {
+        return Ok(None);
+    }
+    if fields[4..6] != VERSION.to_le_bytes() {
+        return Err("was written by a later version of this program");
+    }
+    Ok(Some(number(16)))
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    u32::try_from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes)).unwrap_or(u32::MAX)
+}
+
+/// Overwrites a range with zeros.
+pub async fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut pos = from;
+    while pos < to {
+        let len = usize::try_from(FILL_BYTES.min(to - pos)).unwrap_or(ALIGNMENT);
+        let mut buf = Buf::with_capacity(len);
+        buf.set_len(len);
+        buf.fill(0);
+        file.write_at(buf, pos).await?;
+        pos += len as u64;
+    }
+    Ok(())
+}
+
+/// Makes a new segment: zeros on disk under its name.
+pub async fn create(directory: &Path, id: u64, bytes: u64) -> io::Result<Blank> {
+    let draft = directory.join(format!("{id:016x}.tmp"));
+    let file = File::create(&draft).await?;
+    zero(&file, 0, bytes).await?;
+    file.sync_data().await?;
+    rename(&draft, &path(directory, id)).await?;
+    sync_dir(directory).await?;
+    Ok(Blank { id, file: Rc::new(file) })
+}
+
+/// Gives a segment that nothing needs a new id. What it held fails its checks from then on.
+pub async fn recycle(directory: &Path, old: Segment, id: u64) -> io::Result<Blank> {
+    rename(&path(directory, old.id), &path(directory, id)).await?;
+    sync_dir(directory).await?;
+    Ok(Blank { id, file: old.file })
+}

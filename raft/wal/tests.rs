@@ -1,0 +1,262 @@
+use std::path::Path;
+
+use engine::buf::Buf;
+use engine::io::{File, block_on, read_dir};
+use openraft::storage::IOFlushed;
+
+use super::*;
+use crate::types::{LeaderId, Payload, Proposal, log_id};
+
+const SEGMENT: u64 = 64 << 10;
+
+fn in_directory<T>(test: impl AsyncFnOnce(&Path) -> T) -> T {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+    block_on(directory.path(), test(&directory.path().join("raft"))).expect("executor")
+}
+
+fn config(directory: &Path) -> WalConfig {
+    WalConfig { directory: directory.to_owned(), segment_bytes: SEGMENT, cache_bytes: 16 << 10 }
+}
+
+async fn open(directory: &Path) -> io::Result<Wal> {
+    Wal::open(config(directory), |why| panic!("{why}")).await
+}
+
+async fn reopen(directory: &Path) -> Wal {
+    open(directory).await.expect("the log opens")
+}
+
+async fn restart(wal: Wal, directory: &Path) -> Wal {
+    wal.close().await.expect("the log closes");
+    reopen(directory).await
+}
+
+fn entry(index: u64, bytes: usize) -> Entry {
+    let filler = vec![u8::try_from(index % 251).unwrap_or(0); bytes];
+    Entry { log_id: log_id(1, 1, index), payload: Payload::Normal(Proposal::from_bytes(filler)) }
+}
+
+fn vote(term: u64) -> Vote {
+    Vote { leader_id: LeaderId { term, node_id: 1 }, committed: true }
+}
+
+async fn append(wal: &Wal, entries: impl IntoIterator<Item = Entry>) {
+    wal.append(entries, IOFlushed::noop()).expect("appends");
+    wal.flush().await.expect("durable");
+}
+
+async fn indexes(wal: &Wal) -> Vec<u64> {
+    wal.read(0, u64::MAX).await.expect("reads").iter().map(|entry| entry.log_id.index).collect()
+}
+
+/// A log of three batches in its first segment; the answer is where each starts.
+async fn three_batches(directory: &Path) -> Vec<u64> {
+    let wal = reopen(directory).await;
+    let mut starts = Vec::new();
+    for index in 0..3 {
+        starts.push(wal.0.state.borrow().position);
+        append(&wal, [entry(index, 5000)]).await;
+    }
+    wal.close().await.expect("closes");
+    starts
+}
+
+async fn first_segment(directory: &Path) -> File {
+    File::open(&segment::path(directory, 1)).await.expect("opens")
+}
+
+async fn overwrite(file: &File, at: u64, bytes: &[u8]) {
+    let page = at / 4096 * 4096;
+    let mut buf = file.read_at(page, 4096).await.expect("reads");
+    let offset = usize::try_from(at - page).expect("within a page");
+    buf[offset..offset + bytes.len()].copy_from_slice(bytes);
+    file.write_at(buf, page).await.expect("writes");
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_restart() {
+    in_directory(async |directory| {
+        let wal = reopen(directory).await;
+        wal.save_vote(vote(4)).await.expect("vote");
+        append(&wal, (0..10).map(|index| entry(index, 300))).await;
+        wal.save_committed(Some(log_id(1, 1, 7)));
+        wal.truncate_after(Some(log_id(1, 1, 8))).await.expect("truncate");
+        wal.purge(log_id(1, 1, 2)).await.expect("purge");
+        for wal in [wal.clone(), restart(wal, directory).await] {
+            assert_eq!(wal.vote(), Some(vote(4)));
+            assert_eq!(wal.committed(), Some(log_id(1, 1, 7)));
+            assert_eq!(wal.purged(), Some(log_id(1, 1, 2)));
+            assert_eq!(wal.last(), Some(log_id(1, 1, 8)));
+            assert_eq!(indexes(&wal).await, [3, 4, 5, 6, 7, 8]);
+            assert_eq!(wal.read(5, 6).await.expect("reads"), [entry(5, 300)]);
+        }
+    });
+}
+
+#[test]
+fn entries_appended_together_share_one_sync() {
+    in_directory(async |directory| {
+        let wal = reopen(directory).await;
+        for index in 0..64 {
+            wal.append([entry(index, 100)], IOFlushed::noop()).expect("appends");
+        }
+        wal.flush().await.expect("durable");
+        assert!(wal.stats().syncs <= 2, "{:?}", wal.stats());
+        assert_eq!(wal.stats().records, 65);
+    });
+}
+
+#[test]
+fn old_entries_are_read_from_their_segments_and_purged_segments_are_used_again() {
+    in_directory(async |directory| {
+        let wal = reopen(directory).await;
+        for round in 0..40_u64 {
+            append(&wal, (0..5).map(|i| entry(round * 5 + i, 3000))).await;
+            if round % 8 == 7 {
+                wal.purge(log_id(1, 1, round * 5)).await.expect("purge");
+            }
+            assert!(wal.stats().cached_bytes <= (16 << 10) + 16_000);
+        }
+        assert_eq!(wal.read(196, 198).await.expect("reads"), [entry(196, 3000), entry(197, 3000)]);
+        let files = read_dir(directory).expect("lists").len();
+        assert!(files <= 8, "{files} files for {:?}", wal.stats());
+        let wal = restart(wal, directory).await;
+        assert_eq!(indexes(&wal).await, [196, 197, 198, 199]);
+        // And on it goes, in what is there.
+        append(&wal, [entry(200, 10)]).await;
+        assert_eq!(restart(wal, directory).await.last(), Some(log_id(1, 1, 200)));
+    });
+}
+
+#[test]
+fn a_torn_last_batch_is_cut_and_its_rests_never_come_back() {
+    for torn_page in 0..2 {
+        in_directory(async |directory| {
+            let starts = three_batches(directory).await;
+            let file = first_segment(directory).await;
+            overwrite(&file, starts[2] + torn_page * 4096 + 100, &[0xEE; 8]).await;
+            let wal = reopen(directory).await;
+            assert_eq!(indexes(&wal).await, [0, 1], "page {torn_page}");
+            append(&wal, [entry(2, 10)]).await;
+            assert_eq!(indexes(&restart(wal, directory).await).await, [0, 1, 2]);
+            let rest = file.read_at(starts[2] + 4096, 4096).await.expect("reads");
+            assert!(rest.iter().all(|byte| *byte == 0));
+        });
+    }
+}
+
+#[test]
+fn damage_before_the_last_batch_is_refused() {
+    in_directory(async |directory| {
+        let starts = three_batches(directory).await;
+        overwrite(&first_segment(directory).await, starts[1] + 100, &[0xEE]).await;
+        let error = open(directory).await.err().expect("refused").to_string();
+        assert!(error.contains("damaged at byte") && !error.contains('\n'), "{error}");
+    });
+}
+
+#[test]
+fn a_lost_header_or_a_missing_segment_is_refused() {
+    in_directory(async |directory| {
+        let wal = reopen(directory).await;
+        for index in 0..60 {
+            append(&wal, [entry(index, 3000)]).await;
+        }
+        assert!(wal.stats().segments >= 3);
+        wal.close().await.expect("closes");
+        let second = segment::path(directory, 2);
+        let file = File::open(&second).await.expect("opens");
+        overwrite(&file, 0, &[0]).await;
+        assert!(open(directory).await.err().expect("refused").to_string().contains("header"));
+        engine::io::remove_file(&second).await.expect("removes");
+        assert!(open(directory).await.err().expect("refused").to_string().contains("missing"));
+    });
+}
+
+#[test]
+fn a_segment_whose_first_write_tore_is_blank_again() {
+    in_directory(async |directory| {
+        let mut wal = reopen(directory).await;
+        let mut index = 0;
+        while wal.stats().segments < 2 {
+            append(&wal, [entry(index, 3000)]).await;
+            index += 1;
+        }
+        // The last entry went to segment 2 with its header: once the header tears, once the batch.
+        for at in [0, 4096] {
+            wal.close().await.expect("closes");
+            let file = File::open(&segment::path(directory, 2)).await.expect("opens");
+            overwrite(&file, at, &[0]).await;
+            wal = reopen(directory).await;
+            assert_eq!(wal.last(), Some(log_id(1, 1, index - 2)));
+            append(&wal, [entry(index - 1, 3000)]).await;
+            wal = restart(wal, directory).await;
+            assert_eq!(wal.last(), Some(log_id(1, 1, index - 1)));
+        }
+    });
+}
+
+#[test]
+fn a_log_written_by_hand_is_read() {
+    in_directory(async |directory| {
+        engine::io::create_dir_all(directory).expect("directory");
+        let file = File::create(&segment::path(directory, 1)).await.expect("creates");
+        let mut buf = Buf::with_capacity(8192);
+        buf.extend_from_slice(&segment::header(1, 1));
+        let mut batch = Vec::new();
+        Record::Vote(vote(2)).encode(1, 1, false, &mut batch);
+        Record::Entry(entry(0, 3)).encode(1, 1, false, &mut batch);
+        Record::Committed(Some(log_id(1, 1, 9))).encode(1, 1, true, &mut batch);
+        buf.extend_from_slice(&batch);
+        buf.pad_to(ALIGNMENT);
+        file.write_at(buf, 0).await.expect("writes");
+        let wal = reopen(directory).await;
+        assert_eq!(wal.vote(), Some(vote(2)));
+        // The mark was ahead of the entries: it is taken back to the last one.
+        assert_eq!(wal.committed(), Some(log_id(1, 1, 0)));
+        assert_eq!(indexes(&wal).await, [0]);
+    });
+}
+
+#[test]
+fn a_batch_without_its_end_is_void_and_a_gap_is_refused() {
+    in_directory(async |directory| {
+        engine::io::create_dir_all(directory).expect("directory");
+        let write = async |ends: bool, indexes: [u64; 2]| {
+            let file = File::create(&segment::path(directory, 1)).await.expect("creates");
+            let mut buf = Buf::with_capacity(8192);
+            buf.extend_from_slice(&segment::header(1, 1));
+            let mut batch = Vec::new();
+            Record::Entry(entry(indexes[0], 3)).encode(1, 1, false, &mut batch);
+            Record::Entry(entry(indexes[1], 3)).encode(1, 1, ends, &mut batch);
+            buf.extend_from_slice(&batch);
+            buf.pad_to(ALIGNMENT);
+            file.write_at(buf, 0).await.expect("writes");
+        };
+        write(false, [0, 1]).await;
+        assert_eq!(reopen(directory).await.last(), None);
+        write(true, [0, 2]).await;
+        let error = open(directory).await.err().expect("refused").to_string();
+        assert!(error.contains("entry 2 comes where entry 1 belongs"), "{error}");
+        write(true, [4, 5]).await;
+        assert!(open(directory).await.err().expect("refused").to_string().contains("starts at entry 4"));
+    });
+}
+
+#[test]
+fn a_failed_log_tells_all_who_wait_and_refuses_the_rest() {
+    in_directory(async |directory| {
+        let told = Rc::new(Cell::new(0));
+        let seen = told.clone();
+        let wal = Wal::open(config(directory), move |_| seen.set(seen.get() + 1)).await.expect("opens");
+        append(&wal, [entry(0, 3)]).await;
+        // An entry that no segment holds: the write of it can't succeed.
+        wal.0.state.borrow_mut().failed = None;
+        wal.0.state.borrow_mut().segments.clear();
+        wal.0.state.borrow_mut().next = None;
+        std::fs::remove_dir_all(directory).expect("removes");
+        assert!(wal.save_vote(vote(9)).await.is_err());
+        assert!(wal.append([entry(1, 3)], IOFlushed::noop()).is_err());
+        assert_eq!(told.get(), 1);
+    });
+}

@@ -1,0 +1,162 @@
+//! What a machine must allow before a node starts, each refusal one line that says what to do.
+
+use crate::error::{Error, Result};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// Locked memory that one core's rings take: three of them register 512 KiB each.
+pub const LOCKED_BYTES_PER_CORE: u64 = 3 << 19;
+/// Descriptors below which a node is of no use: segments, metadata tables, connections.
+const FILES_MIN: u64 = 256;
+/// How often, and how far apart, a taken port is tried.
+const PORT_ATTEMPTS: u32 = 20;
+const PORT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks the kernel for a ring, since sandboxes and hardened kernels refuse io_uring.
+pub fn io_uring() -> Result<()> {
+    match io_uring::IoUring::new(2) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ring_refusal(&error)),
+    }
+}
+
+fn ring_refusal(error: &std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied => Error::refused(
+            "io_uring is forbidden here: set `sysctl kernel.io_uring_disabled=0`, in a container use a seccomp profile that allows io_uring",
+        ),
+        ErrorKind::Unsupported => Error::refused(
+            "this kernel has no io_uring: run Linux 5.15 or newer, or allow io_uring in the sandbox",
+        ),
+        ErrorKind::OutOfMemory => locked_memory_refusal(None),
+        _ => Error::refused(format!("io_uring cannot be used: {error}; check the kernel and the sandbox")),
+    }
+}
+
+/// Checks that the cores' rings fit in the locked memory that this user may have.
+pub fn locked_memory(cores: u16) -> Result<()> {
+    // Root's rings are not counted.
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    locked_memory_fits(getrlimit(Resource::Memlock).current, cores)
+}
+
+fn locked_memory_fits(limit: Option<u64>, cores: u16) -> Result<()> {
+    let needed = u64::from(cores) * LOCKED_BYTES_PER_CORE;
+    match limit {
+        Some(limit) if limit < needed => Err(locked_memory_refusal(Some((limit, needed)))),
+        _ => Ok(()),
+    }
+}
+
+fn locked_memory_refusal(sizes: Option<(u64, u64)>) -> Error {
+    let sizes = sizes.map_or(String::new(), |(limit, needed)| {
+        format!(" ({} KiB allowed, {} KiB needed)", limit >> 10, needed >> 10)
+    });
+    Error::refused(format!(
+        "too little locked memory{sizes}: raise it with `ulimit -l unlimited`, under systemd with LimitMEMLOCK=infinity, or give fewer --cores"
+    ))
+}
+
+/// Raises the limit of open files to what this user may have.
+pub fn open_files() -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return enough_files(current);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => enough_files(maximum),
+        // It is a wish: the limit that is there may do.
+        Err(_) => enough_files(current),
+    }
+}
+
+fn enough_files(limit: Option<u64>) -> Result<()> {
+    match limit {
+        Some(limit) if limit < FILES_MIN => Err(Error::refused(format!(
+            "only {limit} open files are allowed: raise it with `ulimit -n 65536`, under systemd with LimitNOFILE=65536"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that an address can be listened on, and picks the port where it is 0.
+///
+/// The cores share a port by SO_REUSEPORT, with which a second process of the same user would silently get a
+/// share of the connections; this one listens without it. The kernel frees the sockets of a ring some time after
+/// its process ended, so a taken port is tried again for a moment: a restart at once must work.
+pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
+    let mut attempts = 0..PORT_ATTEMPTS;
+    let bound = loop {
+        attempts.next();
+        match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !attempts.is_empty() => {
+                std::thread::park_timeout(PORT_PAUSE);
+            }
+            bound => break bound,
+        }
+    };
+    match bound {
+        Ok(bound) => Ok(bound),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::AddrInUse => {
+                Error::refused(format!("{address} is taken: stop what listens there, or give another {flag}"))
+            }
+            ErrorKind::PermissionDenied => Error::refused(format!(
+                "{address} may not be listened on: give a port above 1023 with {flag}, or allow CAP_NET_BIND_SERVICE"
+            )),
+            ErrorKind::AddrNotAvailable => {
+                Error::refused(format!("{address} is not an address of this machine: give another {flag}"))
+            }
+            _ => Error::refused(format!("cannot listen on {address}: {error}; give another {flag}")),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_refused_by_address_and_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let message = port("--s3", address).unwrap_err().to_string();
+        assert!(message.contains(&address.to_string()) && message.contains("--s3"), "{message}");
+    }
+
+    #[test]
+    fn port_zero_becomes_a_port() {
+        assert_ne!(port("--s3", "127.0.0.1:0".parse().unwrap()).unwrap().port(), 0);
+    }
+
+    #[test]
+    fn locked_memory_is_counted_per_core() {
+        assert!(locked_memory_fits(None, 256).is_ok());
+        assert!(locked_memory_fits(Some(8 << 20), 5).is_ok());
+        let message = locked_memory_fits(Some(64 << 10), 2).unwrap_err().to_string();
+        assert!(
+            message.contains("64 KiB allowed, 3072 KiB needed") && message.contains("ulimit -l"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_rings_is_told_from_one_without() {
+        let forbidden = ring_refusal(&std::io::Error::from_raw_os_error(1)).to_string();
+        assert!(forbidden.contains("io_uring_disabled") && forbidden.contains("seccomp"), "{forbidden}");
+        let missing = ring_refusal(&std::io::Error::from_raw_os_error(38)).to_string();
+        assert!(missing.contains("no io_uring"), "{missing}");
+        let memory = ring_refusal(&std::io::Error::from_raw_os_error(12)).to_string();
+        assert!(memory.contains("LimitMEMLOCK"), "{memory}");
+    }
+
+    #[test]
+    fn too_few_open_files_are_refused() {
+        assert!(enough_files(Some(64)).is_err());
+        assert!(enough_files(None).is_ok());
+    }
+}

@@ -1,0 +1,102 @@
+//! `hamster serve`: runs a node until SIGTERM.
+
+use super::{Out, say};
+use crate::config::{self, AccessLog, Config, LogForm, TlsFiles, parse_address, parse_cores};
+use crate::credentials;
+use crate::data_dir::{Addresses, DataDir};
+use crate::error::{Error, Result};
+use crate::{identity, node, startup};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The flags of `serve`.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// Where the node's data lie
+    #[arg(long, value_name = "DIR", default_value = config::DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// The S3 port
+    #[arg(long, value_name = "IP:PORT", default_value_t = config::S3_ADDRESS, value_parser = parse_address)]
+    s3: SocketAddr,
+    /// Do not serve S3
+    #[arg(long, conflicts_with_all = ["s3", "tls_cert", "tls_key"])]
+    no_s3: bool,
+    /// The cluster port [default: what init recorded]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// The port of metrics and health
+    #[arg(long, value_name = "IP:PORT", default_value_t = config::ADMIN_ADDRESS, value_parser = parse_address)]
+    admin: SocketAddr,
+    /// The region that clients sign for
+    #[arg(long, value_name = "NAME", default_value = config::REGION)]
+    region: String,
+    /// A domain below which a bucket may be the first label of the host; may be given more than once
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Vec<String>,
+    /// The number of cores, fixed at the first serve; may exceed the CPUs [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = parse_cores)]
+    cores: Option<u16>,
+    /// The certificate chain of the S3 port, PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the S3 port, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The form of the access log
+    #[arg(long, value_name = "FORM", default_value = "off")]
+    access_log: LogForm,
+    /// The file that the access log is appended to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    access_log_file: Option<PathBuf>,
+}
+
+/// Runs the node.
+pub fn run(flags: Flags, out: Out<'_>) -> Result<()> {
+    let config = config(flags)?;
+    let credentials = credentials::from_environment(environment)?;
+    if config.s3.is_some() && credentials.is_none() {
+        return Err(credentials::missing());
+    }
+    // Before the lock, which would make the directory.
+    if !identity::exists(&config.data_dir) {
+        identity::load(&config.data_dir)?;
+    }
+    let data = DataDir::lock(&config.data_dir)?;
+    let ready = Box::new(|addresses: &Addresses| {
+        let _ = writeln!(std::io::stdout(), "{}", announcement(addresses));
+    });
+    say(out, format_args!("hamster {} starts on {}", env!("CARGO_PKG_VERSION"), data.path().display()))?;
+    node::run(startup::prepare(config, data, credentials, None, ready)?)
+}
+
+/// The checked configuration of `serve` and `quickstart`.
+pub fn config(flags: Flags) -> Result<Config> {
+    config::check_region(&flags.region)?;
+    let domains =
+        flags.domain.iter().map(|domain| config::check_domain(domain)).collect::<Result<Vec<_>>>()?;
+    if flags.access_log == LogForm::Off && flags.access_log_file.is_some() {
+        return Err(Error::usage("--access-log-file needs --access-log text or --access-log json"));
+    }
+    Ok(Config {
+        data_dir: flags.data_dir,
+        s3: (!flags.no_s3).then_some(flags.s3),
+        listen: flags.listen,
+        admin: flags.admin,
+        region: flags.region,
+        domains,
+        cores: flags.cores,
+        tls: flags.tls_cert.zip(flags.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        access_log: AccessLog { form: flags.access_log, file: flags.access_log_file },
+    })
+}
+
+/// Looks a variable up; an empty one counts as unset, since unit files can't unset.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn announcement(addresses: &Addresses) -> String {
+    let s3 = addresses.s3.map_or("off".to_owned(), |address| address.to_string());
+    format!("ready: s3 {s3}, cluster {}, admin {}", addresses.listen, addresses.admin)
+}

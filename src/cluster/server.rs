@@ -1,0 +1,136 @@
+//! The answering side: one task a connection, on the core that accepted it.
+
+use super::{
+    CALL_BYTES_MAX, FrameError, HEAD_BYTES, Hello, Kind, MetricsReply, PURPOSE_CONTROL, Refusal, decode_head,
+    encode,
+};
+use crate::identity::NodeRecord;
+use crate::metrics::{self, Board};
+use crate::status;
+use engine::io::{Listener, Semaphore, Stream, sleep, spawn, timeout};
+use prost::Message;
+use rustls::ServerConfig;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections of one core at most; one more is closed at once.
+const CONNECTIONS_MAX: usize = 64;
+/// A handshake, a hello and each reply must be done by then.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection may be idle between calls for this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A failing accept is mostly a lack of descriptors: wait before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What calls are answered from.
+pub struct Answers {
+    /// Who this node is.
+    pub record: NodeRecord,
+    /// What it counts.
+    pub board: Arc<Board>,
+}
+
+/// Serves the cluster port on this core, for ever.
+pub async fn serve_cluster(listener: Listener, tls: Arc<ServerConfig>, answers: Rc<Answers>) {
+    let connections = Semaphore::new(CONNECTIONS_MAX);
+    loop {
+        let Ok(stream) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Some(permit) = connections.try_acquire(1) else {
+            continue;
+        };
+        let (tls, answers) = (Arc::clone(&tls), Rc::clone(&answers));
+        drop(spawn(async move {
+            // A peer that leaves or misbehaves ends its own connection and nothing else.
+            let _ = converse(stream, tls, &answers).await;
+            drop(permit);
+        }));
+    }
+}
+
+async fn converse(stream: Stream, tls: Arc<ServerConfig>, answers: &Answers) -> io::Result<()> {
+    let mut stream = in_time(EXCHANGE_TIMEOUT, stream.accept_tls(tls)).await?;
+    let (kind, body) = in_time(EXCHANGE_TIMEOUT, read_frame(&mut stream)).await?;
+    let mut reply = greet(kind, &body, answers);
+    loop {
+        let served = reply.is_ok();
+        let frame = reply.unwrap_or_else(refusal);
+        in_time(EXCHANGE_TIMEOUT, stream.write_all(&frame)).await?;
+        if !served {
+            return stream.close().await;
+        }
+        let (kind, _) = in_time(IDLE_TIMEOUT, read_frame(&mut stream)).await?;
+        reply = answer(kind, answers);
+    }
+}
+
+/// Checks the hello, and answers it with this node's.
+fn greet(kind: Kind, body: &[u8], answers: &Answers) -> Result<Vec<u8>, String> {
+    if kind != Kind::Hello {
+        return Err("a connection begins with a hello".to_owned());
+    }
+    let hello = Hello::decode(body).map_err(|_| FrameError::Body.to_string())?;
+    if hello.cluster != answers.record.cluster {
+        return Err(format!("this node belongs to the cluster {}", answers.record.cluster_id()));
+    }
+    if hello.purpose != PURPOSE_CONTROL {
+        return Err(format!("connections of purpose {} are not known here", hello.purpose));
+    }
+    let own = Hello {
+        cluster: answers.record.cluster.clone(),
+        node: answers.record.node.clone(),
+        purpose: PURPOSE_CONTROL,
+        cores: u32::from(answers.board.cores()),
+    };
+    Ok(encode(Kind::Hello, &own))
+}
+
+/// A call's body holds nothing yet; fields of a newer caller are skipped.
+fn answer(kind: Kind, answers: &Answers) -> Result<Vec<u8>, String> {
+    match kind {
+        Kind::Status => Ok(encode(Kind::StatusReply, &status::gather(&answers.record, &answers.board))),
+        Kind::Metrics => {
+            Ok(encode(Kind::MetricsReply, &MetricsReply { text: metrics::render(&answers.board) }))
+        }
+        Kind::Hello | Kind::Refusal | Kind::StatusReply | Kind::MetricsReply => {
+            Err(format!("a message of kind {} is not a call", kind as u16))
+        }
+    }
+}
+
+fn refusal(message: String) -> Vec<u8> {
+    encode(Kind::Refusal, &Refusal { message })
+}
+
+async fn read_frame(stream: &mut Stream) -> io::Result<(Kind, Vec<u8>)> {
+    let mut head = [0; HEAD_BYTES];
+    read_exact(stream, &mut head).await?;
+    let head = decode_head(head, CALL_BYTES_MAX).map_err(bad)?;
+    let mut body = vec![0; head.length];
+    read_exact(stream, &mut body).await?;
+    head.check(&body).map_err(bad)?;
+    Ok((head.kind, body))
+}
+
+async fn read_exact(stream: &mut Stream, mut into: &mut [u8]) -> io::Result<()> {
+    while !into.is_empty() {
+        let read = stream.read(into).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        into = &mut into[read..];
+    }
+    Ok(())
+}
+
+async fn in_time<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn bad(error: FrameError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

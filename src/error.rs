@@ -1,0 +1,80 @@
+//! The binary's one error: a line for a person, and the exit code that a script sees.
+//!
+//! A message names what was wrong and what to do about it, on one line. It never holds a secret.
+
+use std::fmt;
+
+/// What went wrong, by fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The command line or an environment variable is not understood: exit code 2.
+    Usage(String),
+    /// The machine, a file or another process stands in the way of starting: exit code 3.
+    Refused(String),
+    /// Something failed while running: exit code 1.
+    Failed(String),
+}
+
+/// The binary's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A refusal caused by the command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(one_line(message.into()))
+    }
+
+    /// A refusal to start.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused(one_line(message.into()))
+    }
+
+    /// A failure at run time.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(one_line(message.into()))
+    }
+
+    /// The process exit code: 1 failed, 2 usage, 3 refused to start.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Refused(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::Refused(message) | Self::Failed(message) => out.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Tells the operator one line on standard error, from a node that runs on.
+pub fn note(text: fmt::Arguments<'_>) {
+    use std::io::Write;
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "hamster: {}", one_line(text.to_string()));
+}
+
+/// Operators grep for these lines and supervisors show only the last: line breaks become spaces.
+fn one_line(message: String) -> String {
+    if message.contains(['\n', '\r']) { message.replace(['\n', '\r'], " ") } else { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_the_fault_decides_the_exit_code() {
+        assert_eq!(Error::usage("a\nb").to_string(), "a b");
+        assert_eq!(Error::failed("x").exit_code(), 1);
+        assert_eq!(Error::usage("x").exit_code(), 2);
+        assert_eq!(Error::refused("x").exit_code(), 3);
+    }
+}

@@ -1,0 +1,144 @@
+//! Small files of the data directory: read with a limit and a check of their mode, written whole or not at all.
+//!
+//! Everything here blocks; it runs before the cores start, or on a thread of its own.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The longest small file that is read: certificates and records take a few KiB.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Any user of the machine.
+    Public,
+    /// Its owner alone (mode 600): keys and credentials.
+    Secret,
+}
+
+/// Makes a directory (and its parents); a new one gets mode 700.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| cannot("create the directory", path, &error))
+}
+
+/// Reads a small file whole; a [`Secrecy::Secret`] one must not be open to others.
+pub fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(|error| cannot("read", path, &error))?;
+    let meta = file.metadata().map_err(|error| cannot("read", path, &error))?;
+    if secrecy == Secrecy::Secret && meta.mode() & 0o077 != 0 {
+        return Err(Error::refused(format!(
+            "{} may be read by others (mode {:03o}): run `chmod 600 {0}`",
+            path.display(),
+            meta.mode() & 0o777,
+        )));
+    }
+    if meta.len() > FILE_BYTES_MAX {
+        return Err(Error::refused(format!(
+            "{} is {} bytes, more than such a file can hold ({FILE_BYTES_MAX}): give the right file",
+            path.display(),
+            meta.len(),
+        )));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
+    Ok(bytes)
+}
+
+/// [`read`], as text.
+pub fn read_text(path: &Path, secrecy: Secrecy) -> Result<String> {
+    String::from_utf8(read(path, secrecy)?)
+        .map_err(|_| Error::refused(format!("{} is not text: restore it from a backup", path.display())))
+}
+
+/// Makes a file of mode 600 and puts it on stable storage. The caller syncs the directory.
+pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // The process's umask can only take bits away; a caller may rely on exactly these.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| cannot("write", path, &error))
+}
+
+/// Replaces a file in one step: after a crash it holds the old bytes or the new ones.
+pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = Path::new(&fresh);
+    match fs::remove_file(fresh) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(cannot("replace", fresh, &error)),
+    }
+    create_secret(fresh, bytes)?;
+    fs::rename(fresh, path).map_err(|error| cannot("write", path, &error))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    // The parent of a bare file name is the empty path.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| cannot("sync", path, &error))
+}
+
+/// One line for a failed file operation, with what to do about the usual causes.
+pub fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+    let advice = match error.kind() {
+        ErrorKind::PermissionDenied => ": run as the user that owns it, or give that user access",
+        ErrorKind::NotFound => ": check the path",
+        ErrorKind::StorageFull => ": free some space",
+        ErrorKind::ReadOnlyFilesystem => ": the file system is mounted read-only",
+        ErrorKind::NotADirectory => ": a part of the path is a file",
+        _ => "",
+    };
+    Error::refused(format!("cannot {doing} {}: {error}{advice}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_is_secret_and_holds_the_new_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        replace_secret(&path, b"one").unwrap();
+        // What an interrupted replacement leaves behind does not stop the next one.
+        fs::write(dir.path().join("f.new"), b"torn").unwrap();
+        replace_secret(&path, b"two").unwrap();
+        assert_eq!(read(&path, Secrecy::Secret).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_open_to_others_is_refused_with_the_command_that_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        create_secret(&path, b"x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let message = read(&path, Secrecy::Secret).unwrap_err().to_string();
+        assert!(message.contains("mode 644") && message.contains("chmod 600"), "{message}");
+        assert!(read(&path, Secrecy::Public).is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_and_a_huge_one_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gone");
+        assert!(read(&path, Secrecy::Public).unwrap_err().to_string().contains("gone"));
+        let file = File::create(&path).unwrap();
+        file.set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(read(&path, Secrecy::Public).unwrap_err().to_string().contains("more than"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The cluster's certificate authority and the certificates it signs: Ed25519, made by `init`.
+//!
+//! A node is named in its certificate by its id (a DNS name), so that a peer dialled at any address proves to
+//! be the node that was meant. Certificates do not run out within the life of a machine: nothing renews them by
+//! itself, and a cluster that stops on a date, or because a machine's clock is wrong, helps nobody. Trust is
+//! taken back by removing a node and by rotating the authority.
+
+use super::NodeRecord;
+use crate::error::{Error, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType, date_time_ymd,
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use zeroize::Zeroizing;
+
+/// What `init` mints, as PEM text.
+pub struct Minted {
+    /// The authority's certificate: what every node trusts.
+    pub ca_certificate: String,
+    /// The authority's key: what signs new nodes.
+    pub ca_key: Zeroizing<String>,
+    /// This node's certificate.
+    pub node_certificate: String,
+    /// This node's key.
+    pub node_key: Zeroizing<String>,
+}
+
+/// Makes an authority for a new cluster and the first node's certificate.
+pub fn mint(record: &NodeRecord) -> Result<Minted> {
+    let ca_pair = key_pair()?;
+    let ca_params = ca_params(record);
+    let ca = ca_params.self_signed(&ca_pair).map_err(|error| unmade(&error))?;
+    let ca_key = Zeroizing::new(ca_pair.serialize_pem());
+    let issuer = Issuer::new(ca_params, ca_pair);
+
+    let node_pair = key_pair()?;
+    let node = node_params(record)?.signed_by(&node_pair, &issuer).map_err(|error| unmade(&error))?;
+    Ok(Minted {
+        ca_certificate: ca.pem(),
+        ca_key,
+        node_certificate: node.pem(),
+        node_key: Zeroizing::new(node_pair.serialize_pem()),
+    })
+}
+
+fn ca_params(record: &NodeRecord) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    // rcgen's default marks the name as a test; start from an empty one.
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("hamster cluster {}", record.cluster_id()));
+    // An end-entity certificate directly below: no intermediate may be signed.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut params);
+    params
+}
+
+fn node_params(record: &NodeRecord) -> Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, record.node_id().to_string());
+    params.subject_alt_names = subject_names(record)?;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // Each node dials and is dialled.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    set_validity(&mut params);
+    Ok(params)
+}
+
+fn subject_names(record: &NodeRecord) -> Result<Vec<SanType>> {
+    let dns = |name: String| name.try_into().map(SanType::DnsName).map_err(|error| unmade(&error));
+    let mut names = vec![
+        dns(record.node_id().to_string())?,
+        dns("localhost".to_owned())?,
+        SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ];
+    if let Ok(address) = record.listen.parse::<SocketAddr>()
+        && !address.ip().is_unspecified()
+        && !address.ip().is_loopback()
+    {
+        names.push(SanType::IpAddress(address.ip()));
+    }
+    Ok(names)
+}
+
+fn key_pair() -> Result<KeyPair> {
+    KeyPair::generate_for(&PKCS_ED25519).map_err(|error| unmade(&error))
+}
+
+/// A hundred years from before the first release: no machine's clock is rightly before it.
+fn set_validity(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2125, 1, 1);
+}
+
+fn unmade(error: &rcgen::Error) -> Error {
+    Error::failed(format!("cannot make a certificate: {error}"))
+}

@@ -1,0 +1,208 @@
+//! TLS: mutual 1.3 on the cluster port by the cluster's own authority; on the S3 port by the operator's files,
+//! read again when they change.
+
+use crate::config::TlsFiles;
+use crate::error::{Error, Result, note};
+use crate::files::{self, Secrecy};
+use crate::identity::Identity;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often the files of the S3 port are looked at.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The cluster port's side that is dialled: a peer without a certificate of this cluster is refused.
+pub fn cluster_server(identity: &Identity) -> Result<Arc<ServerConfig>> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(identity)?), provider())
+        .build()
+        .map_err(|error| unfit("ca.pem", &error))?;
+    let (chain, key) = own_certificate(identity)?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| unfit("node.pem", &error))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|error| unfit("node.pem", &error))?;
+    Ok(Arc::new(config))
+}
+
+/// The cluster port's side that dials. The name to ask for is the id of the node that is meant.
+pub fn cluster_client(identity: &Identity) -> Result<Arc<ClientConfig>> {
+    let (chain, key) = own_certificate(identity)?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| unfit("node.pem", &error))?
+        .with_root_certificates(roots(identity)?)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| unfit("node.pem", &error))?;
+    Ok(Arc::new(config))
+}
+
+/// TLS of the S3 port: the configuration in force, shared by the cores.
+pub struct S3Tls {
+    files: TlsFiles,
+    current: Mutex<Loaded>,
+}
+
+struct Loaded {
+    config: Arc<ServerConfig>,
+    stamp: Stamp,
+}
+
+/// What tells that a file was replaced: its inode, size and time of change, for both files.
+type Stamp = [(u64, u64, i64, i64); 2];
+
+impl S3Tls {
+    /// Loads the files; refuses with one line where they don't fit.
+    pub fn load(files: &TlsFiles) -> Result<Arc<Self>> {
+        let current = Mutex::new(Loaded { stamp: stamp(files)?, config: read_s3(files)? });
+        Ok(Arc::new(Self { files: files.clone(), current }))
+    }
+
+    /// The configuration for the next connection.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.lock().config)
+    }
+
+    /// Looks at the files for ever; run it on one core. What can't be loaded is told once and changes nothing.
+    pub async fn watch(&self) {
+        let mut told = None;
+        loop {
+            engine::io::sleep(RELOAD_INTERVAL).await;
+            told = match self.reload() {
+                Ok(_) => None,
+                Err(error) => {
+                    if told.as_ref() != Some(&error) {
+                        note(format_args!("the S3 port keeps its old certificate: {error}"));
+                    }
+                    Some(error)
+                }
+            };
+        }
+    }
+
+    /// Loads the files again if they changed, and says whether it did.
+    fn reload(&self) -> Result<bool> {
+        let stamp = stamp(&self.files)?;
+        if self.lock().stamp == stamp {
+            return Ok(false);
+        }
+        // Certificate and key are replaced one after the other: between the two they don't match, and the next
+        // look tries again.
+        let config = read_s3(&self.files)?;
+        *self.lock() = Loaded { config, stamp };
+        Ok(true)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_s3(files: &TlsFiles) -> Result<Arc<ServerConfig>> {
+    let unfit = |path: &Path, what: &str| Error::refused(format!("{}: {what}", path.display()));
+    let chain = certificates(&files::read(&files.certificate, Secrecy::Public)?)
+        .map_err(|_| unfit(&files.certificate, "no PEM certificate in it: give the chain to --tls-cert"))?;
+    let key = zeroize::Zeroizing::new(files::read(&files.key, Secrecy::Public)?);
+    let key = PrivateKeyDer::from_pem_slice(&key)
+        .map_err(|_| unfit(&files.key, "no PEM private key in it: give the key to --tls-key"))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| {
+            unfit(&files.certificate, &format!("does not fit its key ({error}): give a matching pair"))
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn stamp(files: &TlsFiles) -> Result<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let one = |path: &Path| {
+        let meta = std::fs::metadata(path).map_err(|error| files::cannot("read", path, &error))?;
+        Ok((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+    };
+    Ok([one(&files.certificate)?, one(&files.key)?])
+}
+
+fn roots(identity: &Identity) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in
+        certificates(identity.ca_certificate.as_bytes()).map_err(|error| unfit("ca.pem", &error))?
+    {
+        roots.add(certificate).map_err(|error| unfit("ca.pem", &error))?;
+    }
+    Ok(roots)
+}
+
+fn own_certificate(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain =
+        certificates(identity.node_certificate.as_bytes()).map_err(|error| unfit("node.pem", &error))?;
+    let key = PrivateKeyDer::from_pem_slice(identity.node_key.as_bytes())
+        .map_err(|error| unfit("node.key", &error))?;
+    Ok((chain, key))
+}
+
+fn certificates(
+    pem: &[u8],
+) -> std::result::Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>()?;
+    if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn unfit(file: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::refused(format!(
+        "identity/{file} in the data directory is unfit ({error}): restore it from a backup"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn changed_files_are_taken_up_and_bad_ones_leave_the_old_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
+        let (certificate, key) = pair("one");
+        std::fs::write(&files.certificate, &certificate).unwrap();
+        std::fs::write(&files.key, &key).unwrap();
+        let tls = S3Tls::load(&files).unwrap();
+        let first = tls.current();
+        assert!(!tls.reload().unwrap());
+
+        std::fs::write(&files.certificate, "rubbish").unwrap();
+        assert!(tls.reload().unwrap_err().to_string().contains("--tls-cert"));
+        assert!(Arc::ptr_eq(&first, &tls.current()));
+
+        let (certificate, key) = pair("another");
+        std::fs::write(&files.certificate, &certificate).unwrap();
+        std::fs::write(&files.key, &key).unwrap();
+        assert!(tls.reload().unwrap());
+        assert!(!Arc::ptr_eq(&first, &tls.current()));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
+        std::fs::write(&files.certificate, pair("one").0).unwrap();
+        std::fs::write(&files.key, pair("two").1).unwrap();
+        assert!(S3Tls::load(&files).err().unwrap().to_string().contains("matching pair"));
+    }
+}
