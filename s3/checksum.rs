@@ -388,6 +388,11 @@ pub fn base64_encode(bytes: &[u8]) -> String {
 }
 
 /// Bytes of base64 with padding, of at most 64 bytes.
+pub fn base64_decode_any(text: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// Decodes base64 of a checksum's length at most.
 pub fn base64_decode(text: &[u8]) -> Option<SmallVec<[u8; 32]>> {
     if text.len() > 88 {
         return None;

@@ -17,3 +17,10 @@ pub mod sigv4;
 pub mod time;
 pub mod uri;
 pub mod xml;
+mod conn;
+pub mod counters;
+pub mod limits;
+mod op;
+pub mod service;
+
+pub use conn::serve;

@@ -216,7 +216,7 @@ pub(super) fn to_record(algorithm: Algorithm) -> ChecksumAlgorithm {
     match algorithm {
         Algorithm::Crc32 => ChecksumAlgorithm::Crc32,
         Algorithm::Crc32c => ChecksumAlgorithm::Crc32c,
-        Algorithm::Crc64Nvme => ChecksumAlgorithm::Crc64Nvme,
+        Algorithm::Crc64Nvme => ChecksumAlgorithm::Crc64nvme,
         Algorithm::Sha1 => ChecksumAlgorithm::Sha1,
         Algorithm::Sha256 => ChecksumAlgorithm::Sha256,
     }
@@ -227,10 +227,10 @@ pub(super) fn from_record(algorithm: i32) -> Option<Algorithm> {
     Some(match ChecksumAlgorithm::try_from(algorithm).ok()? {
         ChecksumAlgorithm::Crc32 => Algorithm::Crc32,
         ChecksumAlgorithm::Crc32c => Algorithm::Crc32c,
-        ChecksumAlgorithm::Crc64Nvme => Algorithm::Crc64Nvme,
+        ChecksumAlgorithm::Crc64nvme => Algorithm::Crc64Nvme,
         ChecksumAlgorithm::Sha1 => Algorithm::Sha1,
         ChecksumAlgorithm::Sha256 => Algorithm::Sha256,
-        _ => return None,
+        ChecksumAlgorithm::Unspecified => return None,
     })
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         Err(error) => return Err(error),
     };
     let host = String::from_utf8_lossy(ex.head.host()).into_owned();
-    let location = format!("http://{host}/{bucket}/{}", crate::uri::encode_path(&key));
+    let location = format!("http://{host}/{bucket}/{}", path_text(&key));
     let text = version.checksum.as_ref().and_then(|sum| body::checksum_text(sum, version.part_count));
     let shown = text.as_ref().map(|(algorithm, text, kind)| xml::Checksum {
         algorithm: *algorithm,
@@ -75,6 +75,13 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         reply.lines().header("x-amz-version-id", version.version_id.to_hex());
     }
     Ok(reply)
+}
+
+/// A key as it stands in a URL.
+fn path_text(key: &str) -> String {
+    let mut text = Vec::new();
+    crate::uri::encode_into(key.as_bytes(), crate::uri::Set::Path, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The checksum of the whole object that the client expects, by header; a composite one may carry `-N`.

@@ -28,7 +28,7 @@ use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::RequestHead;
 use crate::meta;
 use crate::route::{Operation, Route};
-use crate::service::{RequestId, Service};
+use crate::service::Service;
 use crate::sigv4::PayloadMode;
 use crate::uri::Query;
 use crate::xml::Owner;
@@ -43,7 +43,6 @@ pub(crate) struct Exchange<'r, 'w> {
     pub(crate) now_ms: u64,
     pub(crate) payload: PayloadMode,
     pub(crate) body: &'r mut Body<'w>,
-    pub(crate) request_id: RequestId,
 }
 
 impl Exchange<'_, '_> {
@@ -116,7 +115,7 @@ fn write_token(marker: &str) -> String {
 }
 
 fn read_token(token: &str) -> S3Result<String> {
-    crate::checksum::base64_decode_long(token.as_bytes())
+    crate::checksum::base64_decode_any(token.as_bytes())
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|marker| !marker.is_empty())
         .ok_or_else(|| Code::InvalidArgument.with("The continuation token provided is incorrect"))
