@@ -13,10 +13,10 @@ use raft::Metadata;
 
 use crate::conn::deadline::Deadlines;
 use crate::counters::Counters;
-use crate::error::{Code, S3Error, S3Result};
+use crate::error::{Code, S3Result};
 use crate::http::head::{Method, RequestHead};
 use crate::http::response::DateCache;
-use crate::route::{Operation, Route, Router};
+use crate::route::{Operation, Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
 use crate::sigv4::{Verified, Verifier};
 
@@ -50,7 +50,7 @@ pub struct Service {
     pub counters: Counters,
     ids: RefCell<IdGenerator>,
     verifier: RefCell<Verifier>,
-    router: Router,
+    domains: Vec<String>,
     dates: RefCell<DateCache>,
     request_prefix: u64,
     requests: Cell<u64>,
@@ -70,7 +70,7 @@ impl Service {
             counters: Counters::default(),
             ids: RefCell::default(),
             verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
-            router: Router::new(config.domains),
+            domains: config.domains,
             dates: RefCell::default(),
             // Ids of one process differ by core and count; those of different runs by their random part.
             request_prefix: (io::random_u64() << 8 | config.core as u64) << 32,
@@ -109,11 +109,12 @@ impl Service {
     }
 
     pub(crate) fn route(&self, head: &RequestHead) -> S3Result<Route> {
-        self.router.route(head)
+        Route::of(head, &self.domains)
     }
 
     pub(crate) fn verify(&self, head: &RequestHead, now_s: u64) -> S3Result<Verified> {
-        self.verifier.borrow_mut().verify(head, now_s)
+        let host_bucket = bucket_of_host(head.host(), &self.domains);
+        self.verifier.borrow_mut().verify(head, host_bucket, now_s)
     }
 
     pub(crate) fn region(&self) -> String {
@@ -126,13 +127,11 @@ impl Service {
 
     /// A new UUIDv7, later than all that this core has given out.
     pub(crate) fn new_id(&self, now_ms: u64) -> [u8; 16] {
-        let mut random = [0; 10];
-        io::fill_random(&mut random);
-        self.ids.borrow_mut().next(now_ms, random)
+        self.ids.borrow_mut().next(now_ms, io::random_u128())
     }
 
     pub(crate) fn new_data_id(&self, now_ms: u64) -> DataId {
-        DataId::from_bytes(self.new_id(now_ms))
+        DataId(self.new_id(now_ms))
     }
 
     pub(crate) fn next_request_id(&self) -> RequestId {
@@ -221,9 +220,4 @@ impl<'a> Finished<'a> {
     pub fn method(&self) -> Option<Method> {
         self.head.map(RequestHead::method)
     }
-}
-
-/// Failures below the front end, by fault.
-pub(crate) fn from_metadata(error: raft::Error) -> S3Error {
-    error.into()
 }

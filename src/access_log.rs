@@ -22,23 +22,25 @@ use std::time::Duration;
 
 /// Lines that may wait for the writer.
 const LINES_MAX: usize = 8192;
-/// Longest user agent and longest target in a line, bytes before escaping.
+/// Longest user agent, path and query in a line, bytes before escaping.
 const USER_AGENT_BYTES_MAX: usize = 256;
 const TARGET_BYTES_MAX: usize = 2048;
 
 /// One finished request.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// When its head had been read, milliseconds since 1970.
+    /// When it was finished, milliseconds since 1970.
     pub unix_ms: u64,
     /// The `x-amz-request-id` of the reply.
     pub request_id: &'a str,
-    /// The client's address.
-    pub remote: SocketAddr,
-    /// The HTTP method.
-    pub method: &'a str,
-    /// The request target as it came, query and all.
-    pub target: &'a str,
+    /// The client's address, where it is known.
+    pub remote: Option<SocketAddr>,
+    /// The HTTP method, where a head could be read.
+    pub method: Option<&'a str>,
+    /// The path as it came; empty where no head could be read.
+    pub path: &'a [u8],
+    /// The query as it came, without the question mark; empty where there is none.
+    pub query: &'a [u8],
     /// The S3 operation, once it is known.
     pub operation: Option<&'a str>,
     /// The bucket.
@@ -47,6 +49,8 @@ pub struct Entry<'a> {
     pub key: Option<&'a str>,
     /// The HTTP status of the reply.
     pub status: u16,
+    /// The S3 error code of the reply, where it is an error.
+    pub error: Option<&'a str>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the reply's body.
@@ -130,25 +134,28 @@ impl Writer {
     }
 }
 
-/// `time request-id remote method operation bucket key status in out µs access-key "user agent" "target"`
+/// `time request-id remote method operation bucket "key" status error in out µs access-key "user agent" "target"`,
+/// with `-` for what is not there.
 fn text(entry: &Entry<'_>) -> String {
     let mut line = String::with_capacity(320);
     // Writing to a String can't fail.
-    let _ = write!(line, "{} {} {} {} ", time(entry.unix_ms), entry.request_id, entry.remote, entry.method);
-    let _ = write!(line, "{} {} ", entry.operation.unwrap_or("-"), entry.bucket.unwrap_or("-"));
+    let _ = write!(line, "{} {} ", time(entry.unix_ms), entry.request_id);
+    let _ = match entry.remote {
+        Some(remote) => write!(line, "{remote} "),
+        None => write!(line, "- "),
+    };
+    for word in [entry.method, entry.operation, entry.bucket] {
+        plain(&mut line, word);
+        line.push(' ');
+    }
     quoted(&mut line, entry.key);
-    let _ = write!(
-        line,
-        " {} {} {} {} {} ",
-        entry.status,
-        entry.bytes_in,
-        entry.bytes_out,
-        entry.duration.as_micros(),
-        entry.access_key_id.unwrap_or("-")
-    );
+    let micros = entry.duration.as_micros();
+    let _ = write!(line, " {} {} ", entry.status, entry.error.unwrap_or("-"));
+    let _ = write!(line, "{} {} {micros} ", entry.bytes_in, entry.bytes_out);
+    let _ = write!(line, "{} ", entry.access_key_id.unwrap_or("-"));
     quoted(&mut line, entry.user_agent.map(|agent| cut(agent, USER_AGENT_BYTES_MAX)));
     line.push(' ');
-    quoted(&mut line, Some(&masked(cut(entry.target, TARGET_BYTES_MAX))));
+    quoted(&mut line, target(entry).as_deref());
     line.push('\n');
     line
 }
@@ -158,18 +165,19 @@ fn json(entry: &Entry<'_>) -> String {
     struct Line<'a> {
         time: String,
         request_id: &'a str,
-        remote: SocketAddr,
-        method: &'a str,
+        remote: Option<SocketAddr>,
+        method: Option<&'a str>,
         operation: Option<&'a str>,
         bucket: Option<&'a str>,
         key: Option<&'a str>,
         status: u16,
+        error: Option<&'a str>,
         bytes_in: u64,
         bytes_out: u64,
         duration_us: u64,
         access_key_id: Option<&'a str>,
         user_agent: Option<&'a str>,
-        target: String,
+        target: Option<String>,
     }
     let line = Line {
         time: time(entry.unix_ms),
@@ -180,16 +188,31 @@ fn json(entry: &Entry<'_>) -> String {
         bucket: entry.bucket,
         key: entry.key,
         status: entry.status,
+        error: entry.error,
         bytes_in: entry.bytes_in,
         bytes_out: entry.bytes_out,
         duration_us: u64::try_from(entry.duration.as_micros()).unwrap_or(u64::MAX),
         access_key_id: entry.access_key_id,
         user_agent: entry.user_agent.map(|agent| cut(agent, USER_AGENT_BYTES_MAX)),
-        target: masked(cut(entry.target, TARGET_BYTES_MAX)),
+        target: target(entry),
     };
     let mut text = serde_json::to_string(&line).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The request target as it may be shown.
+fn target(entry: &Entry<'_>) -> Option<String> {
+    if entry.path.is_empty() {
+        return None;
+    }
+    let piece =
+        |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(TARGET_BYTES_MAX)]).into_owned();
+    let mut shown = piece(entry.path);
+    if !entry.query.is_empty() {
+        masked(&piece(entry.query), &mut shown);
+    }
+    Some(shown)
 }
 
 fn time(unix_ms: u64) -> String {
@@ -200,6 +223,18 @@ fn time(unix_ms: u64) -> String {
 /// At most `bytes_max` bytes of a text, cut between characters.
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// A word that is quoted only where it would not look like one: buckets are logged before they are checked.
+fn plain(line: &mut String, word: Option<&str>) {
+    match word {
+        Some(word)
+            if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') =>
+        {
+            line.push_str(word);
+        }
+        word => quoted(line, word),
+    }
 }
 
 /// A quoted text in which nothing can end the quotes or the line, or turn its direction.
@@ -227,13 +262,8 @@ fn quoted(line: &mut String, text: Option<&str>) {
     line.push('"');
 }
 
-/// A request target whose signature and session token are hidden, however their names are spelled.
-fn masked(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else {
-        return target.to_owned();
-    };
-    let mut out = String::with_capacity(target.len());
-    out.push_str(path);
+/// Appends a query whose signature and session token are hidden, however their names are spelled.
+fn masked(query: &str, out: &mut String) {
     for (at, pair) in query.split('&').enumerate() {
         out.push(if at == 0 { '?' } else { '&' });
         match pair.split_once('=') {
@@ -244,7 +274,6 @@ fn masked(target: &str) -> String {
             _ => out.push_str(pair),
         }
     }
-    out
 }
 
 fn is_secret(name: &str) -> bool {
@@ -326,16 +355,19 @@ mod tests {
     use super::*;
 
     fn entry(target: &str) -> Entry<'_> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Entry {
             unix_ms: 1_700_000_000_123,
             request_id: "RID",
-            remote: "127.0.0.1:5".parse().unwrap(),
-            method: "GET",
-            target,
+            remote: Some("127.0.0.1:5".parse().unwrap()),
+            method: Some("GET"),
+            path: path.as_bytes(),
+            query: query.as_bytes(),
             operation: Some("GetObject"),
             bucket: Some("b"),
             key: Some("a \"key\"\n\u{202e}é"),
             status: 200,
+            error: None,
             bytes_in: 0,
             bytes_out: 5,
             duration: Duration::from_micros(120),
@@ -348,9 +380,32 @@ mod tests {
     fn a_text_line_has_its_words_in_order_and_no_line_can_be_forged() {
         assert_eq!(
             text(&entry("/b/k")),
-            "2023-11-14T22:13:20.123Z RID 127.0.0.1:5 GET GetObject b \"a \\\"key\\\"\\u{a}\\u{202e}é\" 200 0 5 120 - \
+            "2023-11-14T22:13:20.123Z RID 127.0.0.1:5 GET GetObject b \"a \\\"key\\\"\\u{a}\\u{202e}é\" 200 - 0 5 120 - \
              \"curl\" \"/b/k\"\n"
         );
+    }
+
+    #[test]
+    fn a_bucket_that_is_none_is_quoted() {
+        let line = text(&Entry { bucket: Some("a b\n"), ..entry("/") });
+        assert!(line.contains(" GetObject \"a b\\u{a}\" "), "{line}");
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_read_has_dashes() {
+        let unread = Entry {
+            remote: None,
+            method: None,
+            path: b"",
+            operation: None,
+            bucket: None,
+            key: None,
+            status: 400,
+            error: Some("BadRequest"),
+            user_agent: None,
+            ..entry("")
+        };
+        assert_eq!(text(&unread), "2023-11-14T22:13:20.123Z RID - - - - - 400 BadRequest 0 5 120 - - -\n");
     }
 
     #[test]
@@ -359,13 +414,14 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["key"], "a \"key\"\n\u{202e}é");
+        assert_eq!(value["target"], "/b/k?x=1");
         assert_eq!(value["duration_us"], 120);
         assert_eq!(value["access_key_id"], serde_json::Value::Null);
     }
 
     #[test]
     fn signatures_and_tokens_are_masked_however_they_are_spelled() {
-        for (target, shown) in [
+        for (given, shown) in [
             ("/b/k?X-Amz-Signature=abc&x=1", "/b/k?X-Amz-Signature=***&x=1"),
             ("/k?x-amz%2dsignature=abc", "/k?x-amz%2dsignature=***"),
             ("/k?AWSAccessKeyId=A&Signature=abc%3D", "/k?AWSAccessKeyId=A&Signature=***"),
@@ -373,7 +429,7 @@ mod tests {
             ("/signature=1", "/signature=1"),
             ("/k?%=1&%é=2", "/k?%=1&%é=2"),
         ] {
-            assert_eq!(masked(target), shown);
+            assert_eq!(target(&entry(given)).unwrap(), shown);
         }
     }
 

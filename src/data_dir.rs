@@ -78,7 +78,7 @@ impl DataDir {
         &self.path
     }
 
-    /// The number of cores: as stored; at the first serve as asked for, else one per CPU.
+    /// The number of cores: as stored; before the first serve as asked for, else one per CPU.
     pub fn cores(&self, asked: Option<u16>) -> Result<u16> {
         let path = self.path.join("cores");
         if path.exists() {
@@ -100,12 +100,18 @@ impl DataDir {
             };
         }
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-        let cores = asked.unwrap_or(cpus.min(usize::from(CORES_MAX)) as u16);
-        files::replace_secret(
-            &path,
-            &record::encode(CORES_RECORD, &CoresRecord { cores: u32::from(cores) }),
-        )?;
-        Ok(cores)
+        Ok(asked.unwrap_or(cpus.min(usize::from(CORES_MAX)) as u16))
+    }
+
+    /// Stores the number of cores for ever, where it is not stored yet. Called once nothing stands in the way of
+    /// starting, so that a refusal leaves the choice open.
+    pub fn fix_cores(&self, cores: u16) -> Result<()> {
+        let path = self.path.join("cores");
+        if path.exists() {
+            return Ok(());
+        }
+        let record = CoresRecord { cores: u32::from(cores) };
+        files::replace_secret(&path, &record::encode(CORES_RECORD, &record))
     }
 
     /// Notes where this node listens.
@@ -159,7 +165,9 @@ mod tests {
     fn the_number_of_cores_is_fixed_at_the_first_serve() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
-        assert_eq!(data.cores(Some(3)).unwrap(), 3);
+        assert_eq!(data.cores(Some(2)).unwrap(), 2);
+        assert_eq!(data.cores(Some(3)).unwrap(), 3, "a refused start leaves the choice open");
+        data.fix_cores(3).unwrap();
         assert_eq!(data.cores(None).unwrap(), 3);
         let message = data.cores(Some(4)).unwrap_err().to_string();
         assert!(message.contains("--cores 3"), "{message}");

@@ -1,12 +1,17 @@
 //! From a checked configuration to everything that a node needs to run: identity, lock, cores, ports, limits.
 
+use crate::access_log;
 use crate::checks;
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::data_dir::{Addresses, DataDir};
 use crate::error::Result;
 use crate::identity::{self, Identity};
+use crate::metrics::Board;
 use crate::signals::{self, Shutdown};
+use crate::tls::{self, S3Tls};
+use rustls::ServerConfig;
+use std::sync::Arc;
 
 /// What a node is started with. Every port was free a moment ago and has its number.
 pub struct Startup {
@@ -20,9 +25,17 @@ pub struct Startup {
     pub credentials: Option<Credentials>,
     /// The number of cores, fixed for this data directory.
     pub cores: u16,
+    /// TLS of the cluster port.
+    pub cluster_tls: Arc<ServerConfig>,
+    /// TLS of the S3 port, where it is asked for. Run [`S3Tls::watch`] on one core.
+    pub s3_tls: Option<Arc<S3Tls>>,
+    /// Where cores publish what they count.
+    pub board: Arc<Board>,
+    /// The access log, unless it is off. Call [`access_log::Writer::finish`] after the cores ended.
+    pub access_log: Option<(access_log::Logger, access_log::Writer)>,
     /// Where to listen.
     pub addresses: Addresses,
-    /// Told once when the node shall drain.
+    /// Tells all of its clones when the node shall drain.
     pub shutdown: Shutdown,
     /// A bucket to make unless it is there.
     pub first_bucket: Option<String>,
@@ -49,7 +62,26 @@ pub fn prepare(
         listen: checks::port("--listen", listen)?,
         admin: checks::port("--admin", config.admin)?,
     };
+    let cluster_tls = tls::cluster_server(&identity)?;
+    let s3_tls = config.tls.as_ref().map(S3Tls::load).transpose()?;
+    let board = Board::new(cores);
+    let access_log = access_log::start(&config.access_log, &board)?;
+    data.fix_cores(cores)?;
     data.note_addresses(&addresses)?;
     let shutdown = signals::watch()?;
-    Ok(Startup { config, data, identity, credentials, cores, addresses, shutdown, first_bucket, ready })
+    Ok(Startup {
+        config,
+        data,
+        identity,
+        credentials,
+        cores,
+        cluster_tls,
+        s3_tls,
+        board,
+        access_log,
+        addresses,
+        shutdown,
+        first_bucket,
+        ready,
+    })
 }

@@ -107,10 +107,10 @@ impl S3Tls {
 
 fn read_s3(files: &TlsFiles) -> Result<Arc<ServerConfig>> {
     let unfit = |path: &Path, what: &str| Error::refused(format!("{}: {what}", path.display()));
-    let chain = certificates(&files::read_text(&files.certificate, Secrecy::Public)?)
+    let chain = certificates(&files::read(&files.certificate, Secrecy::Public)?)
         .map_err(|_| unfit(&files.certificate, "no PEM certificate in it: give the chain to --tls-cert"))?;
-    let key = zeroize::Zeroizing::new(files::read_text(&files.key, Secrecy::Public)?);
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+    let key = zeroize::Zeroizing::new(files::read(&files.key, Secrecy::Public)?);
+    let key = PrivateKeyDer::from_pem_slice(&key)
         .map_err(|_| unfit(&files.key, "no PEM private key in it: give the key to --tls-key"))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -133,23 +133,26 @@ fn stamp(files: &TlsFiles) -> Result<Stamp> {
 
 fn roots(identity: &Identity) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&identity.ca_certificate).map_err(|error| unfit("ca.pem", &error))? {
+    for certificate in
+        certificates(identity.ca_certificate.as_bytes()).map_err(|error| unfit("ca.pem", &error))?
+    {
         roots.add(certificate).map_err(|error| unfit("ca.pem", &error))?;
     }
     Ok(roots)
 }
 
 fn own_certificate(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let chain = certificates(&identity.node_certificate).map_err(|error| unfit("node.pem", &error))?;
+    let chain =
+        certificates(identity.node_certificate.as_bytes()).map_err(|error| unfit("node.pem", &error))?;
     let key = PrivateKeyDer::from_pem_slice(identity.node_key.as_bytes())
         .map_err(|error| unfit("node.key", &error))?;
     Ok((chain, key))
 }
 
 fn certificates(
-    pem: &str,
+    pem: &[u8],
 ) -> std::result::Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
-    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<std::result::Result<Vec<_>, _>>()?;
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>()?;
     if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
 }
 

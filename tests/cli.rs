@@ -146,6 +146,15 @@ fn serve_refuses_with_one_line_that_says_what_to_do() {
         .env("HAMSTER_SECRET_ACCESS_KEY_FILE", "/does/not/exist");
     refused(&unreadable.output().unwrap(), 3, &["/does/not/exist"]);
 
+    let no_pem = data.join("identity/node");
+    let unfit =
+        serve(&data, &["--tls-cert", no_pem.to_str().unwrap(), "--tls-key", no_pem.to_str().unwrap()])
+            .output();
+    refused(&unfit.unwrap(), 3, &["--tls-cert"]);
+    let unwritable = serve(&data, &["--access-log", "json", "--access-log-file", "/does/not/exist"]).output();
+    refused(&unwritable.unwrap(), 3, &["/does/not/exist"]);
+    assert!(!data.join("cores").exists(), "a refusal leaves the number of cores open");
+
     std::fs::remove_file(data.join("identity/node.key")).unwrap();
     refused(&serve(&data, &[]).output().unwrap(), 3, &["node.key"]);
 }

@@ -66,6 +66,9 @@ pub fn decode_tombstones(body: &[u8]) -> Result<impl Iterator<Item = Tombstone>,
 }
 
 impl Publish {
+    /// Length of the body.
+    pub const BYTES: usize = PUBLISH_BYTES;
+
     /// The body's bytes.
     ///
     /// # Panics

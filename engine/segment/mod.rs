@@ -4,9 +4,103 @@
 //! crash the index holds what was answered, and of the rest each record wholly or not at all. Damage is
 //! reported and left for repair, never silently dropped. A full disk refuses new bytes and still deletes.
 //!
+//! A core's folder holds, named by a segment id that this core never uses twice:
+//! `log-ID.seg` (a log segment; ids give their order), `extent-ID.seg`, `free-ID.seg` (a log segment emptied,
+//! kept for reuse) and `new-ID.seg` (being zero-filled; removed at start).
+//!
 //! It leaves to others: what the bytes mean ([`crate::frame`]), which core owns a key ([`crate::placement`]),
 //! and which blobs are still wanted (metadata, by [`Store::delete`] and the sweep).
 
+mod batch;
+mod compact;
+mod extent;
+mod files;
 mod index;
+mod log;
+mod logs;
+mod names;
+mod open;
+mod prepare;
+mod recovery;
+mod state;
+mod stats;
+mod store;
 
+use std::path::PathBuf;
+
+pub use extent::Reservation;
+pub use files::Files;
 pub use index::{Index, Key, Slot};
+pub use names::{core_dir, segment_path};
+pub use recovery::{Damage, Report};
+pub use stats::Stats;
+pub use store::{PublishItem, Store};
+
+use crate::limits;
+
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Records of small blobs, deletes and publishes.
+    Log,
+    /// Extents of large blobs.
+    Extent,
+}
+
+/// Where one extent of a shard lies (a small blob has one); any core of the node may read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Class of the segment.
+    pub class: Class,
+    /// Its id; ids are never used twice, so that a file handle cached under it stays right.
+    pub segment: u32,
+    /// Offset of the first block, bytes: a multiple of 4096 in an extent, of 8 in a log.
+    pub offset: u64,
+    /// Framed length, bytes.
+    pub length: u32,
+    /// Which extent of the shard, from 0.
+    pub extent: u16,
+}
+
+/// What a [`Store`] is opened with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's `data` folder; the core's own is below it.
+    pub data_dir: PathBuf,
+    /// Which core.
+    pub core: usize,
+    /// Length of a new log segment, bytes.
+    pub log_segment_bytes: u64,
+    /// Length at which an extent segment is full, bytes.
+    pub extent_segment_bytes: u64,
+    /// Step by which an extent segment grows, bytes.
+    pub extent_growth_bytes: u64,
+    /// Freed log segments that are kept.
+    pub free_log_segments: usize,
+    /// Freed extent bytes that keep their place on disk.
+    pub kept_free_extent_bytes: u64,
+    /// Free bytes of the file system below which new bytes are refused.
+    pub reserve_bytes: u64,
+    /// Whether freed space is reclaimed in the background (tests do it by hand).
+    pub background: bool,
+}
+
+impl Config {
+    /// The sizes of [`crate::limits`].
+    pub fn new(data_dir: impl Into<PathBuf>, core: usize) -> Config {
+        Config {
+            data_dir: data_dir.into(),
+            core,
+            log_segment_bytes: limits::LOG_SEGMENT_BYTES,
+            extent_segment_bytes: limits::EXTENT_SEGMENT_BYTES,
+            extent_growth_bytes: limits::EXTENT_GROWTH_BYTES,
+            free_log_segments: limits::FREE_LOG_SEGMENTS,
+            kept_free_extent_bytes: limits::KEPT_FREE_EXTENT_BYTES,
+            reserve_bytes: limits::RESERVE_BYTES,
+            background: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

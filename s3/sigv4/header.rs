@@ -13,6 +13,9 @@ impl Verifier {
         now_s: u64,
     ) -> Result<Verified, S3Error> {
         let (credential, signed_headers, signature) = fields(authorization)?;
+        if head.header("x-amz-security-token").is_some() {
+            return Err(Code::NotImplemented.with("Temporary credentials are not implemented."));
+        }
         let scope = scope(credential, Code::AuthorizationHeaderMalformed)?;
         let mut date = [0u8; 16];
         let timestamp = timestamp(head, &mut date, now_s)?;

@@ -1,0 +1,172 @@
+//! Log segments ahead of need: a data sync onto blocks never written costs fifty times one onto written blocks,
+//! so a segment is a file filled with zeros, or one that has been used before.
+//!
+//! The order of steps makes a crash harmless: a file is `new-` until it is filled and synced, `free-` while it
+//! waits, and gets its header, synced, before the rename that makes it a `log-`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::log::Shared;
+use super::names::{Role, file_name};
+use crate::buf::Buf;
+use crate::error::{Error, Result};
+use crate::format::{PAGE_BYTES, SegmentHeader};
+use crate::io::{self, File, Semaphore};
+use crate::limits::ZERO_FILL_BYTES;
+
+/// A log segment with its header, empty.
+pub(super) struct Fresh {
+    pub(super) id: u32,
+    pub(super) generation: u32,
+    pub(super) length: u64,
+    pub(super) file: Rc<File>,
+}
+
+/// Files ready to become log segments.
+pub(super) struct Pool {
+    /// The next segment, ready.
+    ready: RefCell<Option<Fresh>>,
+    /// Emptied files: the id in the name, and the generation of the use that ended.
+    free: RefCell<Vec<(u32, u32)>>,
+    busy: Semaphore,
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool { ready: RefCell::new(None), free: RefCell::default(), busy: Semaphore::new(1) }
+    }
+}
+
+impl Pool {
+    pub(super) fn add(&self, id: u32, generation: u32) {
+        self.free.borrow_mut().push((id, generation));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.free.borrow().len()
+    }
+
+    /// Whether a segment can be had without new space on disk.
+    pub(super) fn has_spare(&self) -> bool {
+        self.ready.borrow().is_some() || self.len() > 0
+    }
+
+    pub(super) fn pop(&self) -> Option<(u32, u32)> {
+        self.free.borrow_mut().pop()
+    }
+
+    /// Makes an empty segment the next one, unless there is one already.
+    pub(super) fn offer_ready(&self, fresh: Fresh) -> bool {
+        let mut ready = self.ready.borrow_mut();
+        let taken = ready.is_none();
+        if taken {
+            *ready = Some(fresh);
+        }
+        taken
+    }
+}
+
+fn failed(error: &std::io::Error) -> Error {
+    Error::io("prepare a log segment", error)
+}
+
+impl Shared {
+    /// The next segment, prepared now if it was not.
+    pub(super) async fn take_fresh(&self) -> Result<Fresh> {
+        let _busy = self.pool.busy.acquire(1).await;
+        let ready = self.pool.ready.borrow_mut().take();
+        match ready {
+            Some(fresh) => Ok(fresh),
+            None => self.prepare().await,
+        }
+    }
+
+    /// Makes the next segment ready, if none is.
+    pub(super) async fn prepare_ahead(&self) -> Result<()> {
+        let _busy = self.pool.busy.acquire(1).await;
+        if self.pool.ready.borrow().is_none() && !self.queue.is_closed() {
+            let fresh = self.prepare().await?;
+            self.pool.offer_ready(fresh);
+        }
+        Ok(())
+    }
+
+    /// One at a time (`busy` is held), so that ids come into use in their order.
+    async fn prepare(&self) -> Result<Fresh> {
+        if let Some((old, generation)) = self.pool.pop() {
+            let path = self.dir.join(file_name(Role::Free, old));
+            let file = File::open(&path).await.map_err(|error| failed(&error))?;
+            return self.begin(file, Role::Free, old, generation + 1).await.map_err(|error| failed(&error));
+        }
+        let name = self.take_id();
+        match self.fill(name).await {
+            Ok(file) => self.begin(file, Role::New, name, 1).await.map_err(|error| failed(&error)),
+            Err(error) => {
+                // Space is what it failed for, more likely than not: leave none taken.
+                let _ = io::remove_file(&self.dir.join(file_name(Role::New, name))).await;
+                Err(failed(&error))
+            }
+        }
+    }
+
+    async fn fill(&self, name: u32) -> std::io::Result<File> {
+        let file = File::create(&self.dir.join(file_name(Role::New, name))).await?;
+        let length = self.config.log_segment_bytes;
+        let mut at = 0;
+        while at < length {
+            let piece = (length - at).min(ZERO_FILL_BYTES as u64);
+            let mut zeros = Buf::with_capacity(piece as usize);
+            zeros.set_len(piece as usize);
+            zeros.fill(0);
+            file.write_at(zeros, at).await?;
+            at += piece;
+            io::yield_if_needed().await;
+        }
+        file.sync_data().await?;
+        Ok(file)
+    }
+
+    async fn begin(&self, file: File, role: Role, name: u32, generation: u32) -> std::io::Result<Fresh> {
+        let id = self.take_id();
+        let length = self.config.log_segment_bytes;
+        let core = self.config.core as u32;
+        let header = SegmentHeader { segment: id, generation, core, length, created_ms: io::unix_ms() };
+        let mut page = Buf::with_capacity(PAGE_BYTES);
+        page.extend_from_slice(&header.encode());
+        page.pad_to(PAGE_BYTES);
+        file.write_at(page, 0).await?;
+        file.sync_data().await?;
+        io::rename(&self.dir.join(file_name(role, name)), &self.dir.join(file_name(Role::Log, id))).await?;
+        io::sync_dir(&self.dir).await?;
+        Ok(Fresh { id, generation, length, file: Rc::new(file) })
+    }
+
+    /// Turns a log segment that nothing needs into a free file, or removes it where enough are kept.
+    pub(super) async fn retire(&self, id: u32, generation: u32, length: u64) -> Result<()> {
+        let path = self.dir.join(file_name(Role::Log, id));
+        let keep = length == self.config.log_segment_bytes && self.pool.len() < self.config.free_log_segments;
+        let result = if keep {
+            io::rename(&path, &self.dir.join(file_name(Role::Free, id))).await
+        } else {
+            io::remove_file(&path).await
+        };
+        result.map_err(|error| Error::io("retire a log segment", &error))?;
+        io::sync_dir(&self.dir).await.map_err(|error| Error::io("sync a data folder", &error))?;
+        if keep {
+            self.pool.add(id, generation);
+        }
+        Ok(())
+    }
+
+    /// Removes free files beyond `keep`, to give their space back.
+    pub(super) async fn shrink_pool(&self, keep: usize) -> Result<()> {
+        while self.pool.len() > keep
+            && let Some((id, _)) = self.pool.pop()
+        {
+            let path = self.dir.join(file_name(Role::Free, id));
+            io::remove_file(&path).await.map_err(|error| Error::io("remove a free segment", &error))?;
+        }
+        Ok(())
+    }
+}

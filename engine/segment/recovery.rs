@@ -1,0 +1,199 @@
+//! Reading a log segment back after a crash, as a table of cases. Pure.
+//!
+//! A segment is read batch by batch. Batches are numbered from 1 and one is written and synced before the next,
+//! so only the last one can be torn, and whatever comes before a later valid batch was once durable:
+//!
+//! | at the place of the next batch            | a later batch is there | what it is      | what is done          |
+//! |-------------------------------------------|------------------------|-----------------|-----------------------|
+//! | a whole batch with the next number        | –                      | acknowledged    | replay it             |
+//! | no header of this use of the file         | no                     | the end         | append from here      |
+//! | no header of this use of the file         | yes                    | damage          | report, go on there   |
+//! | a header, but a record that fails         | no                     | a torn tail     | cut: append from here |
+//! | a header, but a record that fails         | yes                    | damage          | replay what verifies, report the rest |
+//! | a whole batch with an older number        | no                     | left over       | the end               |
+//! | a record of a later version or kind       | –                      | a newer program | refuse to start       |
+//!
+//! A batch that was written and not acknowledged may be there whole: replaying it is as good as not.
+
+use crate::error::{Corrupt, Error, Result};
+use crate::format::{
+    Entry, EntryKind, HEADER_BYTES, Header, Kind, PAGE_BYTES, Publish, Salt, decode_tombstones, record_bytes,
+};
+use crate::ids::DataId;
+use crate::limits::MAX_REPORTED_DAMAGE;
+
+/// One damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment id.
+    pub segment: u32,
+    /// Where in the segment, bytes.
+    pub offset: u64,
+    /// The blob, where its header could still be read.
+    pub data_id: Option<DataId>,
+    /// What is wrong.
+    pub what: Corrupt,
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Log segments taken from their footers.
+    pub from_footer: usize,
+    /// Log segments read record by record.
+    pub scanned: usize,
+    /// Tails of unacknowledged writes that were cut.
+    pub torn_tails: usize,
+    /// Damaged places.
+    pub damaged: u64,
+    /// The first of them.
+    pub damage: Vec<Damage>,
+    /// Index entries after the replay.
+    pub entries: usize,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damage.len() < MAX_REPORTED_DAMAGE {
+            self.damage.push(damage);
+        }
+    }
+}
+
+/// What lies at the place of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BatchAt {
+    /// All records verify.
+    Whole { number: u32, length: u64, entries: Vec<Entry> },
+    /// There is no valid first header.
+    Nothing,
+    /// The first header is valid, not all the rest.
+    Partial { number: u32, length: u64, entries: Vec<Entry>, bad: Vec<Damage> },
+}
+
+/// What to do at the place of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Replay the entries, report the damage, go on at the offset.
+    Replay { number: u32, entries: Vec<Entry>, bad: Vec<Damage>, next: u64 },
+    /// The batches end here. `torn`: something unacknowledged was cut.
+    End { torn: bool },
+}
+
+/// The first header of a batch at the start of `page`, if there is one.
+pub(super) fn first_header(page: &[u8], salt: Salt) -> Result<Option<Header>> {
+    match Header::decode(page, salt) {
+        Ok(header) if header.batch_bytes > 0 && header.batch > 0 => Ok(Some(header)),
+        Ok(_) | Err(Error::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the batch at the start of `bytes`, which lie at `offset` of the segment and hold
+/// [`crate::limits::MAX_BATCH_BYTES`] or end with the segment.
+pub(super) fn read_batch(bytes: &[u8], offset: u64, salt: Salt) -> Result<BatchAt> {
+    let Some(first) = first_header(bytes, salt)? else { return Ok(BatchAt::Nothing) };
+    let (number, length) = (first.batch, u64::from(first.batch_bytes));
+    let mut entries = Vec::new();
+    let mut bad = Vec::new();
+    let complete = (length as usize).min(bytes.len());
+    if complete < length as usize {
+        bad.push(Damage { segment: salt.segment, offset, data_id: None, what: Corrupt::Short });
+    }
+    let batch = &bytes[..complete];
+    let mut at = 0;
+    while at + HEADER_BYTES <= batch.len() {
+        if at > 0 && batch[at] == 0 && batch[at..].iter().all(|byte| *byte == 0) {
+            break;
+        }
+        let record = offset + at as u64;
+        let header = match Header::decode(&batch[at..], salt) {
+            Ok(header) if header.batch == number => header,
+            Err(error @ Error::Unsupported(_)) => return Err(error),
+            _ => {
+                // The length of this record is unknown: look for the next one of the batch.
+                bad.push(Damage {
+                    segment: salt.segment,
+                    offset: record,
+                    data_id: None,
+                    what: Corrupt::Header,
+                });
+                match next_record(batch, at, salt, number) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+                continue;
+            }
+        };
+        let result =
+            header.check_body(&batch[at + HEADER_BYTES..]).and_then(|body| entries_of(&header, body, record));
+        match result {
+            Ok(found) => entries.extend(found),
+            Err(what) => {
+                let data_id = Some(header.blob.data_id);
+                bad.push(Damage { segment: salt.segment, offset: record, data_id, what });
+            }
+        }
+        at += record_bytes(header.body_bytes as usize);
+    }
+    Ok(if bad.is_empty() {
+        BatchAt::Whole { number, length, entries }
+    } else {
+        BatchAt::Partial { number, length, entries, bad }
+    })
+}
+
+fn next_record(batch: &[u8], after: usize, salt: Salt, number: u32) -> Option<usize> {
+    let mut places = (after + 8..batch.len().saturating_sub(HEADER_BYTES)).step_by(8);
+    places.find(|&at| Header::decode(&batch[at..], salt).is_ok_and(|header| header.batch == number))
+}
+
+/// What a verified record means.
+pub(super) fn entries_of(header: &Header, body: &[u8], record: u64) -> Result<Vec<Entry>, Corrupt> {
+    let kind = match header.kind {
+        Kind::Delete => {
+            return Ok(decode_tombstones(body)?
+                .map(|tombstone| Entry::tombstone(tombstone, record))
+                .collect());
+        }
+        Kind::Blob => EntryKind::Blob { length: header.body_bytes },
+        Kind::Publish => EntryKind::Publish(Publish::decode(body)?),
+    };
+    let blob = &header.blob;
+    let (data_id, shard, extent, last) = (blob.data_id, blob.shard, blob.extent, blob.last);
+    Ok(vec![Entry { data_id, shard, extent, last, record, kind }])
+}
+
+/// The table at the head of this file. `last` is the number of the last batch replayed, `later` the place of the
+/// next batch with a higher number after this place, if there is one.
+pub(super) fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option<u64>) -> Verdict {
+    match (found, later) {
+        (BatchAt::Whole { number, length, entries }, _) if number > last => {
+            Verdict::Replay { number, entries, bad: Vec::new(), next: offset + length }
+        }
+        (BatchAt::Nothing, None) => Verdict::End { torn: false },
+        (BatchAt::Whole { .. }, None) => Verdict::End { torn: false },
+        (BatchAt::Partial { .. }, None) => Verdict::End { torn: true },
+        (BatchAt::Nothing | BatchAt::Whole { .. }, Some(next)) => {
+            let bad = vec![Damage { segment, offset, data_id: None, what: Corrupt::Header }];
+            Verdict::Replay { number: last, entries: Vec::new(), bad, next }
+        }
+        (BatchAt::Partial { number, entries, bad, .. }, Some(next)) => {
+            // Leftovers of an earlier tail (an older number) are not this batch's records.
+            let (number, entries) = if number > last { (number, entries) } else { (last, Vec::new()) };
+            Verdict::Replay { number, entries, bad, next }
+        }
+    }
+}
+
+/// The first page of `bytes` (at `offset` of the segment) where a batch with a number above `last` begins.
+pub(super) fn later_batch(bytes: &[u8], offset: u64, salt: Salt, last: u32) -> Option<u64> {
+    let starts = |page: &[u8]| matches!(first_header(page, salt), Ok(Some(header)) if header.batch > last);
+    let at = bytes.chunks_exact(PAGE_BYTES).position(starts)?;
+    Some(offset + (at * PAGE_BYTES) as u64)
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

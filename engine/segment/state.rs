@@ -1,0 +1,180 @@
+//! What a core knows of its segments, and how each record changes it: one set of rules for records that just
+//! became durable and for those met again at start. Pure.
+
+use std::collections::BTreeSet;
+
+use super::batch::{Moved, Pending};
+use super::extent::Extents;
+use super::index::{Index, Key, Slot};
+use super::logs::Logs;
+use crate::format::{Entry, EntryKind, HEADER_BYTES, Publish, UNIT_BYTES, record_bytes};
+use crate::ids::DataId;
+
+/// Length of a publish record.
+pub(super) const PUBLISH_RECORD_BYTES: u64 = record_bytes(Publish::BYTES) as u64;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) index: Index,
+    pub(super) logs: Logs,
+    pub(super) extents: Extents,
+    /// Blobs whose copy by a compaction is not durable yet.
+    pub(super) moving: BTreeSet<DataId>,
+}
+
+/// A delete that was decided: what its tombstone says, and the extents to free once it is durable.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub(super) range: Option<(u32, u32)>,
+    pub(super) extents: Vec<(u32, u64)>,
+}
+
+pub(super) fn blob_bytes(length: u32) -> u64 {
+    record_bytes(length as usize) as u64
+}
+
+pub(super) fn key_of(entry: &Entry) -> Key {
+    Key { data_id: entry.data_id, shard: entry.shard, extent: entry.extent }
+}
+
+/// The index slot of a blob record in a log segment.
+pub(super) fn blob_slot(entry: &Entry, segment: u32, length: u32) -> Slot {
+    let offset = ((entry.record + HEADER_BYTES as u64) / UNIT_BYTES) as u32;
+    Slot { segment, offset, length, in_extent: false, last: entry.last }
+}
+
+/// The index slot of an extent.
+pub(super) fn extent_slot(entry: &Entry, at: Publish) -> Slot {
+    let offset = (at.offset / UNIT_BYTES) as u32;
+    Slot { segment: at.segment, offset, length: at.length, in_extent: true, last: entry.last }
+}
+
+pub(super) fn slot_offset(slot: Slot) -> u64 {
+    u64::from(slot.offset) * UNIT_BYTES
+}
+
+impl State {
+    /// A record of this process became durable in log segment `log`.
+    pub(super) fn durable(&mut self, pending: &Pending, log: u32) {
+        let entry = &pending.entry;
+        let key = key_of(entry);
+        match (entry.kind, pending.moved) {
+            (EntryKind::Blob { length }, None) => self.add(key, blob_slot(entry, log, length), log),
+            (EntryKind::Blob { length }, Some(moved)) => {
+                self.moving.remove(&entry.data_id);
+                let Moved::Blob(from) = moved else { return };
+                if self.index.get(&key) == Some(from) {
+                    self.index.insert(key, blob_slot(entry, log, length));
+                    self.logs.dead(from.segment, blob_bytes(from.length));
+                    self.logs.live(log, blob_bytes(length));
+                }
+            }
+            (EntryKind::Publish(at), None) => {
+                self.extents.published(at.segment, at.offset, u64::from(at.length), key, log);
+                self.add(key, extent_slot(entry, at), log);
+            }
+            (EntryKind::Publish(at), Some(moved)) => {
+                self.moving.remove(&entry.data_id);
+                let Moved::Publish(from) = moved else { return };
+                if self.extents.publisher(at.segment, at.offset) == Some((key, from)) {
+                    self.extents.republished(at.segment, at.offset, log);
+                    self.logs.dead(from, PUBLISH_RECORD_BYTES);
+                    self.logs.live(log, PUBLISH_RECORD_BYTES);
+                }
+            }
+            (EntryKind::Tombstone { oldest, newest }, _) => {
+                self.logs.add_tombstone(log, (oldest, newest));
+                for &(segment, offset) in &pending.frees {
+                    self.extents.died(segment, offset);
+                }
+            }
+        }
+    }
+
+    /// A record of this process failed to become durable.
+    pub(super) fn failed(&mut self, pending: &Pending) {
+        if pending.moved.is_some() {
+            self.moving.remove(&pending.entry.data_id);
+        }
+    }
+
+    /// A record of an earlier process is met in log segment `log`; segments come in the order of their ids.
+    pub(super) fn replay(&mut self, entry: &Entry, log: u32) {
+        let key = key_of(entry);
+        match entry.kind {
+            EntryKind::Blob { length } => self.add(key, blob_slot(entry, log, length), log),
+            EntryKind::Publish(at) => {
+                let slot = extent_slot(entry, at);
+                let gone = self.extents.replay(at.segment, at.offset, u64::from(at.length), key, log);
+                for (old, publisher) in gone {
+                    self.logs.dead(publisher, PUBLISH_RECORD_BYTES);
+                    self.logs.shadow(publisher);
+                    let at_old = self.index.get(&old);
+                    if at_old.is_some_and(|old| old.in_extent && old.segment == at.segment) {
+                        self.index.remove(&old);
+                    }
+                }
+                self.add(key, slot, log);
+            }
+            EntryKind::Tombstone { oldest, newest } => {
+                for (_, slot) in self.index.remove_blob(entry.data_id) {
+                    self.forget(slot, true);
+                }
+                self.logs.add_tombstone(log, (oldest, newest));
+            }
+        }
+    }
+
+    /// Indexes a record; one that it replaces dies, and leaves an older copy behind in its segment.
+    fn add(&mut self, key: Key, slot: Slot, log: u32) {
+        self.logs.live(log, if slot.in_extent { PUBLISH_RECORD_BYTES } else { blob_bytes(slot.length) });
+        let Some(old) = self.index.insert(key, slot) else { return };
+        if (old.segment, old.offset, old.in_extent) == (slot.segment, slot.offset, slot.in_extent) {
+            return;
+        }
+        if let Some(holder) = self.forget(old, true)
+            && holder != log
+        {
+            self.logs.shadow(holder);
+        }
+    }
+
+    /// Books what lay at `slot` as dead; returns the log segment that holds its record. `durably`: its place may
+    /// be used again at once.
+    fn forget(&mut self, slot: Slot, durably: bool) -> Option<u32> {
+        if !slot.in_extent {
+            self.logs.dead(slot.segment, blob_bytes(slot.length));
+            return Some(slot.segment);
+        }
+        let offset = slot_offset(slot);
+        let publisher = if durably {
+            self.extents.replay_delete(slot.segment, offset)
+        } else {
+            self.extents.dying(slot.segment, offset)
+        }?;
+        self.logs.dead(publisher, PUBLISH_RECORD_BYTES);
+        Some(publisher)
+    }
+
+    /// Takes a blob out of the index. Readers find it no more; its places stay taken until the tombstone is
+    /// durable. With no record of it here, there is no range and nothing to write.
+    pub(super) fn delete(&mut self, data_id: DataId) -> Decided {
+        let mut decided = Decided::default();
+        let mut range: Option<(u32, u32)> = None;
+        for (_, slot) in self.index.remove_blob(data_id) {
+            if let Some(holder) = self.forget(slot, false) {
+                let (oldest, newest) = range.unwrap_or((holder, holder));
+                range = Some((oldest.min(holder), newest.max(holder)));
+            }
+            if slot.in_extent {
+                decided.extents.push((slot.segment, slot_offset(slot)));
+            }
+        }
+        decided.range = range.map(|(oldest, newest)| {
+            let (oldest, newest) = self.logs.tombstone_range(oldest, newest);
+            // A copy on its way lands before the tombstone, in a segment not known yet: the widest range holds.
+            (oldest, if self.moving.contains(&data_id) { u32::MAX } else { newest })
+        });
+        decided
+    }
+}

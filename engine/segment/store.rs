@@ -1,0 +1,406 @@
+//! The store of one core: what the rest of the engine calls.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::batch::{Pending, Record};
+use super::extent::Reservation;
+use super::index::Slot;
+use super::log::{Shared, prepare_in_background, run};
+use super::names::{Role, file_name};
+use super::recovery::Report;
+use super::state::{blob_slot, slot_offset};
+use super::stats::Stats;
+use super::{Class, Config, Location, open};
+use crate::error::{Corrupt, Error, Result};
+use crate::format::{BlobHeader, Entry, EntryKind, Kind, Publish, Tombstone, UNIT_BYTES, encode_tombstones};
+use crate::ids::DataId;
+use crate::io::{self, File};
+use crate::limits::{EXTENT_BYTES, MAX_DELETES_PER_RECORD, MAX_PUBLISH, MAX_RECORD_BODY_BYTES};
+
+/// How often reclaiming looks for work by itself.
+const RECLAIM_EVERY: Duration = Duration::from_secs(1);
+
+/// One core's store. Cheap to clone; stays on its core.
+#[derive(Clone)]
+pub struct Store {
+    shared: Rc<Shared>,
+}
+
+/// An extent to publish.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishItem {
+    /// What it holds.
+    pub blob: BlobHeader,
+    /// Where it was written.
+    pub at: Reservation,
+    /// Framed bytes written, at most the reservation's length.
+    pub length: u32,
+}
+
+impl Store {
+    /// Opens a core's folder, creates it if need be, and recovers what it holds.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Unsupported`] where a newer version wrote there. Damage is no error:
+    /// [`Store::report`] tells of it.
+    pub async fn open(config: Config) -> Result<Store> {
+        let background = config.background;
+        let (shared, active) = open::open(config).await?;
+        io::spawn(run(shared.clone(), active));
+        prepare_in_background(&shared).await;
+        if background {
+            io::spawn(reclaim_loop(shared.clone()));
+        }
+        Ok(Store { shared })
+    }
+
+    /// What recovery found, and damage found since.
+    pub fn report(&self) -> Report {
+        self.shared.report.borrow().clone()
+    }
+
+    /// Stores one shard of a small blob: `parts`, one after the other, are its framed blocks. Answers when it is
+    /// durable and indexed. Once taken into a batch it is written even if the caller goes away.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Invalid`] for more than [`MAX_RECORD_BODY_BYTES`], [`Error::Io`], [`Error::Closed`].
+    pub async fn append_blob(&self, blob: BlobHeader, parts: &[&[u8]]) -> Result<Location> {
+        let shared = &self.shared;
+        let record = Record { kind: Kind::Blob, blob, body: parts };
+        let bytes = record.body_bytes();
+        if bytes > MAX_RECORD_BODY_BYTES {
+            return Err(Error::Invalid("a blob too large for a log record"));
+        }
+        if !self.has_room_in_log(bytes as u64) {
+            return Err(Error::Full);
+        }
+        let room = shared.permit(&record).await;
+        let length = bytes as u32;
+        let mut entry = entry_of(&blob, EntryKind::Blob { length });
+        let ticket = shared.push(&record, room, |record, pending| {
+            pending.push(Pending::fresh(Entry { record, ..entry }));
+        })?;
+        let placed = ticket.outcome.get().await?;
+        entry.record = placed.offset + ticket.offset;
+        let slot = blob_slot(&entry, placed.segment, length);
+        Ok(location(blob.extent, slot))
+    }
+
+    /// Reserves room for an extent of up to `length` framed bytes, held until it is published or released.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Invalid`] for 0 or more than [`EXTENT_BYTES`], [`Error::Io`], [`Error::Closed`].
+    pub async fn reserve(&self, length: u64) -> Result<Reservation> {
+        let shared = &self.shared;
+        if length == 0 || length > EXTENT_BYTES.min(shared.config.extent_segment_bytes) {
+            return Err(Error::Invalid("length of an extent"));
+        }
+        loop {
+            if shared.queue.is_closed() {
+                return Err(Error::Closed);
+            }
+            let room = self.has_room(length);
+            if let Some(found) = shared.state.borrow_mut().extents.reserve(length, room) {
+                return Ok(found);
+            }
+            if !room {
+                shared.reclaim.notify();
+                return Err(Error::Full);
+            }
+            let Some(_grows) = shared.growing.try_acquire(1) else {
+                // Another task makes room: look again when it has.
+                drop(shared.growing.acquire(1).await);
+                continue;
+            };
+            self.grow(length).await?;
+        }
+    }
+
+    /// Makes an extent segment longer, or a new one.
+    async fn grow(&self, length: u64) -> Result<()> {
+        let shared = &self.shared;
+        let config = &shared.config;
+        let step = config.extent_growth_bytes.max(io::align_up(length));
+        let found = shared.state.borrow().extents.growable(step, config.extent_segment_bytes);
+        let (id, grown, file) = match found {
+            Some((id, grown)) => (id, grown, shared.files.get(config.core, Class::Extent, id).await?),
+            None => {
+                let id = shared.take_id();
+                let path = shared.dir.join(file_name(Role::Extent, id));
+                let file = File::create(&path)
+                    .await
+                    .map_err(|error| Error::io("create an extent segment", &error))?;
+                io::sync_dir(&shared.dir).await.map_err(|error| Error::io("sync a data folder", &error))?;
+                shared.state.borrow_mut().extents.add_segment(id, 0, false);
+                let file = Rc::new(file);
+                shared.files.insert((config.core, Class::Extent, id), file.clone());
+                (id, 0, file)
+            }
+        };
+        let wanted = (grown + step).min(config.extent_segment_bytes.max(grown + io::align_up(length)));
+        file.allocate(wanted).await.map_err(|error| Error::io("extend an extent segment", &error))?;
+        shared.free.set((0, 0));
+        shared.state.borrow_mut().extents.grow(id, wanted);
+        Ok(())
+    }
+
+    /// Gives a reservation back: its writer has no write in flight any more. False if it is not one.
+    pub fn release(&self, at: Reservation) -> bool {
+        self.shared.state.borrow_mut().extents.release(at)
+    }
+
+    /// Makes written and synced extents part of their blobs. Answers when that is durable. After an error their
+    /// places stay taken until the next start, since the records may have reached the disk all the same.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for places that are not reserved or too short, [`Error::Io`], [`Error::Closed`].
+    pub async fn publish(&self, items: &[PublishItem]) -> Result<()> {
+        let shared = &self.shared;
+        if items.is_empty() || items.len() > MAX_PUBLISH {
+            return Err(Error::Invalid("number of extents to publish"));
+        }
+        let fits = |item: &PublishItem| {
+            item.length > 0
+                && u64::from(item.length) <= item.at.length
+                && shared.state.borrow().extents.is_reserved(item.at)
+        };
+        if !items.iter().all(fits) {
+            return Err(Error::Invalid("an extent to publish"));
+        }
+        let mut outcomes = Vec::new();
+        for item in items {
+            let at = Publish { segment: item.at.segment, offset: item.at.offset, length: item.length };
+            let body = at.encode();
+            let record = Record { kind: Kind::Publish, blob: item.blob, body: &[&body] };
+            let room = shared.permit(&record).await;
+            let entry = entry_of(&item.blob, EntryKind::Publish(at));
+            let ticket = shared.push(&record, room, |record, pending| {
+                pending.push(Pending::fresh(Entry { record, ..entry }));
+            })?;
+            if !outcomes.last().is_some_and(|last| Rc::ptr_eq(last, &ticket.outcome)) {
+                outcomes.push(ticket.outcome);
+            }
+        }
+        for outcome in outcomes {
+            outcome.get().await?;
+        }
+        Ok(())
+    }
+
+    /// Where a shard's extents lie, in order.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where nothing of it is here, [`Error::Corrupt`] where some of it is missing.
+    pub fn locate(&self, data_id: DataId, shard: u8) -> Result<SmallVec<[Location; 1]>> {
+        let found = self.shared.state.borrow().index.shard(data_id, shard);
+        let Some((_, last)) = found.last() else { return Err(Error::NotFound) };
+        let in_order = found.iter().enumerate().all(|(at, (extent, _))| at == usize::from(*extent));
+        if !in_order || !last.last {
+            return Err(Corrupt::Field("extents").into());
+        }
+        Ok(found.into_iter().map(|(extent, slot)| location(extent, slot)).collect())
+    }
+
+    /// Keeps places from being reused while they are read; call it in the same step as [`Store::locate`]. False, and
+    /// nothing is kept, if one is gone.
+    pub fn pin(&self, places: &[Location]) -> bool {
+        let mut state = self.shared.state.borrow_mut();
+        for (index, at) in places.iter().enumerate() {
+            let held = match at.class {
+                Class::Log => state.logs.pin(at.segment),
+                Class::Extent => state.extents.pin(at.segment, at.offset),
+            };
+            if !held {
+                drop(state);
+                self.unpin(&places[..index]);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets go of places that were pinned.
+    pub fn unpin(&self, places: &[Location]) {
+        let mut state = self.shared.state.borrow_mut();
+        for at in places {
+            match at.class {
+                Class::Log => {
+                    if state.logs.unpin(at.segment) {
+                        self.shared.reclaim.notify();
+                    }
+                }
+                Class::Extent => state.extents.unpin(at.segment, at.offset),
+            }
+        }
+    }
+
+    /// Deletes blobs, those of them that are here; answers when that is durable. Readers find them no more at once;
+    /// their bytes stay until the last reader let go. A blob whose append is not answered yet is not here.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Closed`]. What was to be deleted may then be back after a restart.
+    pub async fn delete(&self, ids: &[DataId]) -> Result<()> {
+        let shared = &self.shared;
+        let mut outcomes = Vec::new();
+        for some in ids.chunks(MAX_DELETES_PER_RECORD) {
+            // Room for the largest record that this may become; what is decided must follow at once.
+            let room = shared.room.acquire(some.len() * 24 + 128).await;
+            if shared.queue.is_closed() {
+                return Err(Error::Closed);
+            }
+            let mut tombstones = Vec::with_capacity(some.len());
+            let mut frees = Vec::with_capacity(some.len());
+            for &data_id in some {
+                let decided = shared.state.borrow_mut().delete(data_id);
+                if let Some((oldest, newest)) = decided.range {
+                    tombstones.push(Tombstone { data_id, oldest, newest });
+                    frees.push(decided.extents);
+                }
+            }
+            if tombstones.is_empty() {
+                continue;
+            }
+            let body = encode_tombstones(&tombstones);
+            let blob = BlobHeader { created_ms: io::unix_ms(), ..BlobHeader::default() };
+            let record = Record { kind: Kind::Delete, blob, body: &[&body] };
+            let ticket = shared.push(&record, room, |record, pending| {
+                pending.extend(tombstones.iter().zip(frees).map(|(tombstone, frees)| Pending {
+                    frees,
+                    ..Pending::fresh(Entry::tombstone(*tombstone, record))
+                }));
+            })?;
+            outcomes.push(ticket.outcome);
+        }
+        for outcome in outcomes {
+            outcome.get().await?;
+        }
+        // Dead bytes of log segments are in the books since the decision.
+        shared.reclaim.notify();
+        Ok(())
+    }
+
+    /// Begins a mark and sweep: no blob is marked.
+    pub fn clear_marks(&self) {
+        self.shared.state.borrow_mut().index.clear_marks();
+    }
+
+    /// Marks a blob as wanted; returns whether it is here.
+    pub fn mark(&self, data_id: DataId) -> bool {
+        self.shared.state.borrow_mut().index.mark(data_id)
+    }
+
+    /// Deletes the blobs that are unmarked and whose ids are older than a time; returns how many.
+    ///
+    /// # Errors
+    /// As [`Store::delete`].
+    pub async fn sweep_unmarked(&self, created_before_ms: u64) -> Result<usize> {
+        let mut swept = 0;
+        let tables = self.shared.state.borrow().index.tables();
+        for table in 0..tables {
+            let ids = self.shared.state.borrow().index.unmarked(table, created_before_ms);
+            swept += ids.len();
+            self.delete(&ids).await?;
+            io::yield_if_needed().await;
+        }
+        Ok(swept)
+    }
+
+    /// Whether `bytes` of new bytes leave the reserve untouched.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.shared.free_bytes() >= self.shared.config.reserve_bytes.saturating_add(bytes)
+    }
+
+    /// The same for a log record: prepared segments beyond the one kept for deletes are room too.
+    fn has_room_in_log(&self, bytes: u64) -> bool {
+        self.has_room(bytes) || self.shared.pool.len() >= 2
+    }
+
+    /// Reclaims space now; returns whether there was any. Runs by itself in the background, too.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what was not reclaimed will be tried again.
+    pub async fn reclaim(&self) -> Result<bool> {
+        self.shared.reclaim_once().await
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let state = shared.state.borrow();
+        let counters = shared.counters.borrow();
+        let (extent_segments, extent_live_bytes, extent_free_bytes) = state.extents.totals();
+        let quantile = |q: f64| counters.sync_us.as_ref().map_or(0, |h| h.value_at_quantile(q));
+        Stats {
+            batches: counters.batches,
+            records: counters.records,
+            bytes: counters.bytes,
+            batch_sizes: counters.batch_sizes,
+            failed_batches: counters.failed_batches,
+            sync_p50_us: quantile(0.5),
+            sync_p99_us: quantile(0.99),
+            sync_max_us: counters.sync_us.as_ref().map_or(0, |h| h.max()),
+            log_segments: state.logs.iter().count(),
+            free_log_segments: shared.pool.len(),
+            log_used_bytes: state.logs.iter().map(|(_, segment)| segment.used).sum(),
+            log_live_bytes: state.logs.iter().map(|(id, _)| state.logs.needed_bytes(id)).sum(),
+            extent_segments,
+            extent_live_bytes,
+            extent_free_bytes,
+            index_entries: state.index.len(),
+            index_bytes: state.index.bytes(),
+            compactions: counters.compactions,
+            damaged: counters.damaged,
+            free_bytes: shared.free.get().0,
+        }
+    }
+
+    /// Takes no more, and answers when what was taken is durable and no task
+    /// touches the folder any more.
+    pub async fn shutdown(&self) {
+        self.shared.queue.close();
+        self.shared.work.notify();
+        self.shared.reclaim.notify();
+        let _ = self.shared.ended.get().await;
+        self.shared.quiesce().await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+}
+
+async fn reclaim_loop(shared: Rc<Shared>) {
+    let failures = Cell::new(0u32);
+    while !shared.queue.is_closed() {
+        let _ = io::timeout(RECLAIM_EVERY, shared.reclaim.wait()).await;
+        while !shared.queue.is_closed() {
+            match shared.reclaim_once().await {
+                Ok(true) => failures.set(0),
+                Ok(false) => break,
+                Err(_) => {
+                    // The disk refuses: wait longer each time, up to a minute.
+                    failures.set((failures.get() + 1).min(6));
+                    io::sleep(RECLAIM_EVERY * (1 << failures.get())).await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn entry_of(blob: &BlobHeader, kind: EntryKind) -> Entry {
+    let BlobHeader { data_id, shard, extent, last, .. } = *blob;
+    Entry { data_id, shard, extent, last, record: 0, kind }
+}
+
+fn location(extent: u16, slot: Slot) -> Location {
+    let class = if slot.in_extent { Class::Extent } else { Class::Log };
+    let offset = slot_offset(slot);
+    debug_assert!(offset.is_multiple_of(UNIT_BYTES));
+    Location { class, segment: slot.segment, offset, length: slot.length, extent }
+}

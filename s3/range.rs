@@ -1,0 +1,168 @@
+//! The Range header (RFC 9110, 14.2), as S3 reads it.
+
+use crate::error::{Code, S3Error};
+
+/// One range as asked for, before the object's size is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From an offset to the end.
+    From(u64),
+    /// From an offset to another, both included.
+    FromTo(u64, u64),
+    /// The last so many bytes.
+    Last(u64),
+}
+
+/// Bytes of an object: never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first byte.
+    pub start: u64,
+    /// How many.
+    pub length: u64,
+}
+
+impl Extent {
+    /// The value of Content-Range for an object of `size` bytes.
+    pub fn content_range(&self, size: u64) -> String {
+        format!("bytes {}-{}/{size}", self.start, self.start + self.length - 1)
+    }
+}
+
+impl ByteRange {
+    /// Reads the header. What is no single valid range of bytes is to be ignored, so there is none then:
+    /// another unit, several ranges (S3 answers those with the whole object), an end before its start.
+    pub fn parse(header: &[u8]) -> Option<ByteRange> {
+        let text = std::str::from_utf8(header).ok()?;
+        let (unit, set) = text.split_once('=')?;
+        if !unit.trim().eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let (first, last) = set.trim().split_once('-')?;
+        match (first.trim(), last.trim()) {
+            ("", last) => Some(ByteRange::Last(number(last)?)),
+            (first, "") => Some(ByteRange::From(number(first)?)),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(ByteRange::FromTo(first, last))
+            }
+        }
+    }
+
+    /// The bytes meant of an object of `size`; InvalidRange where it has none of them.
+    pub fn of(self, size: u64) -> Result<Extent, S3Error> {
+        let (start, end) = match self {
+            ByteRange::From(first) => (first, size),
+            ByteRange::FromTo(first, last) => (first, last.saturating_add(1).min(size)),
+            ByteRange::Last(length) => (size.saturating_sub(length), size),
+        };
+        if start >= end {
+            return Err(Code::InvalidRange.field("ActualObjectSize", size.to_string()));
+        }
+        Ok(Extent { start, length: end - start })
+    }
+
+    /// Reads `x-amz-copy-source-range`, which is stricter: only `bytes=first-last`, and inside of the source.
+    pub fn parse_copy_source(header: &[u8]) -> Result<ByteRange, S3Error> {
+        match (header.starts_with(b"bytes="), ByteRange::parse(header)) {
+            (true, Some(range @ ByteRange::FromTo(..))) => Ok(range),
+            _ => Err(Code::InvalidArgument
+                .with(
+                    "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are \
+                     the zero-based offsets of the first and last bytes to copy",
+                )
+                .field("ArgumentName", "x-amz-copy-source-range")),
+        }
+    }
+
+    /// The bytes meant of a copy's source, which has to have all of them.
+    pub fn of_copy_source(self, size: u64) -> Result<Extent, S3Error> {
+        match self {
+            ByteRange::FromTo(_, last) if last < size => self.of(size),
+            _ => Err(Code::InvalidArgument
+                .with(format!("Range specified is not valid for source object of size: {size}"))
+                .field("ArgumentName", "x-amz-copy-source-range")),
+        }
+    }
+}
+
+/// Digits alone; what is too large for any object is as good as the largest.
+fn number(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(header: &str, size: u64) -> Option<Result<(u64, u64), Code>> {
+        let extent = ByteRange::parse(header.as_bytes())?.of(size);
+        Some(extent.map(|e| (e.start, e.length)).map_err(|e| e.code()))
+    }
+
+    #[test]
+    fn every_form_gives_its_bytes() {
+        assert_eq!(of("bytes=0-9", 100), Some(Ok((0, 10))));
+        assert_eq!(of("bytes=90-200", 100), Some(Ok((90, 10))));
+        assert_eq!(of("Bytes = 5 - 5 ", 100), Some(Ok((5, 1))));
+        assert_eq!(of("bytes=99-", 100), Some(Ok((99, 1))));
+        assert_eq!(of("bytes=-10", 100), Some(Ok((90, 10))));
+        assert_eq!(of("bytes=-1000", 100), Some(Ok((0, 100))));
+        assert_eq!(of("bytes=0-99999999999999999999999", 100), Some(Ok((0, 100))));
+        assert_eq!(Extent { start: 5, length: 5 }.content_range(100), "bytes 5-9/100");
+    }
+
+    #[test]
+    fn what_can_not_be_satisfied_is_refused() {
+        for (header, size) in [
+            ("bytes=100-", 100),
+            ("bytes=100-200", 100),
+            ("bytes=-0", 100),
+            ("bytes=0-0", 0),
+            ("bytes=-5", 0),
+        ] {
+            assert_eq!(of(header, size), Some(Err(Code::InvalidRange)), "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_single_range_is_ignored() {
+        for header in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=9-0",
+            "bytes=0-1,5-6",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "items=0-1",
+            "0-1",
+        ] {
+            assert_eq!(of(header, 100), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_copys_range_has_to_lie_inside_of_its_source() {
+        let of = |header: &str| ByteRange::parse_copy_source(header.as_bytes())?.of_copy_source(100);
+        assert_eq!(of("bytes=0-99").unwrap(), Extent { start: 0, length: 100 });
+        for header in ["bytes=0-100", "bytes=5-", "bytes=-5", "0-5", "bytes=0-1,3-4"] {
+            assert_eq!(of(header).unwrap_err().code(), Code::InvalidArgument, "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_never_leaves_the_object(a in any::<u64>(), b in any::<u64>(), size in any::<u64>(), form in 0..3) {
+            let text = match form { 0 => format!("bytes={a}-{b}"), 1 => format!("bytes={a}-"), _ => format!("bytes=-{a}") };
+            if let Some(Ok((start, length))) = of(&text, size) {
+                prop_assert!(length > 0 && start.checked_add(length).is_some_and(|end| end <= size));
+            }
+        }
+    }
+}

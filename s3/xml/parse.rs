@@ -1,0 +1,149 @@
+//! The reader under the documents that clients send: a pull parser's events, checked.
+//!
+//! It never recurses (a document of a million nested elements is refused at depth 8, not by the stack's end),
+//! refuses document types, and with them entities: only the five of XML itself and numeric references are
+//! resolved. Anything else that is wrong is MalformedXML. Prefixes and namespaces are not looked at.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::error::{Code, S3Error};
+
+/// The deepest nesting that any of S3's documents needs is 4.
+const DEPTH_MAX: usize = 8;
+
+/// What comes next in a document.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Node {
+    /// An element begins, by its local name.
+    Open(String),
+    /// The innermost one ends; this was its text, white space around it included.
+    Close(String),
+    /// The document has ended, with its one root closed.
+    End,
+}
+
+/// A document under way.
+#[derive(Debug)]
+pub struct Elements<'a> {
+    reader: Reader<&'a [u8]>,
+    depth: usize,
+    rooted: bool,
+    text: String,
+    /// The end of an element that was written empty.
+    pending_close: bool,
+}
+
+/// The refusal of a document.
+pub fn malformed() -> S3Error {
+    Code::MalformedXML.into()
+}
+
+impl<'a> Elements<'a> {
+    /// Starts reading; the document may be empty, which its reader will see as a missing root.
+    pub fn new(document: &'a [u8]) -> Result<Elements<'a>, S3Error> {
+        let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
+        let text = std::str::from_utf8(document).map_err(|_| malformed())?;
+        let reader = Reader::from_str(text);
+        Ok(Elements { reader, depth: 0, rooted: false, text: String::new(), pending_close: false })
+    }
+
+    /// What comes next.
+    pub fn node(&mut self) -> Result<Node, S3Error> {
+        if std::mem::take(&mut self.pending_close) {
+            return self.close();
+        }
+        loop {
+            match self.reader.read_event().map_err(|_| malformed())? {
+                Event::Start(start) => return self.open(local(start.local_name().as_ref())?),
+                Event::Empty(start) => {
+                    let name = local(start.local_name().as_ref())?;
+                    self.pending_close = true;
+                    return self.open(name);
+                }
+                Event::End(_) => return self.close(),
+                Event::Text(text) => self.push(&text.xml10_content())?,
+                Event::CData(text) => self.push(&text.xml10_content())?,
+                Event::GeneralRef(reference) => {
+                    let character = match reference.resolve_char_ref().map_err(|_| malformed())? {
+                        Some(character) => character,
+                        None => match &*reference.xml10_content() {
+                            "amp" => '&',
+                            "lt" => '<',
+                            "gt" => '>',
+                            "quot" => '"',
+                            "apos" => '\'',
+                            _ => return Err(malformed()),
+                        },
+                    };
+                    self.push(character.encode_utf8(&mut [0; 4]))?;
+                }
+                Event::DocType(_) => return Err(malformed()),
+                Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
+                Event::Eof if self.depth == 0 && self.rooted => return Ok(Node::End),
+                Event::Eof => return Err(malformed()),
+            }
+        }
+    }
+
+    fn open(&mut self, name: String) -> Result<Node, S3Error> {
+        // Text between an element's children is white space or an error; a child has its own text.
+        if !self.text.trim().is_empty() || self.depth == DEPTH_MAX || (self.depth == 0 && self.rooted) {
+            return Err(malformed());
+        }
+        self.text.clear();
+        self.depth += 1;
+        self.rooted = true;
+        Ok(Node::Open(name))
+    }
+
+    fn close(&mut self) -> Result<Node, S3Error> {
+        self.depth = self.depth.checked_sub(1).ok_or_else(malformed)?;
+        Ok(Node::Close(std::mem::take(&mut self.text)))
+    }
+
+    fn push(&mut self, text: &str) -> Result<(), S3Error> {
+        if self.depth == 0 && !text.trim().is_empty() {
+            return Err(malformed());
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    /// Opens the root, which must have this name.
+    pub fn root(&mut self, name: &str) -> Result<(), S3Error> {
+        match self.node()? {
+            Node::Open(found) if found == name => Ok(()),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The next child of the open element, by name; none where the element ends.
+    pub fn child(&mut self) -> Result<Option<String>, S3Error> {
+        match self.node()? {
+            Node::Open(name) => Ok(Some(name)),
+            Node::Close(text) if text.trim().is_empty() => Ok(None),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The text of the element that was opened last, which must have no children.
+    pub fn text(&mut self) -> Result<String, S3Error> {
+        match self.node()? {
+            Node::Close(text) => Ok(text),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The document must end here.
+    pub fn end(&mut self) -> Result<(), S3Error> {
+        match self.node()? {
+            Node::End => Ok(()),
+            _ => Err(malformed()),
+        }
+    }
+}
+
+fn local(name: impl AsRef<[u8]>) -> Result<String, S3Error> {
+    String::from_utf8(name.as_ref().to_vec()).map_err(|_| malformed())
+}

@@ -1,0 +1,200 @@
+//! The documents that clients send: CreateBucketConfiguration, Delete and CompleteMultipartUpload.
+//!
+//! Each has its bound in bytes (the caller reads no more of the body) and in rows. What a document may hold
+//! and Hamster does not have is NotImplemented, what it may not hold is MalformedXML: nothing is skipped.
+
+use super::parse::{Elements, malformed};
+use crate::checksum::{Algorithm, Value};
+use crate::error::{Code, S3Error};
+use crate::name::ObjectKey;
+
+/// The largest CreateBucketConfiguration.
+pub const CREATE_BUCKET_BYTES_MAX: usize = 16 * 1024;
+/// The largest Delete: 1,000 keys of 1,024 bytes, each byte escaped at worst, do not come close in practice.
+pub const DELETE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The largest CompleteMultipartUpload: 10,000 parts with a checksum each take 2 MB.
+pub const COMPLETE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most objects of a Delete.
+pub const DELETE_OBJECTS_MAX: usize = 1000;
+/// The most parts of an upload, and the highest part number.
+pub const PARTS_MAX: usize = 10_000;
+
+fn sized(document: &[u8], max: usize) -> Result<Elements<'_>, S3Error> {
+    if document.len() > max {
+        return Err(Code::MaxMessageLengthExceeded.field("MaxMessageLengthBytes", max.to_string()));
+    }
+    Elements::new(document)
+}
+
+/// Puts a value where none was yet.
+fn once<T>(place: &mut Option<T>, value: T) -> Result<(), S3Error> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(malformed()),
+    }
+}
+
+/// Reads CreateBucketConfiguration; gives the location constraint. An empty body has none.
+pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
+    if document.is_empty() {
+        return Ok(None);
+    }
+    let mut elements = sized(document, CREATE_BUCKET_BYTES_MAX)?;
+    elements.root("CreateBucketConfiguration")?;
+    let mut location = None;
+    while let Some(name) = elements.child()? {
+        match name.as_str() {
+            "LocationConstraint" => once(&mut location, elements.text()?.trim().to_owned())?,
+            "Location" | "Bucket" => {
+                return Err(Code::NotImplemented.with("Directory buckets are not implemented."));
+            }
+            "Tags" => return Err(Code::NotImplemented.with("Bucket tags are not implemented.")),
+            _ => return Err(malformed()),
+        }
+    }
+    elements.end()?;
+    Ok(location.filter(|location| !location.is_empty()))
+}
+
+/// A DeleteObjects request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// What to delete, at least one, at most [`DELETE_OBJECTS_MAX`].
+    pub objects: Vec<DeleteObject>,
+    /// Only failures are to be answered.
+    pub quiet: bool,
+}
+
+/// One object of a [`Delete`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteObject {
+    /// The key as sent: a key that can't be one fails alone, not the others.
+    pub key: String,
+    /// The version, `null` too.
+    pub version_id: Option<String>,
+    /// Delete only if the current tag (without quotes) is this, or `*`.
+    pub etag: Option<String>,
+    /// Delete only if the size is this.
+    pub size: Option<u64>,
+    /// Delete only if last modified at this second.
+    pub modified_s: Option<u64>,
+}
+
+impl DeleteObject {
+    /// The key, checked.
+    pub fn checked_key(&self) -> Result<ObjectKey, S3Error> {
+        ObjectKey::parse(self.key.clone())
+    }
+}
+
+/// Reads Delete.
+pub fn delete(document: &[u8]) -> Result<Delete, S3Error> {
+    let mut elements = sized(document, DELETE_BYTES_MAX)?;
+    elements.root("Delete")?;
+    let (mut objects, mut quiet) = (Vec::new(), None);
+    while let Some(name) = elements.child()? {
+        match name.as_str() {
+            "Quiet" => once(&mut quiet, boolean(&elements.text()?)?)?,
+            "Object" if objects.len() < DELETE_OBJECTS_MAX => objects.push(delete_object(&mut elements)?),
+            _ => return Err(malformed()),
+        }
+    }
+    elements.end()?;
+    if objects.is_empty() {
+        return Err(malformed());
+    }
+    Ok(Delete { objects, quiet: quiet.unwrap_or(false) })
+}
+
+fn delete_object(elements: &mut Elements<'_>) -> Result<DeleteObject, S3Error> {
+    let (mut key, mut version_id, mut etag, mut size, mut modified_s) = (None, None, None, None, None);
+    while let Some(name) = elements.child()? {
+        let text = elements.text()?;
+        match name.as_str() {
+            "Key" => once(&mut key, text)?,
+            "VersionId" => once(&mut version_id, text.trim().to_owned())?,
+            "ETag" => once(&mut etag, unquoted(&text))?,
+            "Size" => once(&mut size, text.trim().parse().map_err(|_| malformed())?)?,
+            "LastModifiedTime" => once(&mut modified_s, date(text.trim()).ok_or_else(malformed)?)?,
+            _ => return Err(malformed()),
+        }
+    }
+    let version_id = version_id.filter(|id| !id.is_empty());
+    Ok(DeleteObject { key: key.ok_or_else(malformed)?, version_id, etag, size, modified_s })
+}
+
+/// A CompleteMultipartUpload request: its parts in ascending order of number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletePart {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// Without quotes.
+    pub etag: String,
+    /// The checksum that the client names for it.
+    pub checksum: Option<Value>,
+}
+
+/// Reads CompleteMultipartUpload.
+pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
+    let mut elements = sized(document, COMPLETE_BYTES_MAX)?;
+    elements.root("CompleteMultipartUpload")?;
+    let mut parts: Vec<CompletePart> = Vec::new();
+    while let Some(name) = elements.child()? {
+        if name != "Part" || parts.len() == PARTS_MAX {
+            return Err(malformed());
+        }
+        parts.push(complete_part(&mut elements)?);
+    }
+    elements.end()?;
+    if parts.is_empty() {
+        return Err(malformed());
+    }
+    if parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
+        return Err(Code::InvalidPartOrder.into());
+    }
+    Ok(parts)
+}
+
+fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
+    let (mut number, mut etag, mut checksum) = (None, None, None);
+    while let Some(name) = elements.child()? {
+        let text = elements.text()?;
+        match name.as_str() {
+            "PartNumber" => once(&mut number, text.trim().parse::<u32>().map_err(|_| malformed())?)?,
+            "ETag" => once(&mut etag, unquoted(&text))?,
+            name => {
+                let algorithm =
+                    Algorithm::ALL.into_iter().find(|a| a.element() == name).ok_or_else(malformed)?;
+                once(&mut checksum, Value::parse(algorithm, text.trim().as_bytes())?)?;
+            }
+        }
+    }
+    let number = number.filter(|number| *number >= 1 && *number as usize <= PARTS_MAX).ok_or_else(|| {
+        Code::InvalidArgument
+            .with("Part number must be an integer between 1 and 10000, inclusive")
+            .field("ArgumentName", "partNumber")
+    })?;
+    Ok(CompletePart { number, etag: etag.ok_or_else(malformed)?, checksum })
+}
+
+fn boolean(text: &str) -> Result<bool, S3Error> {
+    match text.trim() {
+        "true" | "True" | "1" => Ok(true),
+        "false" | "False" | "0" | "" => Ok(false),
+        _ => Err(malformed()),
+    }
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim().trim_matches('"').to_owned()
+}
+
+fn date(text: &str) -> Option<u64> {
+    crate::time::parse_iso8601_ms(text.as_bytes())
+        .map(|ms| ms / 1000)
+        .or_else(|| crate::time::parse_http_date(text.as_bytes()))
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
