@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::apply;
 use crate::command::Outcome;
-use crate::feed::{Applied, Feed, partition_of, sort_into};
+use crate::feed::{Applied, Feed, Progress, partition_of, sort_into};
 use crate::key::APPLIED;
 use crate::kv::{Batch, Kv, Reader};
 use crate::snapshot;
@@ -159,13 +159,20 @@ impl ApplierHandle {
 pub fn start<K: Kv>(
     kv: Arc<K>,
     feeds: Vec<Sender<Feed>>,
+    progress: Arc<Progress>,
     on_fatal: OnFatal,
 ) -> crate::Result<(ApplierHandle, Mark)> {
     let mark = Mark::read(&kv.snapshot())?;
     let (jobs, queue) = flume::bounded(QUEUE);
     let stats = Arc::new(ApplierStats::default());
-    let thread =
-        Thread { kv, feeds, mark: mark.clone(), applier: apply::Applier::new(), stats: stats.clone() };
+    let thread = Thread {
+        kv,
+        feeds,
+        progress,
+        mark: mark.clone(),
+        applier: apply::Applier::new(),
+        stats: stats.clone(),
+    };
     spawn_thread("apply", move || thread.run(&queue, &on_fatal))
         .map_err(|error| crate::Error::Store(format!("no thread for apply: {error}")))?;
     Ok((ApplierHandle { jobs, stats }, mark))
@@ -174,6 +181,7 @@ pub fn start<K: Kv>(
 struct Thread<K> {
     kv: Arc<K>,
     feeds: Vec<Sender<Feed>>,
+    progress: Arc<Progress>,
     mark: Mark,
     applier: apply::Applier,
     stats: Arc<ApplierStats>,
@@ -184,7 +192,7 @@ impl<K: Kv> Thread<K> {
         while let Ok(job) = queue.recv() {
             let failed = match job {
                 Job::Apply(entries, reply) => answer(self.apply(&entries), reply),
-                Job::Persist(reply) => answer(self.kv.persist().map(|()| self.mark.clone()), reply),
+                Job::Persist(reply) => self.persist(reply, on_fatal),
                 Job::Export(target, reply) => {
                     // The target is not the store: a failure to write it harms nobody else.
                     let _ = reply.send(snapshot::export(&self.kv.snapshot(), target));
@@ -199,6 +207,18 @@ impl<K: Kv> Thread<K> {
         }
     }
 
+    /// Persists on a thread of its own, so that apply goes on: what it writes meanwhile is merely early.
+    fn persist(&self, reply: Reply<Mark>, on_fatal: &OnFatal) -> Option<crate::Error> {
+        let (kv, mark, on_fatal) = (self.kv.clone(), self.mark.clone(), on_fatal.clone());
+        let persist = move || {
+            if let Some(error) = answer(kv.persist().map(|()| mark), reply) {
+                on_fatal(&error.to_string());
+            }
+        };
+        let started = spawn_thread("persist", persist);
+        started.err().map(|error| crate::Error::Store(format!("no thread to persist: {error}")))
+    }
+
     fn apply(&mut self, entries: &[Entry]) -> crate::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
         let started = now();
@@ -207,6 +227,9 @@ impl<K: Kv> Thread<K> {
         let mut batch = self.execute(entries, &mut news)?;
         self.mark.last = Some(last.log_id);
         batch.put(APPLIED, self.mark.to_row());
+        for (core, _) in news.iter().enumerate().filter(|(_, news)| !news.is_empty()) {
+            self.progress.announce(core, last.log_id.index);
+        }
         let writing = now();
         self.kv.write(batch)?;
         self.count(entries.len(), writing.elapsed().as_micros(), started.elapsed().as_micros());

@@ -1,5 +1,7 @@
 //! What apply tells the cores, and which core is home to a command.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use engine::placement::{PARTITIONS, home_core, partition_of_key};
 
 use crate::apply::Change;
@@ -30,6 +32,46 @@ impl Applied {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outcomes.is_empty()
+    }
+}
+
+/// How far each core has been told, and will be: so that whoever has read the store can wait until no core
+/// knows less than what was read.
+#[derive(Debug)]
+pub struct Progress(Vec<CoreProgress>);
+
+#[derive(Debug, Default)]
+struct CoreProgress {
+    /// The last index with news for this core, set before the store shows it.
+    announced: AtomicU64,
+    /// The last index whose news the core has taken.
+    seen: AtomicU64,
+}
+
+impl Progress {
+    /// Of `cores` cores that have been told nothing.
+    pub fn new(cores: usize) -> Progress {
+        Progress((0..cores).map(|_| CoreProgress::default()).collect())
+    }
+
+    /// Says that there will be news up to `index` for a core. Before the store is written.
+    pub fn announce(&self, core: usize, index: u64) {
+        self.0[core].announced.store(index, Ordering::Release);
+    }
+
+    /// Says that a core has taken its news up to `index`.
+    pub fn saw(&self, core: usize, index: u64) {
+        self.0[core].seen.store(index, Ordering::Release);
+    }
+
+    /// What each core must have seen for a read of the store that is over now.
+    pub fn announced(&self) -> smallvec::SmallVec<[u64; 16]> {
+        self.0.iter().map(|core| core.announced.load(Ordering::Acquire)).collect()
+    }
+
+    /// Whether every core has seen that much.
+    pub fn reached(&self, announced: &[u64]) -> bool {
+        self.0.iter().zip(announced).all(|(core, index)| core.seen.load(Ordering::Acquire) >= *index)
     }
 }
 

@@ -20,7 +20,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::{BasicNode, Config, Raft, ServerState, SnapshotPolicy};
 
 use crate::applier::{self, ApplierHandle, Mark, OnFatal};
-use crate::feed::Feed;
+use crate::feed::{Feed, Progress};
 use crate::kv::Kv;
 use crate::log::LogStore;
 use crate::metadata::{MetadataSeed, Submission, reads};
@@ -102,15 +102,17 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
     // What survived the last process may not be on the disk yet, and the log may be purged up to it.
     kv.persist()?;
     let (feeds, news): (Vec<_>, Vec<_>) = (0..config.cores).map(|_| mailbox(FEED_MAILBOX)).unzip();
+    let progress = Arc::new(Progress::new(config.cores));
     let (submit, submissions) = mailbox(SUBMIT_MAILBOX);
-    let (applier, mark) = applier::start(kv.clone(), feeds.clone(), config.on_fatal.clone())?;
+    let (applier, mark) =
+        applier::start(kv.clone(), feeds.clone(), progress.clone(), config.on_fatal.clone())?;
     let readers = reads::start(kv)?;
     let cores = mesh::mesh(config.cores, MESH_CAPACITY)
         .into_iter()
         .zip(news)
         .map(|(mesh, news)| {
             let cache_bytes = config.row_cache_bytes / config.cores;
-            MetadataSeed::new(mesh, news, submit.clone(), readers.clone(), cache_bytes)
+            MetadataSeed::new(mesh, news, submit.clone(), readers.clone(), progress.clone(), cache_bytes)
         })
         .collect();
     Ok((NodeSeed { config, applier, mark, submissions, feeds }, cores))
@@ -271,7 +273,7 @@ impl Node {
             },
             leader: metrics.current_leader,
             last_log: metrics.last_log_index.unwrap_or(0),
-            committed: index(metrics.committed),
+            committed: index(metrics.cluster_committed),
             applied: index(metrics.last_applied),
             snapshot: index(metrics.snapshot),
             purged: index(metrics.purged),
@@ -301,6 +303,14 @@ impl Node {
     /// The group has ended.
     pub async fn snapshot(&self) -> Result<()> {
         self.0.raft.trigger().snapshot().await.map_err(|error| Error::Store(error.to_string()))
+    }
+
+    /// Writes all rows of the metadata as of now, as one checked stream.
+    ///
+    /// # Errors
+    /// The store can't be read or the target not be written.
+    pub async fn export(&self, target: Box<dyn std::io::Write + Send>) -> Result<()> {
+        self.0.applier.export(target).await.map(drop).map_err(|error| Error::Store(error.to_string()))
     }
 
     /// Leaves the group's loop and closes the log; what was not acknowledged may be lost.

@@ -201,8 +201,7 @@ mod tests {
     fn exported(kv: &MemoryKv) -> Vec<u8> {
         let shared = Shared::default();
         export(&kv.snapshot(), Box::new(shared.clone())).expect("exports");
-        let bytes = shared.0.lock().expect("lock").clone();
-        bytes
+        std::mem::take(&mut *shared.0.lock().expect("lock"))
     }
 
     fn rows(kv: &MemoryKv) -> Vec<(Vec<u8>, Vec<u8>)> {

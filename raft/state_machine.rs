@@ -15,11 +15,10 @@ use crate::snapshot::Source;
 use crate::types::{LogId, StoredMembership, TypeConfig};
 
 /// What a snapshot carries.
-pub enum SnapshotData {
-    /// Nothing: the rows are in this node's store. Whoever ships them has them written out then.
-    InStore,
-    /// The rows, from elsewhere.
-    Rows(Source),
+pub struct SnapshotData {
+    /// The rows, if they come from elsewhere. This node's own are in its store: whoever ships them has them
+    /// written out then.
+    rows: Option<Source>,
 }
 
 /// The state machine; clones share the apply thread.
@@ -48,7 +47,7 @@ impl StateMachine {
 
 fn in_store(mark: Mark) -> SnapshotOf<TypeConfig, SnapshotData> {
     let meta = SnapshotMetaOf::<TypeConfig> { last_log_id: mark.last, last_membership: mark.membership };
-    SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot: SnapshotData::InStore }
+    SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot: SnapshotData { rows: None } }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
@@ -109,7 +108,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         _meta: &SnapshotMetaOf<TypeConfig>,
         snapshot: SnapshotData,
     ) -> io::Result<()> {
-        let SnapshotData::Rows(source) = snapshot else { return Ok(()) };
+        let Some(source) = snapshot.rows else { return Ok(()) };
         let mark = self.applier.install(source).await?;
         self.applied.replace(mark.clone());
         self.persisted.replace(mark);

@@ -111,7 +111,7 @@ impl Metadata {
         let (bucket, key, selector) = (bucket.to_owned(), key.to_owned(), selector.clone());
         let read =
             move |view: &super::reads::View<'_>| read::version(view, Name::new(&bucket, &key)?, &selector);
-        Ok(self.0.readers.read(read).await?.1.map(Arc::new))
+        Ok(self.read_store(read).await?.1.map(Arc::new))
     }
 
     async fn current(&self, name: Name<'_>) -> Result<Option<Arc<VersionRecord>>> {
@@ -168,6 +168,7 @@ impl Metadata {
             }
         }
         self.0.seen.set(index);
+        self.0.progress.saw(self.0.core, index);
         let reached = |barrier: &mut (u64, _)| barrier.0 <= index;
         for (_, replier) in self.0.barriers.borrow_mut().extract_if(.., reached) {
             replier.send(Told::Seen);

@@ -35,7 +35,7 @@ impl Metadata {
     /// The store can't be read.
     pub async fn list_objects(&self, query: ListQuery) -> Result<Page<ListedObject, String>> {
         let read = move |view: &super::reads::View<'_>| list::objects(view, &query.bucket, query.borrowed());
-        Ok(self.0.readers.read(read).await?.1)
+        Ok(self.read_store(read).await?.1)
     }
 
     /// Versions; see [`list::versions`].
@@ -50,7 +50,7 @@ impl Metadata {
         let read = move |view: &super::reads::View<'_>| {
             list::versions(view, &query.bucket, query.borrowed(), version)
         };
-        Ok(self.0.readers.read(read).await?.1)
+        Ok(self.read_store(read).await?.1)
     }
 
     /// Uploads in progress; see [`list::uploads`].
@@ -64,7 +64,7 @@ impl Metadata {
     ) -> Result<Page<UploadRecord, (String, Option<Bytes16>)>> {
         let read =
             move |view: &super::reads::View<'_>| list::uploads(view, &query.bucket, query.borrowed(), upload);
-        Ok(self.0.readers.read(read).await?.1)
+        Ok(self.read_store(read).await?.1)
     }
 
     /// Parts of an upload after number `after`; `None` if there is no such upload; see [`list::parts`].
@@ -83,7 +83,7 @@ impl Metadata {
         let read = move |view: &super::reads::View<'_>| {
             list::parts(view, Name::new(&bucket, &key)?, upload_id, after, max)
         };
-        Ok(self.0.readers.read(read).await?.1)
+        Ok(self.read_store(read).await?.1)
     }
 
     /// Buckets whose names start with `prefix`, after `marker`, and whether there are more; see
@@ -99,6 +99,6 @@ impl Metadata {
     ) -> Result<(Vec<BucketRecord>, bool)> {
         let (prefix, marker) = (prefix.to_owned(), marker.to_owned());
         let read = move |view: &super::reads::View<'_>| list::buckets(view, &prefix, &marker, max);
-        Ok(self.0.readers.read(read).await?.1)
+        Ok(self.read_store(read).await?.1)
     }
 }

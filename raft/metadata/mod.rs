@@ -7,6 +7,7 @@
 //!
 //! Bounded: commands that wait for their outcome, cached rows and buckets, blobs that wait for reclaim.
 
+mod bytes;
 pub mod cache;
 mod home;
 mod listing;
@@ -19,17 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::FixedState;
-use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, spawn};
+use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, now, sleep, spawn};
 use engine::peer::mesh::{Mesh, MeshSeed, Replier};
+use engine::peer::{Home, SmallBlob};
 use engine::placement::{home_core, partition_of_key};
 use hashbrown::HashMap;
 
 use crate::command::{Command, Outcome, Selector};
-use crate::feed::{Feed, partition_of};
+use crate::feed::{Feed, Progress, partition_of};
 use crate::key::Name;
 use crate::record::{BucketRecord, Bytes16, UploadRecord, VersionRecord};
 use crate::types::Proposal;
 use crate::{Error, Result, read};
+pub use bytes::Resolved;
 use cache::{Cache, CacheStats};
 pub use listing::ListQuery;
 use reads::Readers;
@@ -39,6 +42,10 @@ pub use reclaim::{BlobPlace, Reclaimer};
 const MAX_PENDING: usize = 8192;
 /// A command without an outcome for so long is given up; it may still be executed.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
+/// A core that takes no news for so long is stuck.
+const NEWS_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at how far the cores are; news take some 50 µs.
+const NEWS_PAUSE: Duration = Duration::from_micros(50);
 /// Buckets that a core keeps, bytes.
 const BUCKET_CACHE_BYTES: usize = 4 << 20;
 
@@ -61,6 +68,13 @@ pub(crate) enum Ask {
         key: String,
         selector: Selector,
     },
+    Store(Box<SmallBlob>),
+    StoreAndCommit(Box<(SmallBlob, Command)>),
+    ResolveLocated {
+        bucket: String,
+        key: String,
+        selector: Selector,
+    },
     /// Answer once you were told of this log index.
     Barrier(u64),
 }
@@ -69,6 +83,8 @@ pub(crate) enum Ask {
 pub(crate) enum Told {
     Outcome(Result<Outcome>),
     Version(Result<Option<Arc<VersionRecord>>>),
+    Stored(Result<()>),
+    Resolved(Result<Resolved>),
     Seen,
 }
 
@@ -78,6 +94,7 @@ pub struct MetadataSeed {
     news: Receiver<Feed>,
     submit: Sender<Submission>,
     readers: Readers,
+    progress: Arc<Progress>,
     cache_bytes: usize,
 }
 
@@ -92,6 +109,8 @@ struct Inner {
     mesh: RefCell<Option<Mesh<Ask, Told>>>,
     submit: Sender<Submission>,
     readers: Readers,
+    progress: Arc<Progress>,
+    home: Home,
     /// Current objects of this core's keys, by bucket NUL key.
     rows: RefCell<Cache<VersionRecord>>,
     buckets: RefCell<Cache<BucketRecord>>,
@@ -131,9 +150,10 @@ impl MetadataSeed {
         news: Receiver<Feed>,
         submit: Sender<Submission>,
         readers: Readers,
+        progress: Arc<Progress>,
         cache_bytes: usize,
     ) -> MetadataSeed {
-        MetadataSeed { mesh, news, submit, readers, cache_bytes }
+        MetadataSeed { mesh, news, submit, readers, progress, cache_bytes }
     }
 
     /// The core that this part is for.
@@ -142,13 +162,15 @@ impl MetadataSeed {
     }
 
     /// Starts the part on its core.
-    pub fn start(self, cores: usize) -> Metadata {
+    pub fn start(self, cores: usize, home: Home) -> Metadata {
         let inner = Inner {
             core: self.mesh.core(),
             cores,
             mesh: RefCell::new(None),
             submit: self.submit,
             readers: self.readers,
+            progress: self.progress,
+            home,
             rows: RefCell::new(Cache::new(self.cache_bytes, weigh_version)),
             buckets: RefCell::new(Cache::new(BUCKET_CACHE_BYTES, |bucket| {
                 bucket.name.len() + bucket.owner.len() + 64
@@ -196,6 +218,24 @@ impl Metadata {
             Ask::Commit(command) => drop(spawn(async move {
                 replier.send(Told::Outcome(metadata.commit_here(*command).await));
             })),
+            Ask::Store(blob) => drop(spawn(async move {
+                replier.send(Told::Stored(metadata.store_here(*blob).await));
+            })),
+            Ask::StoreAndCommit(both) => drop(spawn(async move {
+                let (blob, command) = *both;
+                replier.send(Told::Outcome(metadata.store_and_commit_here(blob, command).await));
+            })),
+            Ask::ResolveLocated { bucket, key, selector } => {
+                if let Some(hit) =
+                    Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
+                {
+                    return replier.send(Told::Resolved(Ok(metadata.located(Some(hit)))));
+                }
+                spawn(async move {
+                    let version = metadata.resolve_here(&bucket, &key, &selector).await;
+                    replier.send(Told::Resolved(version.map(|version| metadata.located(version))));
+                });
+            }
             Ask::Barrier(index) if self.0.seen.get() >= index => replier.send(Told::Seen),
             Ask::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
             Ask::Resolve { bucket, key, selector } => {
@@ -265,7 +305,7 @@ impl Metadata {
         }
         self.0.buckets.borrow_mut().begin_read(name.as_bytes());
         let owned = name.to_owned();
-        let found = self.0.readers.read(move |view| read::bucket(view, &owned)).await;
+        let found = self.read_store(move |view| read::bucket(view, &owned)).await;
         let mut buckets = self.0.buckets.borrow_mut();
         match found {
             Ok((index, record)) => Ok(buckets.end_read(name.as_bytes(), Some((index, record.map(Arc::new))))),
@@ -276,14 +316,31 @@ impl Metadata {
         }
     }
 
+    /// Reads the store, and waits until no core knows less than what was read: otherwise a version seen here
+    /// could be missing in the next answer, from a core that apply's news have not reached yet.
+    pub(crate) async fn read_store<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&reads::View<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(u64, T)> {
+        let found = self.0.readers.read(read).await?;
+        let announced = self.0.progress.announced();
+        let deadline = now() + NEWS_PATIENCE;
+        while !self.0.progress.reached(&announced) {
+            if now() > deadline {
+                return Err(Error::Unavailable("a core is behind"));
+            }
+            sleep(NEWS_PAUSE).await;
+        }
+        Ok(found)
+    }
+
     /// An upload in progress.
     ///
     /// # Errors
     /// The name is none that a key can have, or the store can't be read.
     pub async fn upload(&self, bucket: &str, key: &str, id: Bytes16) -> Result<Option<Arc<UploadRecord>>> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let found =
-            self.0.readers.read(move |view| read::upload(view, Name::new(&bucket, &key)?, id)).await?;
+        let found = self.read_store(move |view| read::upload(view, Name::new(&bucket, &key)?, id)).await?;
         Ok(found.1.map(Arc::new))
     }
 

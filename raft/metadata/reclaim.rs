@@ -126,13 +126,16 @@ impl Metadata {
         reclaimer: &Reclaimer,
         ids: &mut IdGenerator,
     ) -> Result<()> {
+        let asked = batch.len();
         let data_ids = reclaimer(batch).await;
-        if data_ids.is_empty() {
-            return Ok(());
+        let all_gone = data_ids.len() == asked;
+        if !data_ids.is_empty() {
+            let command_id = self.own_command_id(ids);
+            let kind = Kind::Reclaimed(Reclaimed { data_ids });
+            self.commit_here(Command::new(command_id, unix_ms(), kind)).await?;
         }
-        let command_id = self.own_command_id(ids);
-        let kind = Kind::Reclaimed(Reclaimed { data_ids });
-        self.commit_here(Command::new(command_id, unix_ms(), kind)).await.map(drop)
+        // Those left are in the store's queue, and are taken from there later.
+        if all_gone { Ok(()) } else { Err(crate::Error::Unavailable("blobs could not be deleted")) }
     }
 
     fn is_home(&self, partition: u32) -> bool {

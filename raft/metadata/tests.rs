@@ -61,20 +61,29 @@ fn on_a_node<F>(
 {
     let (node, cores) = assemble(config(directory), kv).expect("assembles");
     let seeds: Vec<Option<MetadataSeed>> = cores.into_iter().map(Some).collect();
-    let shared: Arc<Mutex<(Option<NodeSeed>, Vec<Option<MetadataSeed>>)>> =
-        Arc::new(Mutex::new((Some(node), seeds)));
+    type Seeds = (Option<NodeSeed>, Vec<Option<MetadataSeed>>);
+    let shared: Arc<Mutex<Seeds>> = Arc::new(Mutex::new((Some(node), seeds)));
     let executors = ExecutorsConfig { cores: CORES, directory: directory.to_owned() };
+    let home = directory.to_owned();
     run_executors(&executors, move |core| {
-        let (shared, test) = (shared.clone(), test.clone());
+        let (shared, test, home) = (shared.clone(), test.clone(), home.clone());
         async move {
             let seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");
-            let metadata = seed.start(CORES);
+            let settings = engine::segment::Config {
+                log_segment_bytes: 1 << 20,
+                reserve_bytes: 1 << 20,
+                background: false,
+                ..engine::segment::Config::new(&home, core)
+            };
+            let store = engine::segment::Store::open(settings).await.expect("store");
+            let metadata = seed.start(CORES, Home::new(core, store.clone()));
             let node = if core == 0 { shared.lock().expect("lock").0.take() } else { None };
             let node = match node {
                 Some(seed) => Some(seed.start().await.expect("starts")),
                 None => None,
             };
             test(core, node, metadata).await;
+            store.shutdown().await;
         }
     })
     .expect("executors start")
@@ -175,7 +184,7 @@ fn a_restart_finds_all_that_was_acknowledged_also_when_the_store_lost_what_it_ha
     // Core 1 must live as long as core 0 asks it.
     let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let both = move |core, node, metadata| {
-        let (write, done) = (write.clone(), done.clone());
+        let (write, done) = (write, done.clone());
         async move {
             write(core, node, metadata).await;
             meet(&done, 2).await;

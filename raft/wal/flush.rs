@@ -162,9 +162,13 @@ impl Wal {
         Ok(true)
     }
 
-    /// Starts making the next segment ready, unless that is done or under way.
+    /// Starts making the next segment ready and removing those too many, unless that is done or under way.
     pub(super) fn prepare_next(&self) {
-        if self.0.state.borrow().next.is_some() || self.0.preparing.replace(true) {
+        let nothing_to_do = {
+            let state = self.0.state.borrow();
+            state.next.is_some() && state.spares.len() <= MAX_SPARES
+        };
+        if nothing_to_do || self.0.preparing.replace(true) {
             return;
         }
         let wal = self.clone();
@@ -178,14 +182,27 @@ impl Wal {
         });
     }
 
+    /// One after the other and oldest first, so that the files left by a crash are one run of ids.
     async fn prepare(&self) -> io::Result<()> {
+        let config = &self.0.config;
+        loop {
+            let surplus = {
+                let mut state = self.0.state.borrow_mut();
+                if state.spares.len() > MAX_SPARES { state.spares.pop_front() } else { None }
+            };
+            let Some(surplus) = surplus else { break };
+            remove_file(&segment::path(&config.directory, surplus.id)).await?;
+            sync_dir(&config.directory).await?;
+        }
         let (id, spare) = {
             let mut state = self.0.state.borrow_mut();
+            if state.next.is_some() {
+                return Ok(());
+            }
             let id = state.next_id;
             state.next_id += 1;
             (id, state.spares.pop_front())
         };
-        let config = &self.0.config;
         let blank = match spare {
             Some(spare) => segment::recycle(&config.directory, spare, id).await?,
             None => segment::create(&config.directory, id, config.segment_bytes).await?,
@@ -196,28 +213,14 @@ impl Wal {
 
     /// Takes segments that hold only purged entries out of use, oldest first.
     pub(super) fn release_purged(&self) {
-        let surplus = {
+        {
             let state = &mut *self.0.state.borrow_mut();
             let Some(purged) = state.index.purged else { return };
             while state.segments.len() > 1 && state.segments[0].max_index <= purged.index {
                 state.spares.extend(state.segments.pop_front());
             }
-            let surplus = state.spares.len().saturating_sub(MAX_SPARES);
-            state.spares.drain(..surplus).collect::<Vec<_>>()
-        };
-        if surplus.is_empty() {
-            return;
         }
-        let directory = self.0.config.directory.clone();
-        spawn(async move {
-            for old in surplus {
-                let path = segment::path(&directory, old.id);
-                // A file that stays is replayed as purged at the next start: harmless.
-                if remove_file(&path).await.is_err() || sync_dir(&directory).await.is_err() {
-                    return;
-                }
-            }
-        });
+        self.prepare_next();
     }
 }
 

@@ -143,14 +143,15 @@ impl Wal {
         assert!(config.segment_bytes >= 64 << 10 && config.segment_bytes.is_multiple_of(ALIGNMENT as u64));
         create_dir_all(&config.directory)?;
         let found = recovery::recover(&config.directory, config.segment_bytes, config.cache_bytes).await?;
-        let mut blanks = VecDeque::from(found.blanks);
         let last_id = found.segments.last().map_or(0, |segment| segment.id);
-        let next = blanks.pop_front();
-        let next_id = next.as_ref().map_or(last_id, |blank| blank.id) + 1;
-        // More than one is never prepared: others would have to be skipped by their ids.
-        for surplus in blanks {
-            engine::io::remove_file(&segment::path(&config.directory, surplus.id)).await?;
+        // More than one is never prepared; one whose id does not follow would leave a gap.
+        let (next, surplus): (Vec<_>, Vec<_>) =
+            found.blanks.into_iter().partition(|blank| blank.id == last_id + 1);
+        for blank in surplus {
+            engine::io::remove_file(&segment::path(&config.directory, blank.id)).await?;
         }
+        let next = next.into_iter().next();
+        let next_id = last_id + 1 + u64::from(next.is_some());
         let state = State {
             index: found.index,
             pending: VecDeque::new(),
@@ -174,7 +175,7 @@ impl Wal {
         };
         let wal = Wal(Rc::new(inner));
         wal.release_purged();
-        wal.prepare_next();
+        wal.prepare_next(); // Also where nothing was ever purged.
         spawn(wal.clone().flush_loop());
         Ok(wal)
     }

@@ -184,6 +184,7 @@ async fn finish(
             .ok()
             .and_then(|from| bytes_of_last.get(from..))
             .is_none_or(|rest| rest.iter().any(|byte| *byte != 0));
+        // With blanks after it the bytes at hand are not the active segment's: it may be dirty.
         if from < to && (dirty || !found.blanks.is_empty()) {
             segment::zero(&active.file, from, to).await?;
             active.file.sync_data().await?;

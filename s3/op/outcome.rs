@@ -27,7 +27,9 @@ pub(super) fn accepted(outcome: Outcome) -> S3Result<Outcome> {
             Code::InvalidRequest.with("x-amz-mp-object-size is not the sum of the parts' sizes.")
         }
         Outcome::InvalidKey => Code::InvalidURI.into(),
-        Outcome::Superseded => Code::SlowDown.with("The write was superseded while its outcome was unknown. Try again."),
+        Outcome::Superseded => {
+            Code::SlowDown.with("The write was superseded while its outcome was unknown. Try again.")
+        }
         Outcome::InvalidRecord | Outcome::UnknownCommand => Code::InternalError.into(),
     };
     Err(refusal)
