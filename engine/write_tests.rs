@@ -129,8 +129,7 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
     on_one_core(|bytes| async move {
         let plan = Plan { md5: true, ..Plan::default() };
         let _other = bytes.hashes().open(plan);
-        let mut writer =
-            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, plan).expect("writer");
+        let mut writer = BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, plan).expect("writer");
         let count = writer.space().await.expect("space").len();
         let mut advance = Box::pin(writer.advance(count));
         std::future::poll_fn(|cx| {

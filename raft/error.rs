@@ -21,6 +21,8 @@ pub enum Error {
     Unavailable(&'static str),
     /// The command was proposed, and what became of it is unknown: propose it again with `retry` set.
     OutcomeUnknown,
+    /// The byte store's: the blob that a command came with was not stored.
+    Bytes(engine::Error),
     /// The disk's: the store failed. It takes no more writes; stop the process and start it anew.
     Store(String),
     /// An earlier [`Error::Store`] poisoned the store.
@@ -43,6 +45,7 @@ impl fmt::Display for Error {
             }
             Self::Unavailable(why) => write!(f, "the metadata is not available for now ({why}): try again"),
             Self::OutcomeUnknown => write!(f, "the command's outcome is not known yet: try again"),
+            Self::Bytes(error) => error.fmt(f),
             Self::Store(why) => write!(f, "the metadata store failed ({why}): check the disk, then restart"),
             Self::Poisoned => write!(f, "the metadata store failed earlier: check the disk, then restart"),
             Self::Corrupt { what, why } => write!(f, "corrupt {what}: {why}"),

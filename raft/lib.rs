@@ -25,7 +25,8 @@ mod types;
 pub mod wal;
 
 pub use error::Error;
+pub use metadata::{Metadata, MetadataSeed};
+pub use node::{GroupConfig, Node, NodeSeed, assemble};
 
 /// What fallible functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-pub mod metadata; pub use metadata::Metadata;

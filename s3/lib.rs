@@ -3,25 +3,25 @@
 
 pub mod checksum;
 pub mod condition;
+mod conn;
 pub mod copy_source;
+pub mod counters;
 pub mod error;
 pub mod etag;
 pub mod http;
+pub mod limits;
 pub mod meta;
 pub mod name;
+mod op;
 pub mod range;
 pub mod rfc2047;
 pub mod route;
+pub mod service;
 pub mod sigv2;
 pub mod sigv4;
 pub mod time;
 pub mod uri;
 pub mod xml;
-mod conn;
-pub mod counters;
-pub mod limits;
-mod op;
-pub mod service;
 
 pub use conn::serve;
 pub use op::OWNER_ID;

@@ -199,7 +199,11 @@ pub struct Finished<'a> {
 }
 
 impl<'a> Finished<'a> {
-    pub(crate) fn begin(head: &'a RequestHead, peer: Option<SocketAddr>, request_id: &RequestId) -> Finished<'a> {
+    pub(crate) fn begin(
+        head: &'a RequestHead,
+        peer: Option<SocketAddr>,
+        request_id: &RequestId,
+    ) -> Finished<'a> {
         Finished { head: Some(head), peer, ..Finished::unparsed(0, request_id) }
     }
 

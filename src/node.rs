@@ -90,7 +90,9 @@ pub fn end(error: &Error) -> ! {
 
 /// Runs a node until it is told to drain.
 pub fn run(startup: Startup) -> Result<()> {
-    let Startup { config, data, identity, credentials, cores, cluster_tls, s3_tls, board, access_log, .. } = startup;
+    let Startup {
+        config, data, identity, credentials, cores, cluster_tls, s3_tls, board, access_log, ..
+    } = startup;
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
     let unclean = !take_clean_mark(&data_dir)?;

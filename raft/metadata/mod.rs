@@ -7,6 +7,7 @@
 //!
 //! Bounded: commands that wait for their outcome, cached rows and buckets, blobs that wait for reclaim.
 
+mod bytes;
 pub mod cache;
 mod home;
 mod listing;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use engine::FixedState;
 use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, spawn};
 use engine::peer::mesh::{Mesh, MeshSeed, Replier};
+use engine::peer::{Home, SmallBlob};
 use engine::placement::{home_core, partition_of_key};
 use hashbrown::HashMap;
 
@@ -30,6 +32,7 @@ use crate::key::Name;
 use crate::record::{BucketRecord, Bytes16, UploadRecord, VersionRecord};
 use crate::types::Proposal;
 use crate::{Error, Result, read};
+pub use bytes::Resolved;
 use cache::{Cache, CacheStats};
 pub use listing::ListQuery;
 use reads::Readers;
@@ -61,6 +64,13 @@ pub(crate) enum Ask {
         key: String,
         selector: Selector,
     },
+    Store(Box<SmallBlob>),
+    StoreAndCommit(Box<(SmallBlob, Command)>),
+    ResolveLocated {
+        bucket: String,
+        key: String,
+        selector: Selector,
+    },
     /// Answer once you were told of this log index.
     Barrier(u64),
 }
@@ -69,6 +79,8 @@ pub(crate) enum Ask {
 pub(crate) enum Told {
     Outcome(Result<Outcome>),
     Version(Result<Option<Arc<VersionRecord>>>),
+    Stored(Result<()>),
+    Resolved(Result<Resolved>),
     Seen,
 }
 
@@ -92,6 +104,7 @@ struct Inner {
     mesh: RefCell<Option<Mesh<Ask, Told>>>,
     submit: Sender<Submission>,
     readers: Readers,
+    home: Home,
     /// Current objects of this core's keys, by bucket NUL key.
     rows: RefCell<Cache<VersionRecord>>,
     buckets: RefCell<Cache<BucketRecord>>,
@@ -142,13 +155,14 @@ impl MetadataSeed {
     }
 
     /// Starts the part on its core.
-    pub fn start(self, cores: usize) -> Metadata {
+    pub fn start(self, cores: usize, home: Home) -> Metadata {
         let inner = Inner {
             core: self.mesh.core(),
             cores,
             mesh: RefCell::new(None),
             submit: self.submit,
             readers: self.readers,
+            home,
             rows: RefCell::new(Cache::new(self.cache_bytes, weigh_version)),
             buckets: RefCell::new(Cache::new(BUCKET_CACHE_BYTES, |bucket| {
                 bucket.name.len() + bucket.owner.len() + 64
@@ -196,6 +210,24 @@ impl Metadata {
             Ask::Commit(command) => drop(spawn(async move {
                 replier.send(Told::Outcome(metadata.commit_here(*command).await));
             })),
+            Ask::Store(blob) => drop(spawn(async move {
+                replier.send(Told::Stored(metadata.store_here(*blob).await));
+            })),
+            Ask::StoreAndCommit(both) => drop(spawn(async move {
+                let (blob, command) = *both;
+                replier.send(Told::Outcome(metadata.store_and_commit_here(blob, command).await));
+            })),
+            Ask::ResolveLocated { bucket, key, selector } => {
+                if let Some(hit) =
+                    Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
+                {
+                    return replier.send(Told::Resolved(Ok(metadata.located(Some(hit)))));
+                }
+                spawn(async move {
+                    let version = metadata.resolve_here(&bucket, &key, &selector).await;
+                    replier.send(Told::Resolved(version.map(|version| metadata.located(version))));
+                });
+            }
             Ask::Barrier(index) if self.0.seen.get() >= index => replier.send(Told::Seen),
             Ask::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
             Ask::Resolve { bucket, key, selector } => {

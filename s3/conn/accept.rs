@@ -25,7 +25,8 @@ pub async fn serve(service: Rc<Service>, listener: Listener) {
         match future::or(async { Some(listener.accept().await) }, drained).await {
             None => return,
             Some(Ok(stream)) => admit(&service, stream),
-            Some(Err(error)) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Some(Err(error))
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Some(Err(_)) => io::sleep(PAUSE_AFTER_ERROR).await,
         }
         io::yield_if_needed().await;

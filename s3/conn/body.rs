@@ -50,7 +50,11 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     /// aws-chunked without a decoded length, or lengths that contradict each other.
-    pub(crate) fn new(wire: &'a mut Wire, head: &RequestHead, mode: PayloadMode) -> S3Result<(Body<'a>, PayloadMode)> {
+    pub(crate) fn new(
+        wire: &'a mut Wire,
+        head: &RequestHead,
+        mode: PayloadMode,
+    ) -> S3Result<(Body<'a>, PayloadMode)> {
         let framing = if head.is_chunked() {
             Framing::Chunked(ChunkedDecoder::new())
         } else {
@@ -148,7 +152,9 @@ impl<'a> Body<'a> {
                 Step::Done(_) => {
                     self.take_front(used);
                     if self.fill_front().await? {
-                        return Err(Code::InvalidRequest.with("There is more body than its last chunk announced."));
+                        return Err(
+                            Code::InvalidRequest.with("There is more body than its last chunk announced.")
+                        );
                     }
                     return self.end_aws();
                 }

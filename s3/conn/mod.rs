@@ -134,12 +134,14 @@ async fn exchange(
         }
     };
     // An answer without the 100 that the client waits for would be taken for the next one's: close instead.
-    let close = !head.keep_alive() || !body_state.consumed || body_state.expects_continue || service.draining();
+    let close =
+        !head.keep_alive() || !body_state.consumed || body_state.expects_continue || service.draining();
     out.clear();
     let without_body = head.method() == Method::Head;
     reply.write_head(out, service, &request_id, without_body, close);
     record.status = reply.status;
-    let mut sent = if without_body { Ok(wire.write_all(out).await.is_ok()) } else { reply.send(wire, out).await };
+    let mut sent =
+        if without_body { Ok(wire.write_all(out).await.is_ok()) } else { reply.send(wire, out).await };
     if let Err(error) = &sent {
         // Nothing has left yet: the client is told what went wrong.
         let refusal = Reply::error(error, &String::from_utf8_lossy(head.path()), &request_id);

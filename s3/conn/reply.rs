@@ -107,32 +107,32 @@ impl Reply {
                 out.extend_from_slice(&bytes);
                 wire.write_all(out).await.is_ok()
             }
-            ReplyBody::Bytes(bytes) => wire.write_all(out).await.is_ok() && wire.write_all(&bytes).await.is_ok(),
-            ReplyBody::Object(_, mut stream) => {
-                loop {
-                    match stream.next().await {
-                        Ok(Some(slice)) if !out.is_empty() && slice.len() <= ONE_WRITE_BYTES => {
-                            out.extend_from_slice(slice);
-                            if wire.write_all(out).await.is_err() {
-                                return Ok(false);
-                            }
-                            out.clear();
-                        }
-                        Ok(Some(slice)) => {
-                            if !out.is_empty() && wire.write_all(out).await.is_err() {
-                                return Ok(false);
-                            }
-                            out.clear();
-                            if wire.write_all(slice).await.is_err() {
-                                return Ok(false);
-                            }
-                        }
-                        Ok(None) => break out.is_empty() || wire.write_all(out).await.is_ok(),
-                        Err(error) if !out.is_empty() => return Err(error),
-                        Err(_) => return Ok(false),
-                    }
-                }
+            ReplyBody::Bytes(bytes) => {
+                wire.write_all(out).await.is_ok() && wire.write_all(&bytes).await.is_ok()
             }
+            ReplyBody::Object(_, mut stream) => loop {
+                match stream.next().await {
+                    Ok(Some(slice)) if !out.is_empty() && slice.len() <= ONE_WRITE_BYTES => {
+                        out.extend_from_slice(slice);
+                        if wire.write_all(out).await.is_err() {
+                            return Ok(false);
+                        }
+                        out.clear();
+                    }
+                    Ok(Some(slice)) => {
+                        if !out.is_empty() && wire.write_all(out).await.is_err() {
+                            return Ok(false);
+                        }
+                        out.clear();
+                        if wire.write_all(slice).await.is_err() {
+                            return Ok(false);
+                        }
+                    }
+                    Ok(None) => break out.is_empty() || wire.write_all(out).await.is_ok(),
+                    Err(error) if !out.is_empty() => return Err(error),
+                    Err(_) => return Ok(false),
+                }
+            },
         })
     }
 }

@@ -46,7 +46,8 @@ pub(super) async fn receive(
         checksum: algorithm.map(to_engine),
     };
     let data_id = ex.service.new_data_id(ex.now_ms);
-    let mut writer = BlobWriter::new(&ex.service.bytes, partition, data_id, Profile::for_nodes(1), size, plan)?;
+    let mut writer =
+        BlobWriter::new(&ex.service.bytes, partition, data_id, Profile::for_nodes(1), size, plan)?;
     fill(ex, &mut writer).await?;
     let digests = writer.end().await?;
     let checksum = check(ex, &wanted, algorithm, &digests)?;
@@ -81,7 +82,9 @@ async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()
         let full = space.is_empty();
         let target = if full { &mut nowhere[..] } else { space };
         match ex.body.read(target).await? {
-            Piece::Data(_) if full => return Err(Code::InvalidRequest.with("The body is longer than announced.")),
+            Piece::Data(_) if full => {
+                return Err(Code::InvalidRequest.with("The body is longer than announced."));
+            }
             Piece::Data(count) => {
                 if let Some(chunk) = &mut chunk {
                     chunk.update(&target[..count]);
@@ -120,7 +123,9 @@ fn check(
     if wanted.content_md5.is_some() && wanted.content_md5 != digests.md5 {
         return Err(Code::BadDigest.into());
     }
-    let computed = algorithm.zip(digests.checksum.as_ref()).and_then(|(algorithm, sum)| Value::new(algorithm, sum.as_bytes()));
+    let computed = algorithm
+        .zip(digests.checksum.as_ref())
+        .and_then(|(algorithm, sum)| Value::new(algorithm, sum.as_bytes()));
     let expected = match (&wanted.value, wanted.trailer) {
         (Some(value), _) => Some(value.clone()),
         (None, Some(algorithm)) => {

@@ -26,7 +26,11 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     } else {
         let metadata = &ex.service.metadata;
         metadata
-            .list_buckets(prefix.as_deref().unwrap_or_default(), marker.as_deref().unwrap_or_default(), max as usize)
+            .list_buckets(
+                prefix.as_deref().unwrap_or_default(),
+                marker.as_deref().unwrap_or_default(),
+                max as usize,
+            )
             .await?
     };
     let next = buckets.last().filter(|_| more).map(|bucket| super::write_token(&bucket.name));
@@ -59,7 +63,10 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     ex.existing_bucket().await?;
     let mut reply = Reply::empty(200);
-    reply.lines().header("x-amz-bucket-region", ex.service.region()).header("x-amz-access-point-alias", "false");
+    reply
+        .lines()
+        .header("x-amz-bucket-region", ex.service.region())
+        .header("x-amz-access-point-alias", "false");
     Ok(reply)
 }
 

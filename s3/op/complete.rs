@@ -18,9 +18,10 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let expected = expected_checksum(ex)?;
     let expected_size = match ex.head.header_str("x-amz-mp-object-size") {
         None => None,
-        Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes")
-        })?),
+        Some(text) => Some(
+            text.parse::<u64>()
+                .map_err(|_| Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes"))?,
+        ),
     };
     let document = body::document_of(ex, &Wanted::default()).await?;
     let parts = request::complete(&document)?;
@@ -37,7 +38,12 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         listed.push(CompletedPart {
             number: part.number,
             md5: etag::md5_of(&part.etag).ok_or_else(invalid)?.into(),
-            checksum: part.checksum.as_ref().filter(|_| spec.is_some()).map(|sum| sum.bytes().to_vec()).unwrap_or_default(),
+            checksum: part
+                .checksum
+                .as_ref()
+                .filter(|_| spec.is_some())
+                .map(|sum| sum.bytes().to_vec())
+                .unwrap_or_default(),
         });
     }
     let expected_checksum = expected.map(|(value, kind)| {

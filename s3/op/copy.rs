@@ -61,7 +61,8 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         ..VersionRecord::default()
     };
     let command = ex.command(Kind::PutVersion(PutVersion { bucket, key, version, precondition }));
-    let Outcome::Written { version } = body::commit(copied.finished, &ex.service.metadata, command).await? else {
+    let Outcome::Written { version } = body::commit(copied.finished, &ex.service.metadata, command).await?
+    else {
         return Err(Code::InternalError.into());
     };
     let text = version.checksum.as_ref().and_then(|sum| body::checksum_text(sum, 0));
@@ -106,7 +107,8 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }));
     body::commit(copied.finished, &ex.service.metadata, command).await?;
     let text = copied.checksum.as_ref().map(|value| (value.algorithm(), value.to_base64()));
-    let shown = text.as_ref().map(|(algorithm, text)| xml::Checksum { algorithm: *algorithm, text, kind: None });
+    let shown =
+        text.as_ref().map(|(algorithm, text)| xml::Checksum { algorithm: *algorithm, text, kind: None });
     let etag = hex::encode(copied.md5);
     Ok(Reply::xml(|out| xml::multipart::part_copied(&etag, ex.now_ms, shown, out)))
 }
@@ -121,7 +123,9 @@ async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<V
     let version = match ex.service.metadata.resolve(bucket, key, selector).await? {
         Some(version) if !version.is_delete_marker() => version,
         Some(_) if name.version_id.is_some() => {
-            return Err(Code::InvalidRequest.with("The source of a copy request may not specifically refer to a delete marker by version id."));
+            return Err(Code::InvalidRequest.with(
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            ));
         }
         _ if ex.service.metadata.bucket(bucket).await?.is_none() => return Err(no_such_bucket(bucket)),
         _ if name.version_id.is_some() => return Err(Code::NoSuchVersion.field("Key", key)),

@@ -106,7 +106,9 @@ fn select(ex: &Exchange<'_, '_>, version: &VersionRecord) -> S3Result<Result<Sel
     let range = ex.head.header("range");
     if let Some(text) = query.get("partNumber")? {
         if range.is_some() {
-            return Err(Code::InvalidRequest.with("Cannot specify both Range header and partNumber query parameter"));
+            return Err(
+                Code::InvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
+            );
         }
         return part_selection(version, &text).map(Ok);
     }
@@ -121,11 +123,10 @@ fn select(ex: &Exchange<'_, '_>, version: &VersionRecord) -> S3Result<Result<Sel
 }
 
 fn part_selection(version: &VersionRecord, text: &str) -> S3Result<Selection> {
-    let number: u32 = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=crate::limits::PART_NUMBER_MAX).contains(number))
-        .ok_or_else(|| Code::InvalidArgument.with("Part number must be an integer between 1 and 10000, inclusive"))?;
+    let number: u32 =
+        text.parse().ok().filter(|number| (1..=crate::limits::PART_NUMBER_MAX).contains(number)).ok_or_else(
+            || Code::InvalidArgument.with("Part number must be an integer between 1 and 10000, inclusive"),
+        )?;
     if version.part_count == 0 {
         return match number {
             1 => Ok(Selection { offset: 0, length: version.size, partial: true, part_number: None }),
@@ -169,7 +170,8 @@ fn write_checksum(
     version: &VersionRecord,
     selection: &Selection,
 ) {
-    let enabled = ex.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
+    let enabled =
+        ex.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
     let Some(stored) = version.checksum.as_ref().filter(|_| enabled) else { return };
     let Some((algorithm, whole, kind)) = body::checksum_text(stored, version.part_count) else { return };
     let part = selection

@@ -55,7 +55,9 @@ pub(super) async fn write_precondition(ex: &Exchange<'_, '_>) -> S3Result<Option
         return Ok(None);
     }
     let current = ex.service.metadata.resolve(ex.bucket()?, ex.key()?, Selector::Current(true)).await?;
-    conditions.check_write(current.filter(|version| !version.is_delete_marker()).map(|version| version.etag()).as_deref())?;
+    conditions.check_write(
+        current.filter(|version| !version.is_delete_marker()).map(|version| version.etag()).as_deref(),
+    )?;
     Ok(Some(Precondition {
         if_match_any: tags.is_some_and(<[String]>::is_empty),
         if_match: tags.unwrap_or_default().to_vec(),

@@ -94,7 +94,9 @@ pub(super) async fn v2(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         token: token.as_deref(),
         next_token: next.as_deref(),
     };
-    Ok(Reply::xml(|out| with_rows(&found, fetch_owner, |rows| list::objects_v2(page, continuation, rows, out))))
+    Ok(Reply::xml(|out| {
+        with_rows(&found, fetch_owner, |rows| list::objects_v2(page, continuation, rows, out))
+    }))
 }
 
 /// Gives `write` the rows of a page as the answer shows them.
@@ -121,10 +123,13 @@ fn with_rows(
             owner: with_owner.then_some(OWNER),
             checksum: current.checksum.as_ref().and_then(|spec| {
                 let kind = body::kind_of(spec.kind);
-                Some(xml::Checksum { algorithm: body::from_record(spec.algorithm)?, text: "", kind: Some(kind) })
+                Some(xml::Checksum {
+                    algorithm: body::from_record(spec.algorithm)?,
+                    text: "",
+                    kind: Some(kind),
+                })
             }),
         }),
     });
     write(&mut rows);
 }
-

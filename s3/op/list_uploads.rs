@@ -81,7 +81,8 @@ pub(super) async fn parts(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let marker = match query.get("part-number-marker")?.as_deref() {
         None | Some("") => 0,
         Some(text) => text.parse::<u32>().map_err(|_| {
-            Code::InvalidArgument.with("Argument part-number-marker must be an integer between 0 and 2147483647")
+            Code::InvalidArgument
+                .with("Argument part-number-marker must be an integer between 0 and 2147483647")
         })?,
     };
     let (bucket, key) = (ex.bucket()?, ex.key()?);
@@ -104,19 +105,18 @@ pub(super) async fn parts(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         url,
         checksum: spec,
     };
-    let texts: Vec<(String, String)> = found
-        .parts
-        .iter()
-        .map(|part| (part.md5.to_hex(), checksum::base64_encode(&part.checksum)))
-        .collect();
+    let texts: Vec<(String, String)> =
+        found.parts.iter().map(|part| (part.md5.to_hex(), checksum::base64_encode(&part.checksum))).collect();
     let rows = found.parts.iter().zip(&texts).map(|(part, (etag, text))| multipart::Part {
         number: part.number,
         modified_ms: part.modified_ms,
         etag,
         size: part.size,
-        checksum: spec
-            .filter(|_| !text.is_empty())
-            .map(|(algorithm, _)| xml::Checksum { algorithm, text, kind: None }),
+        checksum: spec.filter(|_| !text.is_empty()).map(|(algorithm, _)| xml::Checksum {
+            algorithm,
+            text,
+            kind: None,
+        }),
     });
     Ok(Reply::xml(|out| multipart::parts(page, rows, out)))
 }

@@ -24,7 +24,9 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let key_marker = query.get("key-marker")?.unwrap_or_default();
     let version_marker = query.get("version-id-marker")?.filter(|id| !id.is_empty());
     if version_marker.is_some() && key_marker.is_empty() {
-        return Err(Code::InvalidArgument.with("A version-id marker cannot be specified without a key marker."));
+        return Err(
+            Code::InvalidArgument.with("A version-id marker cannot be specified without a key marker.")
+        );
     }
     let marker = version_marker.as_deref().map(marker).transpose()?;
     let bucket = ex.existing_bucket().await?;

@@ -27,7 +27,9 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         key: key.clone(),
         created_ms: ex.now_ms,
         headers: Some(headers),
-        checksum: asked.map(|(algorithm, kind)| ChecksumSpec::new(body::to_record(algorithm), body::kind_to_record(kind))),
+        checksum: asked.map(|(algorithm, kind)| {
+            ChecksumSpec::new(body::to_record(algorithm), body::kind_to_record(kind))
+        }),
         ..UploadRecord::default()
     };
     ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
@@ -54,8 +56,7 @@ pub(super) fn parse_upload_id(text: &str) -> Option<Bytes16> {
 
 /// The refusal of an upload that is not there.
 pub(super) fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
-    Code::NoSuchUpload
-        .field("UploadId", ex.head.query().get("uploadId").ok().flatten().unwrap_or_default())
+    Code::NoSuchUpload.field("UploadId", ex.head.query().get("uploadId").ok().flatten().unwrap_or_default())
 }
 
 /// The `partNumber` of a request.
@@ -127,7 +128,12 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 }
 
 /// The record of a part. Its checksum is kept where the upload asked for one.
-pub(super) fn part_record(now_ms: u64, number: u32, blob: &raft::record::BlobRef, keep_checksum: bool) -> PartRecord {
+pub(super) fn part_record(
+    now_ms: u64,
+    number: u32,
+    blob: &raft::record::BlobRef,
+    keep_checksum: bool,
+) -> PartRecord {
     let mut blob = blob.clone();
     blob.part_number = number;
     if !keep_checksum {

@@ -27,7 +27,9 @@ pub(super) fn accepted(outcome: Outcome) -> S3Result<Outcome> {
             Code::InvalidRequest.with("x-amz-mp-object-size is not the sum of the parts' sizes.")
         }
         Outcome::InvalidKey => Code::InvalidURI.into(),
-        Outcome::Superseded => Code::SlowDown.with("The write was superseded while its outcome was unknown. Try again."),
+        Outcome::Superseded => {
+            Code::SlowDown.with("The write was superseded while its outcome was unknown. Try again.")
+        }
         Outcome::InvalidRecord | Outcome::UnknownCommand => Code::InternalError.into(),
     };
     Err(refusal)
@@ -40,7 +42,9 @@ impl From<raft::Error> for S3Error {
             raft::Error::InvalidName(_) => Code::InvalidURI.into(),
             raft::Error::Bytes(error) => error.into(),
             raft::Error::Unavailable(why) => Code::SlowDown.with(why),
-            raft::Error::OutcomeUnknown => Code::ServiceUnavailable.with("The outcome of the write is not known. Try again."),
+            raft::Error::OutcomeUnknown => {
+                Code::ServiceUnavailable.with("The outcome of the write is not known. Try again.")
+            }
             other => Code::InternalError.with(other.to_string()),
         }
     }

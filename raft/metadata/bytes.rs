@@ -1,0 +1,101 @@
+//! Where metadata and bytes meet on a home core: a small blob stored and committed, an object resolved and
+//! located, each by one message.
+
+use engine::ids::DataId;
+use engine::peer::{Home, Located, SmallBlob};
+use engine::placement::home_core;
+
+use super::{Ask, Metadata, Told};
+use crate::command::{Command, Outcome, Selector};
+use crate::record::VersionRecord;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// A version, and where its bytes are.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The version, delete markers included; none where nothing of that name is stored.
+    pub version: Option<Arc<VersionRecord>>,
+    /// The place of its only blob, where that lies on the key's home core and was asked for.
+    pub located: Option<Located>,
+}
+
+impl Metadata {
+    /// Stores a small blob, then commits the command that refers to it, as [`Metadata::commit`] does.
+    ///
+    /// # Errors
+    /// Those of both; the bytes of a command that was not proposed are deleted again.
+    pub async fn store_and_commit(&self, blob: SmallBlob, command: Command) -> Result<Outcome> {
+        let command_home = self.home_of_command(&command);
+        let blob_home = home_core(blob.header.partition, self.0.cores);
+        let here = self.0.core;
+        if blob_home != command_home {
+            self.store(blob_home, blob).await?;
+            return self.commit(command).await;
+        }
+        if command_home == here {
+            return self.store_and_commit_here(blob, command).await;
+        }
+        match self.mesh()?.call(command_home, Ask::StoreAndCommit(Box::new((blob, command)))).await {
+            Ok(Told::Outcome(outcome)) => outcome,
+            Ok(_) | Err(_) => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    async fn store(&self, home: usize, blob: SmallBlob) -> Result<()> {
+        if home == self.0.core {
+            return self.home().store(&blob).await.map(drop).map_err(Error::Bytes);
+        }
+        match self.mesh()?.call(home, Ask::Store(Box::new(blob))).await {
+            Ok(Told::Stored(stored)) => stored,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the blob's core is gone")),
+        }
+    }
+
+    pub(super) async fn store_here(&self, blob: SmallBlob) -> Result<()> {
+        self.home().store(&blob).await.map(drop).map_err(Error::Bytes)
+    }
+
+    pub(super) async fn store_and_commit_here(&self, blob: SmallBlob, command: Command) -> Result<Outcome> {
+        let data_id = blob.header.data_id;
+        self.store_here(blob).await?;
+        let outcome = self.commit_here(command).await;
+        if let Err(Error::Unavailable(_)) = &outcome {
+            // Nothing was proposed, so nothing will ever refer to it. Should this fail, the sweep finds it.
+            let _ = self.home().delete(&[data_id]).await;
+        }
+        outcome
+    }
+
+    /// The version that a request names and, where its bytes lie together with its row, their place.
+    ///
+    /// # Errors
+    /// Those of [`Metadata::resolve`].
+    pub async fn resolve_located(&self, bucket: &str, key: &str, selector: Selector) -> Result<Resolved> {
+        let home = self.home_of(bucket, key);
+        if home == self.0.core {
+            let version = self.resolve_here(bucket, key, &selector).await?;
+            return Ok(self.located(version));
+        }
+        let ask = Ask::ResolveLocated { bucket: bucket.to_owned(), key: key.to_owned(), selector };
+        match self.mesh()?.call(home, ask).await {
+            Ok(Told::Resolved(resolved)) => resolved,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core is gone")),
+        }
+    }
+
+    /// Adds the place of a version's only blob, if it lies on this core.
+    pub(super) fn located(&self, version: Option<Arc<VersionRecord>>) -> Resolved {
+        let located = version.as_deref().and_then(|version| match version.blobs.as_slice() {
+            [blob] if home_core(blob.partition as u16, self.0.cores) == self.0.core => {
+                self.home().locate(DataId(blob.data_id.to_bytes()), 0).ok()
+            }
+            _ => None,
+        });
+        Resolved { version, located }
+    }
+
+    fn home(&self) -> &Home {
+        &self.0.home
+    }
+}
