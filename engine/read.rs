@@ -74,6 +74,11 @@ impl BlobReader {
             match self.verified().await {
                 Ok(bytes) => break bytes,
                 Err(error) if self.may_have_moved(&error) => {
+                    if let Some(stale) = &self.located {
+                        // The file may be another one by now, or removed and kept alive by the handle.
+                        let files = self.bytes.files();
+                        stale.locations.iter().for_each(|at| files.forget(stale.core, at.class, at.segment));
+                    }
                     (self.relocated, self.located, self.piece) = (true, None, None);
                 }
                 Err(error) => {
@@ -166,11 +171,16 @@ impl BlobReader {
         let mut end = self.blocks.end.min((extent + 1) * EXTENT_BLOCKS as u64);
         if self.blob.size > SMALL_BLOB_BYTES as u64 {
             // Later pieces start on a multiple of their size, whatever the range's first block was.
-            end = end.min(if blocks == PIECE_BLOCKS as u64 { (from / blocks + 1) * blocks } else { from + blocks });
+            end = end.min(if blocks == PIECE_BLOCKS as u64 {
+                (from / blocks + 1) * blocks
+            } else {
+                from + blocks
+            });
         }
         let in_extent = (from % EXTENT_BLOCKS as u64) * BLOCK_BYTES as u64;
         let last = end - 1;
-        let len = (last - from) * BLOCK_BYTES as u64 + block_len(payload_of_block(self.blob.size, last)) as u64;
+        let len =
+            (last - from) * BLOCK_BYTES as u64 + block_len(payload_of_block(self.blob.size, last)) as u64;
         let extent_payload = (EXTENT_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64;
         let expected = framed_len((self.blob.size - extent * extent_payload).min(extent_payload));
         let location = located.locations.get(extent as usize);

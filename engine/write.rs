@@ -269,7 +269,8 @@ impl BlobWriter {
         }
         self.blob.payload_bytes = self.taken;
         if self.taken <= SMALL_BLOB_BYTES as u64 {
-            let framed = self.filling.take().map_or(Vec::new(), |filling| filling.buf[..filling.start].to_vec());
+            let framed =
+                self.filling.take().map_or(Vec::new(), |filling| filling.buf[..filling.start].to_vec());
             let profile = Profile { k: self.blob.k, m: self.blob.m }.for_small();
             let header = BlobHeader {
                 k: profile.k,
@@ -409,7 +410,8 @@ impl ShardSink {
             if !synced.contains(&extent.place.at.segment) {
                 if let Err(error) = extent.file.sync_data().await {
                     // What is on those pages is unknown now: nobody gets them before the next start.
-                    let places = self.extents.into_iter().filter_map(|extent| Rc::try_unwrap(extent.place).ok());
+                    let places =
+                        self.extents.into_iter().filter_map(|extent| Rc::try_unwrap(extent.place).ok());
                     places.for_each(Place::keep);
                     return Err(Error::io("sync an extent", &error));
                 }

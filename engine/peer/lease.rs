@@ -65,11 +65,7 @@ pub struct Located {
 }
 
 impl Located {
-    pub(super) fn new(
-        core: usize,
-        locations: SmallVec<[Location; 1]>,
-        returns: Option<&Returns>,
-    ) -> Located {
+    pub(super) fn new(core: usize, locations: SmallVec<[Location; 1]>, returns: Option<&Returns>) -> Located {
         Located { core, locations, returns: returns.cloned() }
     }
 }

@@ -23,7 +23,7 @@ use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
 use crate::io::Semaphore;
-use crate::limits::{BODY_BUDGET_BYTES, PEER_OPERATIONS};
+use crate::limits::{BODY_BUDGET_BYTES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
@@ -117,7 +117,8 @@ pub enum Reply {
 
 /// The seeds of a node's mesh of byte operations, one per core.
 pub fn seeds(cores: usize) -> Vec<MeshSeed<Request, Result<Reply>>> {
-    mesh::mesh(cores, PEER_OPERATIONS)
+    let (least, most) = PEER_OPERATIONS_A_PAIR;
+    mesh::mesh(cores, (PEER_OPERATIONS / cores.max(1)).clamp(least, most))
 }
 
 struct Inner {
@@ -232,3 +233,6 @@ fn unexpected<T>(reply: &Reply) -> Result<T> {
     debug_assert!(false, "unexpected {reply:?}");
     Err(Error::Unsupported("an answer of another kind"))
 }
+
+#[cfg(test)]
+mod tests;
