@@ -1,47 +1,146 @@
-//! The assembly of a node: the cluster port and the admin port on core 0.
+//! The assembly of a node: what its cores share, the start of their executors, and its orderly end.
 
-use crate::admin::serve_admin;
-use crate::cluster::server::{Answers, serve_cluster};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::io::{ExecutorsConfig, run_executors};
+use engine::peer::mesh::MeshSeed;
+use engine::peer::{Reply, Request};
+use raft::kv::FjallKv;
+use raft::{GroupConfig, MetadataSeed, NodeSeed};
+use rustls::ServerConfig;
+
+use crate::access_log::Logger;
+use crate::core;
+use crate::credentials::Credentials;
+use crate::data_dir::Addresses;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::identity::NodeRecord;
+use crate::latch::{Latch, Opener};
+use crate::metrics::Board;
+use crate::signals::Shutdown;
 use crate::startup::Startup;
-use engine::io::{ExecutorsConfig, Listener, run_executors, spawn};
-use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use crate::tls::S3Tls;
+
+/// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
+const CLEAN_MARK: &str = "clean";
+
+/// What all cores of a node see.
+pub struct Shared {
+    pub data_dir: PathBuf,
+    pub cores: usize,
+    pub region: String,
+    pub domains: Vec<String>,
+    pub credentials: Option<Credentials>,
+    pub record: NodeRecord,
+    pub cluster_tls: Arc<ServerConfig>,
+    pub s3_tls: Option<Arc<S3Tls>>,
+    pub board: Arc<Board>,
+    pub logger: Option<Logger>,
+    pub addresses: Addresses,
+    pub shutdown: Shutdown,
+    pub first_bucket: Option<String>,
+    /// When the process started, milliseconds since 1970: ids of this run are not older.
+    pub started_ms: u64,
+    /// The last run did not end in order.
+    pub unclean: bool,
+    /// Opens once this node's part of the Raft group has applied its log.
+    pub group_started: Latch,
+    /// Cores that serve, and cores that have finished their last request.
+    pub serving: AtomicUsize,
+    pub drained: AtomicUsize,
+    ready: Mutex<Option<Box<dyn FnOnce(&Addresses) + Send>>>,
+    parts: Vec<Mutex<Option<Parts>>>,
+}
+
+/// What one core is made of; taken by its core.
+pub struct Parts {
+    pub bytes: MeshSeed<Request, engine::Result<Reply>>,
+    pub metadata: MetadataSeed,
+    /// The Raft group's part, on core 0.
+    pub group: Option<(NodeSeed, Opener)>,
+}
+
+impl Shared {
+    /// The parts of a core; none if they were taken.
+    pub fn take_parts(&self, core: usize) -> Option<Parts> {
+        self.parts[core].lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells that one more core serves; the last one makes the node ready.
+    pub fn core_serves(&self) {
+        if self.serving.fetch_add(1, Ordering::AcqRel) + 1 < self.cores {
+            return;
+        }
+        self.board.set_waits_for(Vec::new());
+        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ready(&self.addresses);
+        }
+    }
+}
+
+/// Ends the process with one line: what is durable stays, what was not acknowledged is gone.
+pub fn end(error: &Error) -> ! {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "hamster: {error}");
+    std::process::exit(i32::from(error.exit_code()))
+}
 
 /// Runs a node until it is told to drain.
 pub fn run(startup: Startup) -> Result<()> {
-    let Startup { data, identity, cores, cluster_tls, board, access_log, addresses, shutdown, ready, .. } =
-        startup;
-    let record = identity.record.clone();
-    let ready = Arc::new(Mutex::new(Some(ready)));
-    let config = ExecutorsConfig { cores: usize::from(cores), directory: data.path().to_owned() };
-    let executors = run_executors(&config, move |core| {
-        let (shutdown, board, tls, record) =
-            (shutdown.clone(), Arc::clone(&board), Arc::clone(&cluster_tls), record.clone());
-        let (ready, addresses) = (Arc::clone(&ready), addresses.clone());
-        async move {
-            if core != 0 {
-                return;
-            }
-            let (Ok(cluster), Ok(admin)) =
-                (Listener::bind(addresses.listen), Listener::bind(addresses.admin))
-            else {
-                return;
-            };
-            let answers = Answers { record, board: Arc::clone(&board) };
-            drop(spawn(serve_cluster(cluster, tls, Rc::new(answers))));
-            drop(spawn(serve_admin(admin, Arc::clone(&board))));
-            board.set_waits_for(vec![]);
-            if let Some(ready) = ready.lock().ok().and_then(|mut ready| ready.take()) {
-                ready(&addresses);
-            }
-            let _ = shutdown.recv_async().await;
-        }
+    let Startup { config, data, identity, credentials, cores, cluster_tls, s3_tls, board, access_log, .. } = startup;
+    let cores = usize::from(cores);
+    let data_dir = data.path().to_owned();
+    let unclean = !take_clean_mark(&data_dir)?;
+    let on_fatal = Arc::new(|why: &str| end(&Error::failed(why)));
+    let failed = |error: raft::Error| Error::failed(error.to_string());
+    let kv = FjallKv::open(&data_dir.join("meta")).map_err(failed)?;
+    let group = GroupConfig::new(1, data_dir.join("raft"), cores, on_fatal);
+    let (seed, metadata) = raft::assemble(group, kv).map_err(failed)?;
+    let (opener, group_started) = crate::latch::latch();
+    let mut group = Some((seed, opener));
+    let parts = engine::peer::seeds(cores)
+        .into_iter()
+        .zip(metadata)
+        .map(|(bytes, metadata)| Mutex::new(Some(Parts { bytes, metadata, group: group.take() })))
+        .collect();
+    let (logger, writer) = access_log.unzip();
+    let shared = Arc::new(Shared {
+        data_dir: data_dir.clone(),
+        cores,
+        region: config.region,
+        domains: config.domains,
+        credentials,
+        record: identity.record.clone(),
+        cluster_tls,
+        s3_tls,
+        board,
+        logger,
+        addresses: startup.addresses,
+        shutdown: startup.shutdown,
+        first_bucket: startup.first_bucket,
+        started_ms: engine::io::unix_ms(),
+        unclean,
+        group_started,
+        serving: AtomicUsize::new(0),
+        drained: AtomicUsize::new(0),
+        ready: Mutex::new(Some(startup.ready)),
+        parts,
     });
-    let executors = executors.map_err(|error| Error::refused(format!("cannot start the cores: {error}")))?;
-    let ended = executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")));
-    if let Some((_, writer)) = access_log {
+    shared.board.set_waits_for(vec!["segments".to_owned(), "metadata".to_owned()]);
+    let executors = ExecutorsConfig { cores, directory: data_dir.clone() };
+    let executors = run_executors(&executors, move |core| core::run(core, shared.clone()))
+        .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;
+    executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))?;
+    if let Some(writer) = writer {
         writer.finish();
     }
-    ended
+    files::write_atomically(&data_dir.join(CLEAN_MARK), b"")
+}
+
+/// Removes the mark of an orderly end; says whether it was there.
+fn take_clean_mark(data_dir: &Path) -> Result<bool> {
+    files::remove_durably(&data_dir.join(CLEAN_MARK))
 }

@@ -1,0 +1,158 @@
+//! One core's life: its segments, its share of the metadata, its ports; then draining.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engine::ids::DataId;
+use engine::io::{self, Listener, sleep, spawn};
+use engine::peer::{Bytes, Home};
+use engine::segment::{Config as SegmentConfig, Files, Store};
+use raft::Metadata;
+use raft::command::{Command, CreateBucket, Kind, Outcome};
+use raft::record::ReclaimRecord;
+use s3::service::{Service, ServiceConfig};
+use s3::sigv4::keys::{Credentials, Secret};
+
+use crate::admin::serve_admin;
+use crate::cluster::server::{Answers, serve_cluster};
+use crate::error::Error;
+use crate::node::{Shared, end};
+use crate::report;
+
+/// Requests that are under way when the node shall stop have so long to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at whether the other cores are done.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Between two reports of what the core counted.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs core `core` from start to end.
+pub async fn run(core: usize, shared: Arc<Shared>) {
+    let Some(parts) = shared.take_parts(core) else { return };
+    let failed = |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
+    let store = match Store::open(SegmentConfig::new(&shared.data_dir, core)).await {
+        Ok(store) => store,
+        Err(error) => end(&failed("the segments can't be opened", &error)),
+    };
+    report::damage(core, &store);
+    let home = Home::new(core, store.clone());
+    let files = Rc::new(Files::new(&shared.data_dir));
+    let bytes = Bytes::start(parts.bytes, home.clone(), files);
+    let metadata = parts.metadata.start(shared.cores, home.clone());
+    let mut group = None;
+    if let Some((seed, opener)) = parts.group {
+        match seed.start().await {
+            Ok(node) => group = Some(node),
+            Err(error) => end(&failed("the metadata can't be opened", &error)),
+        }
+        drop(opener);
+    }
+    shared.group_started.wait().await;
+    metadata.start_reclaim(Box::new(move |records| Box::pin(reclaim(home.clone(), records))));
+    if shared.unclean {
+        spawn(sweep(core, shared.clone(), metadata.clone(), store.clone()));
+    }
+    if group.is_some() && let Some(name) = shared.first_bucket.clone() {
+        make_bucket(&metadata, name).await;
+    }
+    let service = open_ports(core, &shared, &metadata, &bytes);
+    spawn(report::every(REPORT_INTERVAL, core, shared.clone(), report::Sources {
+        service: service.clone(),
+        bytes: bytes.clone(),
+        metadata: metadata.clone(),
+        store: store.clone(),
+        group: group.clone(),
+    }));
+    shared.core_serves();
+    shared.shutdown.wait().await;
+    if let Some(service) = &service {
+        service.drain(DRAIN_LIMIT).await;
+    }
+    shared.drained.fetch_add(1, Ordering::AcqRel);
+    // Others may still need this core's segments, and core 0's log.
+    while shared.drained.load(Ordering::Acquire) < shared.cores {
+        sleep(LOOK_AGAIN).await;
+    }
+    store.shutdown().await;
+    if let Some(group) = group
+        && let Err(error) = group.stop().await
+    {
+        end(&failed("the metadata did not close", &error));
+    }
+}
+
+/// Binds the ports of this core and starts serving them.
+fn open_ports(core: usize, shared: &Arc<Shared>, metadata: &Metadata, bytes: &Bytes) -> Option<Rc<Service>> {
+    let bind = |what: &str, address| match Listener::bind(address) {
+        Ok(listener) => listener,
+        Err(error) => end(&Error::refused(format!("cannot listen on {address} for {what}: {error}"))),
+    };
+    if core == 0 {
+        let answers = Answers { record: shared.record.clone(), board: Arc::clone(&shared.board) };
+        let cluster = bind("the cluster", shared.addresses.listen);
+        spawn(serve_cluster(cluster, Arc::clone(&shared.cluster_tls), Rc::new(answers)));
+        spawn(serve_admin(bind("the admin port", shared.addresses.admin), Arc::clone(&shared.board)));
+        if let Some(tls) = shared.s3_tls.clone() {
+            spawn(async move { tls.watch().await });
+        }
+    }
+    let address = shared.addresses.s3?;
+    let credentials = shared.credentials.as_ref()?;
+    let secret = Secret::new(credentials.secret_access_key.as_str());
+    let (tls, logger) = (shared.s3_tls.clone(), shared.logger.clone());
+    let config = ServiceConfig {
+        core,
+        started_ms: shared.started_ms,
+        region: shared.region.clone(),
+        domains: shared.domains.clone(),
+        credentials: Credentials::single(credentials.access_key_id.clone(), secret),
+        tls: Box::new(move || tls.as_ref().map(|tls| tls.current())),
+        log: Box::new(move |finished| report::log(logger.as_ref(), finished)),
+    };
+    let service = Service::new(config, metadata.clone(), bytes.clone());
+    spawn(s3::serve(service.clone(), bind("S3", address)));
+    Some(service)
+}
+
+/// Deletes the bytes of blobs that nothing refers to any more; names those that are gone.
+async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::Bytes16> {
+    let ids: Vec<_> = records.iter().map(|record| DataId(record.data_id.to_bytes())).collect();
+    match home.delete(&ids).await {
+        Ok(()) => records.iter().map(|record| record.data_id).collect(),
+        // They stay in the queue and are tried again.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// After a crash: deletes blobs of this core that were stored and never committed.
+async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store) {
+    store.clear_marks();
+    let cores = shared.cores;
+    let mark = async |places: Vec<raft::metadata::BlobPlace>| {
+        for place in places {
+            if engine::placement::home_core(place.partition, cores) == core {
+                store.mark(DataId(place.data_id.to_bytes()));
+            }
+        }
+        io::yield_if_needed().await;
+    };
+    // What can't be read now is found by the sweep of another start.
+    if metadata.all_blob_refs(mark).await.is_ok() {
+        let _ = store.sweep_unmarked(shared.started_ms).await;
+    }
+}
+
+/// Makes a bucket unless it is there.
+async fn make_bucket(metadata: &Metadata, name: String) {
+    let mut ids = engine::ids::IdGenerator::new();
+    let now_ms = io::unix_ms();
+    let create = Kind::CreateBucket(CreateBucket { name, owner: s3::OWNER_ID.to_owned() });
+    let command = Command::new(ids.next(now_ms, io::random_u128()), now_ms, create);
+    match metadata.commit(command).await {
+        Ok(Outcome::Done | Outcome::BucketAlreadyExists { .. }) => {}
+        Ok(other) => end(&Error::failed(format!("the first bucket can't be made: {other:?}"))),
+        Err(error) => end(&Error::failed(format!("the first bucket can't be made: {error}"))),
+    }
+}

@@ -1,0 +1,142 @@
+//! From what a core counts to what the node shows: the board once a second, the access log at every request.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::io::{self, sleep};
+use engine::peer::Bytes;
+use engine::segment::Store;
+use raft::Metadata;
+use s3::counters::Class;
+use s3::service::{Finished, Service};
+
+use crate::access_log::{Entry, Logger};
+use crate::metrics::{CoreStats, Latency, RaftStats, RequestCount};
+use crate::node::Shared;
+
+/// Where the numbers of a core come from.
+pub struct Sources {
+    pub service: Option<Rc<Service>>,
+    pub bytes: Bytes,
+    pub metadata: Metadata,
+    pub store: Store,
+    /// The Raft group's part, on its core.
+    pub group: Option<raft::Node>,
+}
+
+/// Publishes a core's numbers now and then, for ever.
+pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources: Sources) {
+    loop {
+        shared.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
+        if let Some(group) = &sources.group {
+            shared.board.publish_raft(raft_stats(group));
+        }
+        sleep(interval).await;
+    }
+}
+
+fn core_stats(sources: &Sources) -> CoreStats {
+    let store = sources.store.stats();
+    let metadata = sources.metadata.stats();
+    let (busy, total) = io::busy_share();
+    let mut stats = CoreStats {
+        at: io::now(),
+        queues: vec![
+            ("bytes", sources.bytes.depths().questions as u64),
+            ("metadata", metadata.asks_waiting as u64),
+            ("commit", metadata.pending as u64),
+            ("hash", sources.bytes.hashes().depth() as u64),
+            ("reclaim", metadata.reclaim_queue as u64),
+        ],
+        commit_batches: store.batches,
+        commit_records: store.records,
+        data_syncs: store.syncs,
+        segments: vec![
+            ("log", store.log_segments as u64),
+            ("free", store.free_log_segments as u64),
+            ("extent", store.extent_segments as u64),
+        ],
+        live_bytes: store.log_live_bytes + store.extent_live_bytes,
+        dead_bytes: store.log_used_bytes.saturating_sub(store.log_live_bytes),
+        index_entries: store.index_entries as u64,
+        index_bytes: store.index_bytes as u64,
+        buffers_used_bytes: (engine::limits::BODY_BUDGET_BYTES - sources.bytes.budget_free()) as u64,
+        buffers_limit_bytes: engine::limits::BODY_BUDGET_BYTES as u64,
+        busy,
+        total,
+        cache_hits: metadata.rows.hits,
+        cache_misses: metadata.rows.misses,
+        ..CoreStats::default()
+    };
+    if let Some(service) = &sources.service {
+        let counters = &service.counters;
+        stats.bytes_in = counters.bytes_in.get();
+        stats.bytes_out = counters.bytes_out.get();
+        stats.connections_open = counters.connections.get() as u64;
+        stats.connections_refused = counters.connections_refused.get();
+        stats.requests = counters
+            .requests
+            .borrow()
+            .iter()
+            .map(|((operation, status), count)| RequestCount { operation, status: *status, count: *count })
+            .collect();
+        stats.latency = Class::ALL
+            .iter()
+            .zip(counters.latency_us.borrow().iter())
+            .map(|(class, histogram)| Latency { class: class.name(), histogram: histogram.clone() })
+            .collect();
+    }
+    stats
+}
+
+fn raft_stats(group: &raft::Node) -> RaftStats {
+    let stats = group.stats();
+    RaftStats {
+        state: stats.state,
+        term: stats.term,
+        leader: stats.leader,
+        last_log: stats.last_log,
+        committed: stats.committed,
+        applied: stats.applied,
+        snapshot: stats.snapshot,
+        apply_batches: stats.apply_batches,
+        apply_entries: stats.apply_entries,
+        apply_batch_entries: None,
+        log_syncs: stats.wal.syncs,
+        store_stalls: stats.kv_stalls,
+        store_stall_max: Duration::from_micros(stats.kv_longest_write_us),
+    }
+}
+
+/// Tells of what the segments' recovery found damaged: it is left in place for repair, never dropped silently.
+pub fn damage(core: usize, store: &Store) {
+    use std::io::Write;
+    for damage in store.report().damage {
+        let _ = writeln!(std::io::stderr(), "hamster: core {core}: damaged: {damage}");
+    }
+}
+
+/// Writes the access log's line of a finished request.
+pub fn log(logger: Option<&Logger>, finished: &Finished<'_>) {
+    let Some(logger) = logger else { return };
+    let head = finished.head;
+    logger.log(&Entry {
+        unix_ms: io::unix_ms(),
+        request_id: finished.request_id.as_str(),
+        remote: finished.peer,
+        method: head.map(|head| head.method_text()),
+        path: head.map_or(&[], |head| head.path()),
+        query: head.map_or(&[], |head| head.query().raw()),
+        operation: finished.operation.map(|operation| operation.name()),
+        bucket: finished.bucket.as_deref(),
+        key: finished.key.as_deref(),
+        status: finished.status,
+        error: finished.error.map(|code| code.name()),
+        bytes_in: finished.bytes_in,
+        bytes_out: finished.bytes_out,
+        duration: finished.duration,
+        user_agent: head.and_then(|head| head.header_str("user-agent")),
+        access_key_id: finished.access_key.as_deref(),
+    });
+}
