@@ -17,6 +17,10 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// Refused for now, and nothing was done: ask again.
+    Unavailable(&'static str),
+    /// The command was proposed, and what became of it is unknown: propose it again with `retry` set.
+    OutcomeUnknown,
     /// The disk's: the store failed. It takes no more writes; stop the process and start it anew.
     Store(String),
     /// An earlier [`Error::Store`] poisoned the store.
@@ -37,6 +41,8 @@ impl fmt::Display for Error {
             Self::TooLarge { bytes, limit } => {
                 write!(f, "the command takes {bytes} bytes, more than the {limit} allowed: send less at once")
             }
+            Self::Unavailable(why) => write!(f, "the metadata is not available for now ({why}): try again"),
+            Self::OutcomeUnknown => write!(f, "the command's outcome is not known yet: try again"),
             Self::Store(why) => write!(f, "the metadata store failed ({why}): check the disk, then restart"),
             Self::Poisoned => write!(f, "the metadata store failed earlier: check the disk, then restart"),
             Self::Corrupt { what, why } => write!(f, "corrupt {what}: {why}"),

@@ -4,14 +4,25 @@
 //! [`apply`] executes them on [`record`]s in rows named by [`key`]s, [`read`] and [`list`] look at the rows.
 #![forbid(unsafe_code)]
 
+mod applier;
 pub mod apply;
 pub mod command;
 pub mod error;
+mod feed;
 pub mod key;
 pub mod kv;
 pub mod list;
+mod log;
+pub mod metadata;
+mod network;
+pub mod node;
 pub mod read;
 pub mod record;
+mod runtime;
+mod snapshot;
+mod state_machine;
+mod types;
+pub mod wal;
 
 pub use error::Error;
 

@@ -24,3 +24,4 @@ mod op;
 pub mod service;
 
 pub use conn::serve;
+pub use op::OWNER_ID;

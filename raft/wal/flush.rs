@@ -66,7 +66,8 @@ impl Wal {
         if state.pending.is_empty() || state.failed.is_some() {
             return None;
         }
-        let mut batch = Batch { records: Vec::with_capacity(state.pending.len()), bytes: 0, waiters: Vec::new() };
+        let mut batch =
+            Batch { records: Vec::with_capacity(state.pending.len()), bytes: 0, waiters: Vec::new() };
         if std::mem::take(&mut state.committed_dirty) {
             batch.push(Record::Committed(state.index.committed));
         }
@@ -256,4 +257,3 @@ fn lay_out(
     buf.pad_to(ALIGNMENT);
     (buf, places)
 }
-

@@ -226,7 +226,7 @@ impl Wal {
     /// The log has failed.
     pub async fn save_vote(&self, vote: Vote) -> io::Result<()> {
         self.usable()?.index.vote = Some(vote);
-        self.write(Record::Vote(vote)).await
+        self.write(Some(Record::Vote(vote))).await
     }
 
     /// Notes what is committed. It is written with the next batch, and costs none of its own.
@@ -242,7 +242,7 @@ impl Wal {
     /// The log has failed.
     pub async fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
         self.usable()?.index.truncate_after(last);
-        self.write(Record::Truncate(last)).await
+        self.write(Some(Record::Truncate(last))).await
     }
 
     /// Drops the entries up to `upto`, which a snapshot holds; returns when that is durable.
@@ -251,7 +251,7 @@ impl Wal {
     /// The log has failed.
     pub async fn purge(&self, upto: LogId) -> io::Result<()> {
         self.usable()?.index.purge(upto);
-        self.write(Record::Purge(upto)).await?;
+        self.write(Some(Record::Purge(upto))).await?;
         self.release_purged();
         Ok(())
     }
@@ -261,8 +261,7 @@ impl Wal {
     /// # Errors
     /// The log has failed.
     pub async fn flush(&self) -> io::Result<()> {
-        let committed = self.committed();
-        self.write(Record::Committed(committed)).await
+        self.write(None).await
     }
 
     /// Waits until nothing is written or prepared any more; nothing may be handed over afterwards.
@@ -277,11 +276,11 @@ impl Wal {
         Ok(())
     }
 
-    async fn write(&self, record: Record) -> io::Result<()> {
+    async fn write(&self, record: Option<Record>) -> io::Result<()> {
         let (sender, receiver) = oneshot();
         {
             let mut state = self.usable()?;
-            state.pending.push_back(Pending::Record(record));
+            state.pending.extend(record.map(Pending::Record));
             state.pending.push_back(Pending::Waiter(Waiter::Task(sender)));
         }
         self.0.work.notify();
@@ -337,11 +336,7 @@ impl Wal {
     /// What the log did since it was opened.
     pub fn stats(&self) -> WalStats {
         let state = self.0.state.borrow();
-        WalStats {
-            segments: state.segments.len(),
-            cached_bytes: state.index.cached_bytes(),
-            ..state.stats
-        }
+        WalStats { segments: state.segments.len(), cached_bytes: state.index.cached_bytes(), ..state.stats }
     }
 }
 

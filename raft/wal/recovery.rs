@@ -46,7 +46,10 @@ pub struct Recovered {
 fn refused(path: &Path, why: impl std::fmt::Display) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("{}: {why}: restore this file from a copy, or recover the node from its peers", path.display()),
+        format!(
+            "{}: {why}: restore this file from a copy, or recover the node from its peers",
+            path.display()
+        ),
     )
 }
 

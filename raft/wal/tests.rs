@@ -102,7 +102,7 @@ fn entries_appended_together_share_one_sync() {
         }
         wal.flush().await.expect("durable");
         assert!(wal.stats().syncs <= 2, "{:?}", wal.stats());
-        assert_eq!(wal.stats().records, 65);
+        assert_eq!(wal.stats().records, 64);
     });
 }
 

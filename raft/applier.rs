@@ -1,0 +1,274 @@
+//! The thread that owns the metadata store and executes committed commands on it.
+//!
+//! Promises: commands are executed in log order; a batch of them is written to the store as one, together with
+//! the mark of what was applied; only then is each core told, in log order, and only after that is the batch
+//! reported as applied. The store is written by this thread alone. Any failure ends the node: a store that is
+//! ahead of or behind what was told could not be trusted.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use engine::io::{Sender, now, spawn_thread};
+use engine::placement::home_core;
+use tokio::sync::oneshot;
+
+use crate::apply;
+use crate::command::Outcome;
+use crate::feed::{Applied, Feed, partition_of, sort_into};
+use crate::key::APPLIED;
+use crate::kv::{Batch, Kv, Reader};
+use crate::snapshot;
+use crate::types::{Entry, LogId, Payload, StoredMembership};
+use crate::wal::record::{Cursor, log_id_bytes, put_membership, take_membership};
+
+/// Batches that wait for the thread at most; openraft hands over one at a time.
+const QUEUE: usize = 16;
+/// A write to the store that takes longer is counted as a stall, microseconds.
+const STALL_US: u64 = 10_000;
+const APPLIED_VERSION: u8 = 1;
+
+/// Tells the node that it can't go on.
+pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The mark of what the store holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mark {
+    /// The last entry that was applied.
+    pub last: Option<LogId>,
+    /// The last membership that was applied.
+    pub membership: StoredMembership,
+}
+
+impl Mark {
+    /// The bytes of the `s/applied` row: version, then each log id behind a byte that says whether it is there,
+    /// then the membership.
+    pub fn to_row(&self) -> Vec<u8> {
+        let mut row = vec![APPLIED_VERSION];
+        for id in [&self.last, self.membership.log_id()] {
+            row.push(u8::from(id.is_some()));
+            row.extend(id.as_ref().map(log_id_bytes).unwrap_or_default());
+        }
+        put_membership(&mut row, self.membership.membership());
+        row
+    }
+
+    /// The mark in a row.
+    ///
+    /// # Errors
+    /// The bytes are no mark of this version.
+    pub fn from_row(row: &[u8]) -> crate::Result<Mark> {
+        let parse = || {
+            let mut cursor = Cursor(row);
+            if cursor.byte()? != APPLIED_VERSION {
+                return None;
+            }
+            let mut ids = [None, None];
+            for id in &mut ids {
+                if cursor.byte()? != 0 {
+                    *id = Some(cursor.log_id()?);
+                }
+            }
+            let membership = take_membership(&mut cursor)?;
+            let [last, set_by] = ids;
+            cursor.0.is_empty().then(|| Mark { last, membership: StoredMembership::new(set_by, membership) })
+        };
+        parse().ok_or(crate::Error::Corrupt { what: "applied mark", why: "it does not parse" })
+    }
+
+    /// The mark of a store.
+    ///
+    /// # Errors
+    /// The store fails, or its mark is damaged.
+    pub fn read(reader: &(impl Reader + ?Sized)) -> crate::Result<Mark> {
+        reader.get(APPLIED)?.map_or(Ok(Mark::default()), |row| Mark::from_row(&row))
+    }
+}
+
+/// What the thread did since it was started.
+#[derive(Debug, Default)]
+pub struct ApplierStats {
+    /// Batches written to the store.
+    pub batches: AtomicU64,
+    /// Entries in them.
+    pub entries: AtomicU64,
+    /// Entries of the largest batch.
+    pub largest_batch: AtomicU64,
+    /// Time spent on executing and writing, microseconds.
+    pub busy_us: AtomicU64,
+    /// Writes to the store that took more than 10 ms.
+    pub stalls: AtomicU64,
+    /// The longest write to the store, microseconds.
+    pub longest_write_us: AtomicU64,
+}
+
+type Reply<T> = oneshot::Sender<crate::Result<T>>;
+
+enum Job {
+    Apply(Vec<Entry>, Reply<()>),
+    Persist(Reply<Mark>),
+    Export(snapshot::Target, Reply<Mark>),
+    Install(snapshot::Source, Reply<Mark>),
+}
+
+/// The thread, seen from the core that hosts the group.
+#[derive(Clone)]
+pub struct ApplierHandle {
+    jobs: flume::Sender<Job>,
+    stats: Arc<ApplierStats>,
+}
+
+impl ApplierHandle {
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> io::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || io::Error::other("the apply thread is gone");
+        self.jobs.send_async(job(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?.map_err(io::Error::other)
+    }
+
+    /// Executes entries; returns when the store holds them and the cores are told.
+    pub async fn apply(&self, entries: Vec<Entry>) -> io::Result<()> {
+        self.ask(|reply| Job::Apply(entries, reply)).await
+    }
+
+    /// Makes durable what the store holds, and says what that is.
+    pub async fn persist(&self) -> io::Result<Mark> {
+        self.ask(Job::Persist).await
+    }
+
+    /// Writes all rows as of now.
+    pub async fn export(&self, target: snapshot::Target) -> io::Result<Mark> {
+        self.ask(|reply| Job::Export(target, reply)).await
+    }
+
+    /// Replaces all rows.
+    pub async fn install(&self, source: snapshot::Source) -> io::Result<Mark> {
+        self.ask(|reply| Job::Install(source, reply)).await
+    }
+
+    /// What the thread did.
+    pub fn stats(&self) -> &ApplierStats {
+        &self.stats
+    }
+}
+
+/// Starts the thread over a store. `feeds` has one mailbox a core.
+///
+/// # Errors
+/// No thread can be started, or the store can't be read.
+pub fn start<K: Kv>(
+    kv: Arc<K>,
+    feeds: Vec<Sender<Feed>>,
+    on_fatal: OnFatal,
+) -> crate::Result<(ApplierHandle, Mark)> {
+    let mark = Mark::read(&kv.snapshot())?;
+    let (jobs, queue) = flume::bounded(QUEUE);
+    let stats = Arc::new(ApplierStats::default());
+    let thread =
+        Thread { kv, feeds, mark: mark.clone(), applier: apply::Applier::new(), stats: stats.clone() };
+    spawn_thread("apply", move || thread.run(&queue, &on_fatal))
+        .map_err(|error| crate::Error::Store(format!("no thread for apply: {error}")))?;
+    Ok((ApplierHandle { jobs, stats }, mark))
+}
+
+struct Thread<K> {
+    kv: Arc<K>,
+    feeds: Vec<Sender<Feed>>,
+    mark: Mark,
+    applier: apply::Applier,
+    stats: Arc<ApplierStats>,
+}
+
+impl<K: Kv> Thread<K> {
+    fn run(mut self, queue: &flume::Receiver<Job>, on_fatal: &OnFatal) {
+        while let Ok(job) = queue.recv() {
+            let failed = match job {
+                Job::Apply(entries, reply) => answer(self.apply(&entries), reply),
+                Job::Persist(reply) => answer(self.kv.persist().map(|()| self.mark.clone()), reply),
+                Job::Export(target, reply) => {
+                    // The target is not the store: a failure to write it harms nobody else.
+                    let _ = reply.send(snapshot::export(&self.kv.snapshot(), target));
+                    None
+                }
+                Job::Install(source, reply) => answer(self.install(source), reply),
+            };
+            if let Some(error) = failed {
+                on_fatal(&error.to_string());
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> crate::Result<()> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        let started = now();
+        let cores = self.feeds.len();
+        let mut news: Vec<Applied> = (0..cores).map(|_| Applied::default()).collect();
+        let mut batch = self.execute(entries, &mut news)?;
+        self.mark.last = Some(last.log_id);
+        batch.put(APPLIED, self.mark.to_row());
+        let writing = now();
+        self.kv.write(batch)?;
+        self.count(entries.len(), writing.elapsed().as_micros(), started.elapsed().as_micros());
+        for (mut core, feed) in news.into_iter().zip(&self.feeds) {
+            if core.is_empty() {
+                continue;
+            }
+            core.index = last.log_id.index;
+            // A core that is gone needs no news. A full mailbox holds up apply, and so all proposers.
+            let _ = futures_lite::future::block_on(feed.send(Feed::Applied(core)));
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, entries: &[Entry], news: &mut [Applied]) -> crate::Result<Batch> {
+        let snapshot = self.kv.snapshot();
+        let mut session = self.applier.begin(&snapshot);
+        let mut changes = Vec::new();
+        for entry in entries {
+            let command = match &entry.payload {
+                Payload::Blank => continue,
+                Payload::Membership(membership) => {
+                    self.mark.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                    continue;
+                }
+                Payload::Normal(proposal) => proposal.take_command(),
+            };
+            // What this code can't decode it skips, as the command module says: all nodes alike.
+            let Ok(command) = command else { continue };
+            let home = home_core(partition_of(&command), news.len());
+            let id = command.command_id;
+            let outcome: Outcome = session.apply(command, &mut changes)?;
+            sort_into(news, &mut changes);
+            news[home].outcomes.push((id, outcome));
+        }
+        Ok(session.finish())
+    }
+
+    fn count(&self, entries: usize, write_us: u128, all_us: u128) {
+        let (entries, write_us) = (entries as u64, u64::try_from(write_us).unwrap_or(u64::MAX));
+        let stats = &self.stats;
+        stats.batches.fetch_add(1, Ordering::Relaxed);
+        stats.entries.fetch_add(entries, Ordering::Relaxed);
+        stats.largest_batch.fetch_max(entries, Ordering::Relaxed);
+        stats.busy_us.fetch_add(u64::try_from(all_us).unwrap_or(u64::MAX), Ordering::Relaxed);
+        stats.longest_write_us.fetch_max(write_us, Ordering::Relaxed);
+        if write_us > STALL_US {
+            stats.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn install(&mut self, source: snapshot::Source) -> crate::Result<Mark> {
+        snapshot::install(&*self.kv, source)?;
+        self.applier.reset();
+        self.mark = Mark::read(&self.kv.snapshot())?;
+        Ok(self.mark.clone())
+    }
+}
+
+/// Answers a job; gives the error back if there was one.
+fn answer<T>(result: crate::Result<T>, reply: Reply<T>) -> Option<crate::Error> {
+    let failed = result.as_ref().err().cloned();
+    let _ = reply.send(result);
+    failed
+}

@@ -1,0 +1,305 @@
+//! The metadata, as each core sees it.
+//!
+//! Promises: every read sees all that was acknowledged before it began; a command is answered once it is
+//! durable, applied, and seen by its home core. Reads of a key's current object are answered from the home
+//! core's memory where possible, which only apply's news change; all else is read from the store by threads.
+//! In a group of one, every acknowledgement has passed through here, so reads need no index from a leader.
+//!
+//! Bounded: commands that wait for their outcome, cached rows and buckets, blobs that wait for reclaim.
+
+pub mod cache;
+mod home;
+mod listing;
+pub mod reads;
+mod reclaim;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::FixedState;
+use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, spawn};
+use engine::peer::mesh::{Mesh, MeshSeed, Replier};
+use engine::placement::{home_core, partition_of_key};
+use hashbrown::HashMap;
+
+use crate::command::{Command, Outcome, Selector};
+use crate::feed::{Feed, partition_of};
+use crate::key::Name;
+use crate::record::{BucketRecord, Bytes16, UploadRecord, VersionRecord};
+use crate::types::Proposal;
+use crate::{Error, Result, read};
+use cache::{Cache, CacheStats};
+pub use listing::ListQuery;
+use reads::Readers;
+pub use reclaim::{BlobPlace, Reclaimer};
+
+/// Commands of one core whose outcome is waited for.
+const MAX_PENDING: usize = 8192;
+/// A command without an outcome for so long is given up; it may still be executed.
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
+/// Buckets that a core keeps, bytes.
+const BUCKET_CACHE_BYTES: usize = 4 << 20;
+
+/// A command on its way to the Raft core.
+#[derive(Debug)]
+pub struct Submission {
+    /// The command.
+    pub proposal: Proposal,
+    /// Its id.
+    pub command_id: Bytes16,
+    /// The core that waits for its outcome.
+    pub core: usize,
+}
+
+/// What one core asks another.
+pub(crate) enum Ask {
+    Commit(Box<Command>),
+    Resolve {
+        bucket: String,
+        key: String,
+        selector: Selector,
+    },
+    /// Answer once you were told of this log index.
+    Barrier(u64),
+}
+
+/// What it is answered.
+pub(crate) enum Told {
+    Outcome(Result<Outcome>),
+    Version(Result<Option<Arc<VersionRecord>>>),
+    Seen,
+}
+
+/// One core's part, made before the executors start.
+pub struct MetadataSeed {
+    mesh: MeshSeed<Ask, Told>,
+    news: Receiver<Feed>,
+    submit: Sender<Submission>,
+    readers: Readers,
+    cache_bytes: usize,
+}
+
+struct Pending {
+    outcome: OneshotSender<Result<(u64, Outcome)>>,
+    deadline: Instant,
+}
+
+struct Inner {
+    core: usize,
+    cores: usize,
+    mesh: RefCell<Option<Mesh<Ask, Told>>>,
+    submit: Sender<Submission>,
+    readers: Readers,
+    /// Current objects of this core's keys, by bucket NUL key.
+    rows: RefCell<Cache<VersionRecord>>,
+    buckets: RefCell<Cache<BucketRecord>>,
+    pending: RefCell<HashMap<Bytes16, Pending, FixedState>>,
+    room: Semaphore,
+    seen: Cell<u64>,
+    barriers: RefCell<Vec<(u64, Replier<Told>)>>,
+    reclaim: reclaim::Queue,
+}
+
+/// One core's view of the metadata. Cloning shares it; it stays on its core.
+#[derive(Clone)]
+pub struct Metadata(Rc<Inner>);
+
+/// What a core's part did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetadataStats {
+    /// Current objects in memory.
+    pub rows: CacheStats,
+    /// Buckets in memory.
+    pub buckets: CacheStats,
+    /// Commands whose outcome is waited for.
+    pub pending: usize,
+    /// Blobs that wait for reclaim.
+    pub reclaim_queue: usize,
+    /// Questions that wait for a reader thread.
+    pub reads_waiting: usize,
+    /// Questions of other cores that waited when one was last taken.
+    pub asks_waiting: usize,
+    /// The last log index that this core was told of.
+    pub seen_index: u64,
+}
+
+impl MetadataSeed {
+    pub(crate) fn new(
+        mesh: MeshSeed<Ask, Told>,
+        news: Receiver<Feed>,
+        submit: Sender<Submission>,
+        readers: Readers,
+        cache_bytes: usize,
+    ) -> MetadataSeed {
+        MetadataSeed { mesh, news, submit, readers, cache_bytes }
+    }
+
+    /// The core that this part is for.
+    pub fn core(&self) -> usize {
+        self.mesh.core()
+    }
+
+    /// Starts the part on its core.
+    pub fn start(self, cores: usize) -> Metadata {
+        let inner = Inner {
+            core: self.mesh.core(),
+            cores,
+            mesh: RefCell::new(None),
+            submit: self.submit,
+            readers: self.readers,
+            rows: RefCell::new(Cache::new(self.cache_bytes, weigh_version)),
+            buckets: RefCell::new(Cache::new(BUCKET_CACHE_BYTES, |bucket| {
+                bucket.name.len() + bucket.owner.len() + 64
+            })),
+            pending: RefCell::default(),
+            room: Semaphore::new(MAX_PENDING),
+            seen: Cell::new(0),
+            barriers: RefCell::default(),
+            reclaim: reclaim::Queue::default(),
+        };
+        let metadata = Metadata(Rc::new(inner));
+        let handler = metadata.clone();
+        let mesh = self.mesh.start(move |ask, replier| handler.answer(ask, replier));
+        metadata.0.mesh.replace(Some(mesh));
+        spawn(metadata.clone().take_news(self.news));
+        spawn(metadata.clone().give_up_late());
+        metadata
+    }
+}
+
+fn weigh_version(version: &VersionRecord) -> usize {
+    let blobs = version.blobs.len() * size_of::<crate::record::BlobRef>();
+    size_of::<VersionRecord>() + blobs + prost::Message::encoded_len(version)
+}
+
+impl Metadata {
+    /// This core.
+    pub fn core(&self) -> usize {
+        self.0.core
+    }
+
+    /// The core that is home to a key.
+    pub fn home_of(&self, bucket: &str, key: &str) -> usize {
+        home_core(partition_of_key(bucket, key.as_bytes()), self.0.cores)
+    }
+
+    fn mesh(&self) -> Result<Mesh<Ask, Told>> {
+        self.0.mesh.borrow().clone().ok_or(Error::Unavailable("the core is starting"))
+    }
+
+    /// Starts what another core asks of this one.
+    fn answer(&self, ask: Ask, replier: Replier<Told>) {
+        let metadata = self.clone();
+        match ask {
+            Ask::Commit(command) => drop(spawn(async move {
+                replier.send(Told::Outcome(metadata.commit_here(*command).await));
+            })),
+            Ask::Barrier(index) if self.0.seen.get() >= index => replier.send(Told::Seen),
+            Ask::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
+            Ask::Resolve { bucket, key, selector } => {
+                if let Some(hit) =
+                    Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
+                {
+                    return replier.send(Told::Version(Ok(Some(hit))));
+                }
+                spawn(async move {
+                    replier.send(Told::Version(metadata.resolve_here(&bucket, &key, &selector).await));
+                });
+            }
+        }
+    }
+
+    /// Proposes a command and waits for its outcome, by way of its home core.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: nothing was done. [`Error::OutcomeUnknown`]: it may have been, or may still be.
+    pub async fn commit(&self, command: Command) -> Result<Outcome> {
+        let home = self.home_of_command(&command);
+        if home == self.0.core {
+            return self.commit_here(command).await;
+        }
+        match self.mesh()?.call(home, Ask::Commit(Box::new(command))).await {
+            Ok(Told::Outcome(outcome)) => outcome,
+            Ok(_) | Err(_) => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    /// The core that a command must be committed on.
+    pub fn home_of_command(&self, command: &Command) -> usize {
+        home_core(partition_of(command), self.0.cores)
+    }
+
+    /// The version that a request names, delete markers included: for [`Selector::Current`] the newest.
+    ///
+    /// # Errors
+    /// The name is none that a key can have, or the store can't be read.
+    pub async fn resolve(
+        &self,
+        bucket: &str,
+        key: &str,
+        selector: Selector,
+    ) -> Result<Option<Arc<VersionRecord>>> {
+        let home = self.home_of(bucket, key);
+        if home == self.0.core {
+            return self.resolve_here(bucket, key, &selector).await;
+        }
+        let ask = Ask::Resolve { bucket: bucket.to_owned(), key: key.to_owned(), selector };
+        match self.mesh()?.call(home, ask).await {
+            Ok(Told::Version(version)) => version,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core is gone")),
+        }
+    }
+
+    /// A bucket; every core knows all of them.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn bucket(&self, name: &str) -> Result<Option<Arc<BucketRecord>>> {
+        if let Some(known) = self.0.buckets.borrow_mut().get(name.as_bytes()) {
+            return Ok(known);
+        }
+        if crate::key::check_bucket(name).is_err() {
+            return Ok(None);
+        }
+        self.0.buckets.borrow_mut().begin_read(name.as_bytes());
+        let owned = name.to_owned();
+        let found = self.0.readers.read(move |view| read::bucket(view, &owned)).await;
+        let mut buckets = self.0.buckets.borrow_mut();
+        match found {
+            Ok((index, record)) => Ok(buckets.end_read(name.as_bytes(), Some((index, record.map(Arc::new))))),
+            Err(error) => {
+                buckets.end_read(name.as_bytes(), None);
+                Err(error)
+            }
+        }
+    }
+
+    /// An upload in progress.
+    ///
+    /// # Errors
+    /// The name is none that a key can have, or the store can't be read.
+    pub async fn upload(&self, bucket: &str, key: &str, id: Bytes16) -> Result<Option<Arc<UploadRecord>>> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let found =
+            self.0.readers.read(move |view| read::upload(view, Name::new(&bucket, &key)?, id)).await?;
+        Ok(found.1.map(Arc::new))
+    }
+
+    /// What this part did.
+    pub fn stats(&self) -> MetadataStats {
+        MetadataStats {
+            rows: self.0.rows.borrow().stats(),
+            buckets: self.0.buckets.borrow().stats(),
+            pending: self.0.pending.borrow().len(),
+            reclaim_queue: self.0.reclaim.len(),
+            reads_waiting: self.0.readers.depth(),
+            asks_waiting: self.0.mesh.borrow().as_ref().map_or(0, |mesh| mesh.depths().questions),
+            seen_index: self.0.seen.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+//! The assembly of a node's part in the Raft group: log, store, apply thread, reader threads, proposer.
+//!
+//! [`assemble`] makes what the cores share before the executors start; [`NodeSeed::start`] then runs on core 0,
+//! [`MetadataSeed::start`] on every core. What a core is told an outcome of is durable in the log of a quorum
+//! and applied.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engine::io::{Receiver, Semaphore, Sender, mailbox, now, sleep, spawn};
+use engine::peer::mesh;
+use futures_lite::StreamExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::{BasicNode, Config, Raft, ServerState, SnapshotPolicy};
+
+use crate::applier::{self, ApplierHandle, Mark, OnFatal};
+use crate::feed::Feed;
+use crate::kv::Kv;
+use crate::log::LogStore;
+use crate::metadata::{MetadataSeed, Submission, reads};
+use crate::network::Network;
+use crate::record::Bytes16;
+use crate::state_machine::StateMachine;
+use crate::types::{Proposal, TypeConfig};
+use crate::wal::{Wal, WalConfig, WalStats};
+use crate::{Error, Result};
+
+/// Messages to one core that may wait: batches of news, each at most as large as an apply batch.
+const FEED_MAILBOX: usize = 256;
+/// Proposals that may wait for the Raft core.
+const SUBMIT_MAILBOX: usize = 8192;
+/// Proposals handed to openraft at once.
+const PROPOSE_BATCH: usize = 1024;
+/// Proposals handed to openraft and not answered yet.
+const MAX_IN_FLIGHT: usize = 16_384;
+/// Questions that a core may have open at each other one.
+const MESH_CAPACITY: usize = 1024;
+/// A group without a leader for so long refuses proposals.
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a node takes part in its group.
+#[derive(Clone)]
+pub struct GroupConfig {
+    /// This node's id in the group; 1 for the founder.
+    pub node_id: u64,
+    /// Where others reach this node.
+    pub address: String,
+    /// The group's name, in messages of the log.
+    pub cluster_name: String,
+    /// The log.
+    pub wal: WalConfig,
+    /// Entries between snapshots; each lets the log before it be reused.
+    pub snapshot_every: u64,
+    /// Number of cores.
+    pub cores: usize,
+    /// Bytes of version records that all cores together keep in memory.
+    pub row_cache_bytes: usize,
+    /// Called from any thread when the node must stop: report the line and end the process.
+    pub on_fatal: OnFatal,
+}
+
+impl GroupConfig {
+    /// The usual settings: the log in `directory`, a snapshot every 50,000 entries, 64 MiB of cached rows.
+    pub fn new(node_id: u64, directory: PathBuf, cores: usize, on_fatal: OnFatal) -> GroupConfig {
+        GroupConfig {
+            node_id,
+            address: String::new(),
+            cluster_name: "hamster".to_owned(),
+            wal: WalConfig::new(directory),
+            snapshot_every: 50_000,
+            cores,
+            row_cache_bytes: 64 << 20,
+            on_fatal,
+        }
+    }
+}
+
+/// The Raft core's part, before it runs.
+pub struct NodeSeed {
+    config: GroupConfig,
+    applier: ApplierHandle,
+    mark: Mark,
+    submissions: Receiver<Submission>,
+    feeds: Vec<Sender<Feed>>,
+}
+
+/// Starts the threads over a store and makes the parts of all cores.
+///
+/// The group's start feeds every core: start their parts too before waiting for it.
+///
+/// # Errors
+/// No thread can be started, or the store can't be read.
+pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec<MetadataSeed>)> {
+    // What survived the last process may not be on the disk yet, and the log may be purged up to it.
+    kv.persist()?;
+    let (feeds, news): (Vec<_>, Vec<_>) = (0..config.cores).map(|_| mailbox(FEED_MAILBOX)).unzip();
+    let (submit, submissions) = mailbox(SUBMIT_MAILBOX);
+    let (applier, mark) = applier::start(kv.clone(), feeds.clone(), config.on_fatal.clone())?;
+    let readers = reads::start(kv)?;
+    let cores = mesh::mesh(config.cores, MESH_CAPACITY)
+        .into_iter()
+        .zip(news)
+        .map(|(mesh, news)| {
+            let cache_bytes = config.row_cache_bytes / config.cores;
+            MetadataSeed::new(mesh, news, submit.clone(), readers.clone(), cache_bytes)
+        })
+        .collect();
+    Ok((NodeSeed { config, applier, mark, submissions, feeds }, cores))
+}
+
+type Group = Raft<TypeConfig, StateMachine>;
+
+/// A running node of the group, on its Raft core.
+#[derive(Clone)]
+pub struct Node(Rc<Inner>);
+
+struct Inner {
+    id: u64,
+    raft: Group,
+    wal: Wal,
+    applier: ApplierHandle,
+    proposals: RefCell<ProposalStats>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ProposalStats {
+    calls: u64,
+    proposals: u64,
+    refused: u64,
+}
+
+/// What a node sees of its group and did for it.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// The current term.
+    pub term: u64,
+    /// `leader`, `follower`, `candidate`, `learner` or `shutdown`.
+    pub state: &'static str,
+    /// The leader's node id.
+    pub leader: Option<u64>,
+    /// Index of the last entry in the log.
+    pub last_log: u64,
+    /// Index of the last committed entry.
+    pub committed: u64,
+    /// Index of the last applied entry.
+    pub applied: u64,
+    /// Index of the last entry that a snapshot holds.
+    pub snapshot: u64,
+    /// Index of the last purged entry.
+    pub purged: u64,
+    /// The log.
+    pub wal: WalStats,
+    /// Calls that handed proposals to the group.
+    pub propose_calls: u64,
+    /// Proposals in them.
+    pub proposals: u64,
+    /// Proposals that were refused.
+    pub refused: u64,
+    /// Batches applied to the store.
+    pub apply_batches: u64,
+    /// Entries in them.
+    pub apply_entries: u64,
+    /// Entries of the largest of them.
+    pub apply_largest_batch: u64,
+    /// Time that the apply thread was busy, microseconds.
+    pub apply_busy_us: u64,
+    /// Writes to the store that took more than 10 ms.
+    pub kv_stalls: u64,
+    /// The longest write to the store, microseconds.
+    pub kv_longest_write_us: u64,
+}
+
+fn raft_config(config: &GroupConfig) -> Result<Arc<Config>> {
+    let settings = Config {
+        cluster_name: config.cluster_name.clone(),
+        heartbeat_interval: 250,
+        election_timeout_min: 1000,
+        election_timeout_max: 2000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+        max_in_snapshot_log_to_keep: 0,
+        purge_batch_size: 1024,
+        ..Config::default()
+    };
+    settings.validate().map(Arc::new).map_err(|error| Error::Store(error.to_string()))
+}
+
+impl NodeSeed {
+    /// Opens the log, joins the group (or founds it, where there is none), and returns once this node has
+    /// applied all that was acknowledged before.
+    ///
+    /// # Errors
+    /// The log is damaged or the directory unusable; the message is one line that says what to do.
+    pub async fn start(self) -> Result<Node> {
+        let fatal = |error: std::io::Error| Error::Store(error.to_string());
+        let on_fatal = self.config.on_fatal.clone();
+        let wal = Wal::open(self.config.wal.clone(), move |why| on_fatal(why)).await.map_err(fatal)?;
+        check_together(&wal, &self.mark)?;
+        let machine = StateMachine::new(self.applier.clone(), self.mark);
+        let settings = raft_config(&self.config)?;
+        let id = self.config.node_id;
+        let raft = Raft::new(id, settings, Network::alone(), LogStore::new(wal.clone()), machine)
+            .await
+            .map_err(|error| Error::Store(format!("raft: {error}")))?;
+        let node =
+            Node(Rc::new(Inner { id, raft, wal, applier: self.applier, proposals: RefCell::default() }));
+        node.found_or_lead(&self.config.address).await?;
+        spawn(propose(node.clone(), self.submissions, self.feeds));
+        Ok(node)
+    }
+}
+
+/// Refuses a store and a log that can't be of the same node.
+fn check_together(wal: &Wal, mark: &Mark) -> Result<()> {
+    let purged = wal.purged().map_or(0, |id| id.index);
+    let applied = mark.last.map_or(0, |id| id.index);
+    if applied < purged {
+        return Err(Error::Store(format!(
+            "the metadata store ends at entry {applied}, but the log begins after {purged}: \
+             restore the store from a copy"
+        )));
+    }
+    Ok(())
+}
+
+impl Node {
+    async fn found_or_lead(&self, address: &str) -> Result<()> {
+        let failed = |error: &dyn std::fmt::Display| Error::Store(format!("raft: {error}"));
+        let raft = &self.0.raft;
+        if raft.is_initialized().await.map_err(|error| failed(&error))? {
+            // The only voter need not wait for an election time-out.
+            if raft.voter_ids().eq([self.0.id]) {
+                raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
+            }
+        } else {
+            let members = BTreeMap::from([(self.0.id, BasicNode { addr: address.to_owned() })]);
+            raft.initialize(members).await.map_err(|error| failed(&error))?;
+        }
+        let ready = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            metrics.running_state.is_err()
+                || (metrics.current_leader.is_some()
+                    && metrics.last_applied.map(|id| id.index) >= metrics.last_log_index
+                    && metrics.last_applied.is_some())
+        };
+        let metrics = raft.wait(Some(START_PATIENCE)).metrics(ready, "the log is applied").await;
+        let metrics = metrics.map_err(|error| failed(&error))?;
+        metrics.running_state.map_err(|error| failed(&error))
+    }
+
+    /// What the node sees and did.
+    pub fn stats(&self) -> Stats {
+        let metrics = self.0.raft.metrics().borrow_watched().clone();
+        let index = |id: Option<crate::types::LogId>| id.map_or(0, |id| id.index);
+        let applier = self.0.applier.stats();
+        let proposals = *self.0.proposals.borrow();
+        Stats {
+            term: metrics.current_term,
+            state: match metrics.state {
+                ServerState::Learner => "learner",
+                ServerState::Follower => "follower",
+                ServerState::Candidate => "candidate",
+                ServerState::Leader => "leader",
+                ServerState::Shutdown => "shutdown",
+            },
+            leader: metrics.current_leader,
+            last_log: metrics.last_log_index.unwrap_or(0),
+            committed: index(metrics.committed),
+            applied: index(metrics.last_applied),
+            snapshot: index(metrics.snapshot),
+            purged: index(metrics.purged),
+            wal: self.0.wal.stats(),
+            propose_calls: proposals.calls,
+            proposals: proposals.proposals,
+            refused: proposals.refused,
+            apply_batches: applier.batches.load(Ordering::Relaxed),
+            apply_entries: applier.entries.load(Ordering::Relaxed),
+            apply_largest_batch: applier.largest_batch.load(Ordering::Relaxed),
+            apply_busy_us: applier.busy_us.load(Ordering::Relaxed),
+            kv_stalls: applier.stalls.load(Ordering::Relaxed),
+            kv_longest_write_us: applier.longest_write_us.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether this node can serve: it sees a leader, and its group runs.
+    pub fn is_ready(&self) -> bool {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.is_ok() && metrics.current_leader.is_some()
+    }
+
+    /// Makes the store durable and lets the log go up to there.
+    ///
+    /// # Errors
+    /// The group has ended.
+    pub async fn snapshot(&self) -> Result<()> {
+        self.0.raft.trigger().snapshot().await.map_err(|error| Error::Store(error.to_string()))
+    }
+
+    /// Leaves the group's loop and closes the log; what was not acknowledged may be lost.
+    ///
+    /// # Errors
+    /// The log fails to close.
+    pub async fn stop(&self) -> Result<()> {
+        let failed = |error: &dyn std::fmt::Display| Error::Store(error.to_string());
+        self.0.raft.shutdown().await.map_err(|error| failed(&error))?;
+        self.0.wal.clone().close().await.map_err(|error| failed(&error))
+    }
+}
+
+/// Hands what the cores submit to the group, as much at once as has gathered.
+async fn propose(node: Node, mut submissions: Receiver<Submission>, feeds: Vec<Sender<Feed>>) {
+    let in_flight = Semaphore::new(MAX_IN_FLIGHT);
+    while let Some(first) = submissions.recv().await {
+        let mut batch = vec![first];
+        while batch.len() < PROPOSE_BATCH
+            && let Some(next) = submissions.try_recv()
+        {
+            batch.push(next);
+        }
+        let permit = in_flight.acquire(batch.len()).await;
+        {
+            let mut stats = node.0.proposals.borrow_mut();
+            stats.calls += 1;
+            stats.proposals += batch.len() as u64;
+        }
+        // The order of submission is kept: the entries are in openraft's queue when this returns.
+        let answers = submit(&node, &batch).await;
+        let (node, feeds) = (node.clone(), feeds.clone());
+        spawn(async move {
+            let _permit = permit;
+            settle(&node, batch, answers, &feeds).await;
+        });
+        engine::io::yield_if_needed().await;
+    }
+}
+
+type Answers = Result<
+    openraft::base::BoxStream<
+        'static,
+        Result<openraft::raft::WriteResult<TypeConfig>, openraft::errors::Fatal<TypeConfig>>,
+    >,
+    openraft::errors::Fatal<TypeConfig>,
+>;
+
+async fn submit(node: &Node, batch: &[Submission]) -> Answers {
+    let proposals: Vec<Proposal> = batch.iter().map(|submission| submission.proposal.clone()).collect();
+    node.0.raft.client_write_many(proposals).await
+}
+
+/// Sees a batch through: what no leader took yet is submitted again, what is refused is told to its core.
+/// Whoever waits for a command that was taken learns of it from apply.
+async fn settle(node: &Node, mut batch: Vec<Submission>, mut answers: Answers, feeds: &[Sender<Feed>]) {
+    let started = now();
+    loop {
+        let Some(again) = not_taken(batch, answers).await else { return };
+        if again.is_empty() {
+            return;
+        }
+        if started.elapsed() > PROPOSE_PATIENCE {
+            node.0.proposals.borrow_mut().refused += again.len() as u64;
+            refuse(again, feeds).await;
+            return;
+        }
+        sleep(RETRY_PAUSE).await;
+        batch = again;
+        answers = submit(node, &batch).await;
+    }
+}
+
+/// The submissions that were refused before they entered the log; `None` if the group has ended.
+async fn not_taken(batch: Vec<Submission>, answers: Answers) -> Option<Vec<Submission>> {
+    let mut answers = answers.ok()?;
+    let mut again = Vec::new();
+    for submission in batch {
+        match answers.next().await? {
+            Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader { .. }))) => again.push(submission),
+            // Taken, or perhaps taken: apply tells, or nobody does and the wait runs out.
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(again)
+}
+
+async fn refuse(refused: Vec<Submission>, feeds: &[Sender<Feed>]) {
+    let mut by_core: Vec<Vec<Bytes16>> = vec![Vec::new(); feeds.len()];
+    for submission in refused {
+        by_core[submission.core].push(submission.command_id);
+    }
+    for (ids, feed) in by_core.into_iter().zip(feeds) {
+        if !ids.is_empty() {
+            let _ = feed.send(Feed::Refused(ids)).await;
+        }
+    }
+}
