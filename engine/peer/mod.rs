@@ -4,7 +4,7 @@
 //! Requests and answers are plain data, so that another node can be asked the same.
 //!
 //! Promises: an operation whose asker left is carried out all the same, and what it would have been given
-//! comes back ([`lease`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
+//! comes back ([`Place`], [`Located`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
 //! still wanted.
 
 #[cfg(test)]
