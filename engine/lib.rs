@@ -3,6 +3,7 @@
 //! Knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
 //! through [`io`], so that the same code runs on io_uring and in a simulated world.
 
+pub mod ack;
 pub mod buf;
 pub mod error;
 pub mod format;
@@ -13,7 +14,9 @@ pub mod io;
 pub mod limits;
 pub mod peer;
 pub mod placement;
+pub mod read;
 pub mod segment;
+pub mod write;
 
 pub use error::{Corrupt, Error, Result};
 pub use ids::FixedState;

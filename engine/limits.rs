@@ -20,6 +20,15 @@ pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
 /// Extents of one shard at most (a blob of 5 GiB has 81).
 pub const MAX_EXTENTS: usize = 1 << 12;
 
+/// Bytes that the bodies of all requests of one core may hold in buffers.
+pub const BODY_BUDGET_BYTES: usize = 96 << 20;
+/// Blocks that one write or read of a large blob moves at most.
+pub const PIECE_BLOCKS: usize = 16;
+/// Writes of one request in flight at most.
+pub const WRITES_IN_FLIGHT: usize = 4;
+/// Operations that one core has open at another one at most.
+pub const PEER_OPERATIONS: usize = 1024;
+
 /// Bytes after a record's header at most.
 pub const MAX_RECORD_BODY_BYTES: usize = 256 << 10;
 /// Bytes of one group commit at most.

@@ -152,7 +152,8 @@ pub struct DeleteVersion {
     /// The id that a delete marker gets, should the bucket's state ask for one.
     #[prost(message, required, tag = "6")]
     pub marker_version_id: Bytes16,
-    /// Of the version that is to be deleted.
+    /// Of the current object, or of the version that the selector names (which AWS does not have: the protocol
+    /// refuses it there).
     #[prost(message, optional, tag = "7")]
     pub precondition: Option<Precondition>,
     /// The owner's id that a delete marker gets.

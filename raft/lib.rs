@@ -17,3 +17,4 @@ pub use error::Error;
 
 /// What fallible functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub mod metadata; pub use metadata::Metadata;

@@ -1,8 +1,9 @@
 //! The checksums of S3: CRC32, CRC32C, CRC64NVME, SHA1 and SHA256, sent as header or trailer, and Content-MD5
 //! (AWS, "Checking object integrity").
 //!
-//! Values travel as base64 of the big-endian bytes. A multipart object has either a *composite* value, the hash
-//! of the parts' values with `-N`, or a *full-object* one, which CRCs can be combined to without reading again.
+//! Values travel as base64 of the big-endian bytes. A multipart object has either a *composite* value, the
+//! hash of the parts' values with `-N`, or a *full-object* one, which CRCs can be combined to without reading
+//! again.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -127,8 +128,8 @@ impl Algorithm {
         }
     }
 
-    /// The value over two runs of bytes behind each other, from the value of each and the second one's length;
-    /// none for hashes.
+    /// The value over two runs of bytes behind each other, from the value of each and the second one's
+    /// length; none for hashes.
     pub fn combine(self, first: &Value, second: &Value, second_length: u64) -> Option<Value> {
         let combined =
             crc_fast::checksum_combine(self.crc()?, first.number(), second.number(), second_length);
@@ -266,8 +267,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads Content-MD5, the one `x-amz-checksum-*` allowed, `x-amz-trailer` and `x-amz-sdk-checksum-algorithm`,
-    /// and refuses what contradicts itself.
+    /// Reads Content-MD5, the one `x-amz-checksum-*` allowed, `x-amz-trailer` and
+    /// `x-amz-sdk-checksum-algorithm`, and refuses what contradicts itself.
     pub fn from_head(head: &RequestHead) -> Result<Wanted, S3Error> {
         let content_md5 = head.header("content-md5").map(parse_content_md5).transpose()?;
         let mut value: Option<Value> = None;
@@ -387,6 +388,11 @@ pub fn base64_encode(bytes: &[u8]) -> String {
 }
 
 /// Bytes of base64 with padding, of at most 64 bytes.
+pub fn base64_decode_any(text: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// Decodes base64 of a checksum's length at most.
 pub fn base64_decode(text: &[u8]) -> Option<SmallVec<[u8; 32]>> {
     if text.len() > 88 {
         return None;

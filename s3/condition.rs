@@ -1,8 +1,8 @@
 //! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, and their
 //! `x-amz-copy-source-` twins, in the precedence of RFC 9110, 13.2.2, which AWS follows.
 //!
-//! An entity tag that matches outranks the date of the same sense: If-Match that holds makes If-Unmodified-Since
-//! not count; If-None-Match makes If-Modified-Since not count.
+//! An entity tag that matches outranks the date of the same sense: If-Match that holds makes
+//! If-Unmodified-Since not count; If-None-Match makes If-Modified-Since not count.
 
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
@@ -82,8 +82,8 @@ impl Conditions {
         *self == Conditions::default()
     }
 
-    /// For GET and HEAD of an object with this tag (without quotes), last modified at this second: NotModified or
-    /// PreconditionFailed where a condition does not hold.
+    /// For GET and HEAD of an object with this tag (without quotes), last modified at this second:
+    /// NotModified or PreconditionFailed where a condition does not hold.
     pub fn check_read(&self, etag: &str, modified_ms: u64) -> Result<(), S3Error> {
         self.check(etag, modified_ms / 1000, true)
     }
@@ -107,8 +107,9 @@ impl Conditions {
         }
     }
 
-    /// For writes (PutObject, CompleteMultipartUpload, the target of CopyObject, DeleteObject): `current` is the
-    /// tag of the current version, none where there is no object. If-None-Match takes only `*`; dates don't apply.
+    /// For writes (PutObject, CompleteMultipartUpload, the target of CopyObject, DeleteObject): `current` is
+    /// the tag of the current version, none where there is no object. If-None-Match takes only `*`; dates
+    /// don't apply.
     pub fn check_write(&self, current: Option<&str>) -> Result<(), S3Error> {
         match (&self.if_none_match, current) {
             (Some(Tags::These(_)), _) => {

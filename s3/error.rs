@@ -1,8 +1,9 @@
 //! The one error of the S3 front end, and the one table from it to the wire.
 //!
-//! A [`Code`] names what went wrong, grouped by whose fault it is; its row of the table below gives AWS's code,
-//! the HTTP status and a message. An [`S3Error`] is a code with, at need, a better message and the fields that AWS
-//! adds to the body of some errors. Nothing else in the crate knows a status code of a failure.
+//! A [`Code`] names what went wrong, grouped by whose fault it is; its row of the table below gives AWS's
+//! code, the HTTP status and a message. An [`S3Error`] is a code with, at need, a better message and the
+//! fields that AWS adds to the body of some errors. Nothing else in the crate knows a status code of a
+//! failure.
 //!
 //! Source of codes and statuses: AWS, "Error Responses", "List of Error Codes".
 
@@ -61,6 +62,7 @@ codes! {
         InvalidArgument 400 "Invalid argument.",
         InvalidBucketName 400 "The specified bucket is not valid.",
         InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.",
+        InvalidLocationConstraint 400 "The specified location constraint is not valid.",
         InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
         InvalidPartNumber 416 "The requested partnumber is not satisfiable.",
         InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
@@ -185,8 +187,8 @@ impl S3Error {
         self.detail.as_ref().and_then(|d| d.message.as_deref()).unwrap_or(self.code.message())
     }
 
-    /// Adds a field to the body, as AWS does for some codes (`Key`, `Region`, `Condition`, ...). `name` has to be
-    /// an XML name.
+    /// Adds a field to the body, as AWS does for some codes (`Key`, `Region`, `Condition`, ...). `name` has
+    /// to be an XML name.
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> S3Error {
         self.detail.get_or_insert_default().fields.push((name, value.into()));
         self
@@ -202,13 +204,14 @@ impl S3Error {
         matches!(self.code, Code::SlowDown | Code::ServiceUnavailable).then_some(1)
     }
 
-    /// Whether the answer has a body: 304 must not have one (nor has the answer to HEAD, which is the caller's
-    /// to know).
+    /// Whether the answer has a body: 304 must not have one (nor has the answer to HEAD, which is the
+    /// caller's to know).
     pub fn has_body(&self) -> bool {
         self.code != Code::NotModified
     }
 
-    /// Appends the body: `resource` is the path that was asked for, `request_id` what `x-amz-request-id` says.
+    /// Appends the body: `resource` is the path that was asked for, `request_id` what `x-amz-request-id`
+    /// says.
     pub fn to_xml(&self, resource: &str, request_id: &str, out: &mut Vec<u8>) {
         let mut xml = Xml::document(out);
         xml.open("Error");

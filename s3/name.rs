@@ -10,8 +10,8 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub struct BucketName(String);
 
 impl BucketName {
-    /// Checks a name: 3 to 63 of `a-z0-9.-`, each label starting and ending with a letter or digit, not the form
-    /// of an IPv4 address, none of AWS's reserved prefixes and suffixes.
+    /// Checks a name: 3 to 63 of `a-z0-9.-`, each label starting and ending with a letter or digit, not the
+    /// form of an IPv4 address, none of AWS's reserved prefixes and suffixes.
     pub fn parse(name: &str) -> Result<BucketName, S3Error> {
         if Self::is_valid(name) {
             Ok(BucketName(name.to_owned()))
@@ -89,8 +89,8 @@ impl ObjectKey {
     }
 }
 
-/// Whether reading the key as a path leaves its root on the way. AWS refuses such keys, since clients that map
-/// keys to files would write outside of their folder.
+/// Whether reading the key as a path leaves its root on the way. AWS refuses such keys, since clients that
+/// map keys to files would write outside of their folder.
 fn climbs(key: &str) -> bool {
     let mut depth = 0usize;
     for segment in key.split('/') {

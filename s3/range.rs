@@ -30,8 +30,8 @@ impl Extent {
 }
 
 impl ByteRange {
-    /// Reads the header. What is no single valid range of bytes is to be ignored, so there is none then: another
-    /// unit, several ranges (S3 answers those with the whole object), an end before its start.
+    /// Reads the header. What is no single valid range of bytes is to be ignored, so there is none then:
+    /// another unit, several ranges (S3 answers those with the whole object), an end before its start.
     pub fn parse(header: &[u8]) -> Option<ByteRange> {
         let text = std::str::from_utf8(header).ok()?;
         let (unit, set) = text.split_once('=')?;

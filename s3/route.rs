@@ -1,8 +1,8 @@
 //! From a request to the S3 operation that it asks for.
 //!
-//! Every operation of S3 is named here, also those that Hamster does not have: they answer NotImplemented with AWS's
-//! name for them, and a subresource is never mistaken for the plain request. Parameters that select nothing are
-//! ignored, as AWS does.
+//! Every operation of S3 is named here, also those that Hamster does not have: they answer NotImplemented
+//! with AWS's name for them, and a subresource is never mistaken for the plain request. Parameters that
+//! select nothing are ignored, as AWS does.
 
 use crate::error::{Code, S3Error};
 use crate::http::head::{Method, RequestHead};
@@ -121,8 +121,8 @@ impl Route {
     }
 }
 
-/// The bucket that a host names: what stands before `.domain`, the port left aside. Of several domains the longest
-/// that fits counts.
+/// The bucket that a host names: what stands before `.domain`, the port left aside. Of several domains the
+/// longest that fits counts.
 pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str> {
     let host = std::str::from_utf8(host).ok()?;
     let host = match host.rsplit_once(':') {

@@ -13,10 +13,10 @@ use raft::Metadata;
 
 use crate::conn::deadline::Deadlines;
 use crate::counters::Counters;
-use crate::error::{Code, S3Error, S3Result};
+use crate::error::{Code, S3Result};
 use crate::http::head::{Method, RequestHead};
 use crate::http::response::DateCache;
-use crate::route::{Operation, Route};
+use crate::route::{Operation, Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
 use crate::sigv4::{Verified, Verifier};
 
@@ -113,7 +113,8 @@ impl Service {
     }
 
     pub(crate) fn verify(&self, head: &RequestHead, now_s: u64) -> S3Result<Verified> {
-        self.verifier.borrow_mut().verify(head, now_s)
+        let host_bucket = bucket_of_host(head.host(), &self.domains);
+        self.verifier.borrow_mut().verify(head, host_bucket, now_s)
     }
 
     pub(crate) fn region(&self) -> String {

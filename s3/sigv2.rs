@@ -1,7 +1,7 @@
 //! Presigned URLs of signature version 2, which boto3 and aws CLI 1.x still make by default in us-east-1.
 //!
-//! Query only: a version 2 header is refused by [`crate::sigv4`]. Source: AWS, "Signing and authenticating REST
-//! requests" (version 2), "Query string request authentication alternative".
+//! Query only: a version 2 header is refused by [`crate::sigv4`]. Source: AWS, "Signing and authenticating
+//! REST requests" (version 2), "Query string request authentication alternative".
 
 use std::sync::Arc;
 
@@ -52,8 +52,8 @@ const SIGNED_PARAMETERS: [&str; 33] = [
     "website",
 ];
 
-/// Checks a presigned URL; gives the access key. `host_bucket` is the bucket's name where the host names it, since
-/// version 2 signs the path as if it began with it.
+/// Checks a presigned URL; gives the access key. `host_bucket` is the bucket's name where the host names it,
+/// since version 2 signs the path as if it began with it.
 pub fn verify(
     head: &RequestHead,
     host_bucket: Option<&str>,

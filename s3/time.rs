@@ -1,5 +1,5 @@
-//! The date forms of HTTP and S3: RFC 9110's IMF-fixdate (and the two obsolete ones, read only), ISO 8601 with
-//! milliseconds, and `x-amz-date`'s basic form. Own arithmetic: a list page prints 1,000 of them.
+//! The date forms of HTTP and S3: RFC 9110's IMF-fixdate (and the two obsolete ones, read only), ISO 8601
+//! with milliseconds, and `x-amz-date`'s basic form. Own arithmetic: a list page prints 1,000 of them.
 
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
@@ -18,8 +18,8 @@ struct Civil {
     weekday: usize,
 }
 
-/// Days since 1970-01-01 to a date of the proleptic Gregorian calendar, by counting from 1 March so that the leap
-/// day comes last.
+/// Days since 1970-01-01 to a date of the proleptic Gregorian calendar, by counting from 1 March so that the
+/// leap day comes last.
 fn civil(unix_s: u64) -> Civil {
     let unix_s = unix_s.min(LAST_SECOND);
     let (days, rest) = ((unix_s / 86_400) as u32, (unix_s % 86_400) as u32);
@@ -43,7 +43,7 @@ fn civil(unix_s: u64) -> Civil {
 
 /// Seconds since 1970 of a date and time; none where a field is out of range or the year is before 1970.
 fn unix(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32)) -> Option<u64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         4 | 6 | 9 | 11 => 30,
         2 => 28 + u32::from(leap),

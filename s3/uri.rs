@@ -1,4 +1,5 @@
-//! Percent-encoding as S3 and Signature Version 4 use it. A URI is bytes here: no normalisation, decoded once.
+//! Percent-encoding as S3 and Signature Version 4 use it. A URI is bytes here: no normalisation, decoded
+//! once.
 
 use std::borrow::Cow;
 
@@ -129,7 +130,8 @@ pub fn decode_str(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, str>, S3Err
     }
 }
 
-/// A query string, read in place. Names and values are decoded when asked for; the first of equal names counts.
+/// A query string, read in place. Names and values are decoded when asked for; the first of equal names
+/// counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<'a> {
     raw: &'a [u8],

@@ -35,7 +35,7 @@ pub fn run(startup: Startup) -> Result<()> {
             if let Some(ready) = ready.lock().ok().and_then(|mut ready| ready.take()) {
                 ready(&addresses);
             }
-            let _ = shutdown.recv_async().await;
+            shutdown.wait().await;
         }
     });
     let executors = executors.map_err(|error| Error::refused(format!("cannot start the cores: {error}")))?;

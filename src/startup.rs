@@ -35,7 +35,7 @@ pub struct Startup {
     pub access_log: Option<(access_log::Logger, access_log::Writer)>,
     /// Where to listen.
     pub addresses: Addresses,
-    /// Told once when the node shall drain.
+    /// Tells all of its clones when the node shall drain.
     pub shutdown: Shutdown,
     /// A bucket to make unless it is there.
     pub first_bucket: Option<String>,

@@ -1,2 +1,234 @@
-//! Peers.
+//! Operations on bytes at the home core of their partition, wherever that is.
+//!
+//! [`Home`] carries them out over its core's segments; [`Bytes`] takes them to the right core of this node.
+//! Requests and answers are plain data, so that another node can be asked the same.
+//!
+//! Promises: an operation whose asker left is carried out all the same, and what it would have been given
+//! comes back ([`lease`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
+//! still wanted.
+
+#[cfg(test)]
+pub(crate) mod harness;
+mod lease;
+mod local;
 pub mod mesh;
+
+use std::rc::Rc;
+
+pub use lease::{Located, Place};
+pub use local::Home;
+
+use crate::error::{Error, Result};
+use crate::format::BlobHeader;
+use crate::hash::HashService;
+use crate::ids::DataId;
+use crate::io::Semaphore;
+use crate::limits::{BODY_BUDGET_BYTES, PEER_OPERATIONS};
+use crate::placement::{Partition, Profile, home_core};
+use crate::segment::{Files, Location};
+use mesh::{Depths, Mesh, MeshSeed};
+
+/// What names a blob's bytes and says how they are laid out; kept with the object's metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// The blob.
+    pub data_id: DataId,
+    /// Its partition, which picks the home core.
+    pub partition: Partition,
+    /// How it is coded.
+    pub profile: Profile,
+    /// Erasure codec; 0 where there is none.
+    pub codec: u8,
+    /// Payload, bytes.
+    pub size: u64,
+}
+
+/// A small blob that is framed and not yet stored: it travels with the command that commits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallBlob {
+    /// Its record's header.
+    pub header: BlobHeader,
+    /// Its blocks.
+    pub framed: Vec<u8>,
+}
+
+impl SmallBlob {
+    /// The blob's name and layout.
+    pub fn blob_ref(&self) -> BlobRef {
+        let header = &self.header;
+        BlobRef {
+            data_id: header.data_id,
+            partition: header.partition,
+            profile: Profile { k: header.k, m: header.m },
+            codec: header.codec,
+            size: header.payload_bytes,
+        }
+    }
+}
+
+/// An extent that is written and synced, ready to be published.
+#[derive(Debug)]
+pub struct WrittenExtent {
+    /// Where.
+    pub place: Place,
+    /// What it holds.
+    pub header: BlobHeader,
+    /// Framed bytes.
+    pub length: u32,
+}
+
+/// An operation at a home core.
+#[derive(Debug)]
+pub enum Request {
+    /// Stores a small blob, durably.
+    Store(SmallBlob),
+    /// Reserves a place for an extent of this many framed bytes.
+    Reserve {
+        /// Framed bytes.
+        bytes: u64,
+    },
+    /// Makes written extents of one shard findable, durably.
+    Publish(Vec<WrittenExtent>),
+    /// Finds a shard, and pins its extents if it has any.
+    Locate {
+        /// The blob.
+        data_id: DataId,
+        /// Which shard.
+        shard: u8,
+    },
+    /// Deletes blobs, durably. Those that are not there are no error.
+    Delete(Vec<DataId>),
+}
+
+/// The answer to the [`Request`] of the same kind.
+#[derive(Debug)]
+pub enum Reply {
+    /// Where the small blob lies.
+    Stored(Location),
+    /// The place.
+    Reserved(Place),
+    /// The extents are published.
+    Published,
+    /// Where the shard lies.
+    Located(Located),
+    /// The blobs are gone.
+    Deleted,
+}
+
+/// The seeds of a node's mesh of byte operations, one per core.
+pub fn seeds(cores: usize) -> Vec<MeshSeed<Request, Result<Reply>>> {
+    mesh::mesh(cores, PEER_OPERATIONS)
+}
+
+struct Inner {
+    home: Home,
+    mesh: Mesh<Request, Result<Reply>>,
+    files: Rc<Files>,
+    budget: Semaphore,
+    hashes: HashService,
+}
+
+/// One core's way to all bytes of the node, and what its requests share: open files, the budget of buffer
+/// memory, the hashing service.
+#[derive(Clone)]
+pub struct Bytes(Rc<Inner>);
+
+impl Bytes {
+    /// Starts this core's end: `home` answers what other cores ask of it.
+    pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> Bytes {
+        let server = home.clone();
+        let mesh = seed.start(move |request, replier| server.serve(request, replier));
+        let budget = Semaphore::new(BODY_BUDGET_BYTES);
+        Bytes(Rc::new(Inner { home, mesh, files, budget, hashes: HashService::new() }))
+    }
+
+    /// This core's own segments.
+    pub fn home(&self) -> &Home {
+        &self.0.home
+    }
+
+    /// The core that owns a partition.
+    pub fn core_of(&self, partition: Partition) -> usize {
+        home_core(partition, self.0.mesh.cores())
+    }
+
+    /// The hashing service of this core.
+    pub fn hashes(&self) -> &HashService {
+        &self.0.hashes
+    }
+
+    /// Bytes of the buffer budget that nobody holds.
+    pub fn budget_free(&self) -> usize {
+        self.0.budget.available()
+    }
+
+    /// Operations that wait here or elsewhere.
+    pub fn depths(&self) -> Depths {
+        self.0.mesh.depths()
+    }
+
+    /// Stores a small blob at its home core; durable when it returns.
+    pub async fn store(&self, blob: SmallBlob) -> Result<Location> {
+        match self.call(blob.header.partition, Request::Store(blob)).await? {
+            Reply::Stored(location) => Ok(location),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Reserves a place for an extent of `bytes` framed bytes.
+    pub async fn reserve(&self, partition: Partition, bytes: u64) -> Result<Place> {
+        match self.call(partition, Request::Reserve { bytes }).await? {
+            Reply::Reserved(place) => Ok(place),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Publishes the extents of one shard; durable when it returns.
+    pub async fn publish(&self, partition: Partition, extents: Vec<WrittenExtent>) -> Result<()> {
+        match self.call(partition, Request::Publish(extents)).await? {
+            Reply::Published => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Finds a shard.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where nothing of it is stored.
+    pub async fn locate(&self, partition: Partition, data_id: DataId, shard: u8) -> Result<Located> {
+        if self.core_of(partition) == self.0.mesh.core() {
+            return self.0.home.locate(data_id, shard);
+        }
+        match self.call(partition, Request::Locate { data_id, shard }).await? {
+            Reply::Located(located) => Ok(located),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Deletes blobs of one partition; durable when it returns.
+    pub async fn delete(&self, partition: Partition, data_ids: Vec<DataId>) -> Result<()> {
+        match self.call(partition, Request::Delete(data_ids)).await? {
+            Reply::Deleted => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
+    async fn call(&self, partition: Partition, request: Request) -> Result<Reply> {
+        let core = self.core_of(partition);
+        self.0.mesh.call(core, request).await.map_err(|_| Error::Closed)?
+    }
+
+    pub(crate) fn files(&self) -> Rc<Files> {
+        self.0.files.clone()
+    }
+
+    pub(crate) fn budget(&self) -> &Semaphore {
+        &self.0.budget
+    }
+}
+
+/// An answer of another kind than the question: only another node of a later version could give it.
+fn unexpected<T>(reply: &Reply) -> Result<T> {
+    debug_assert!(false, "unexpected {reply:?}");
+    Err(Error::Unsupported("an answer of another kind"))
+}

@@ -35,7 +35,10 @@ impl Shared {
         let mut done = self.reuse_dead().await?;
         let victim =
             self.state.borrow().logs.victim(if short { REWRITE_PERCENT_SHORT } else { REWRITE_PERCENT });
-        if let Some(victim) = victim {
+        // On a disk that is short, what is left belongs to deletes: rewriting needs a segment that is there already.
+        if let Some(victim) = victim
+            && (!short || self.pool.has_spare() || self.state.borrow().logs.needed_bytes(victim) == 0)
+        {
             self.compact(victim).await?;
             self.reuse_dead().await?;
             done = true;
@@ -64,7 +67,7 @@ impl Shared {
 
     async fn punch(&self, short: bool) -> Result<bool> {
         let keep = if short { 0 } else { self.config.kept_free_extent_bytes };
-        let ranges = self.state.borrow_mut().extents.to_punch(keep, short);
+        let ranges = self.state.borrow_mut().extents.take_for_punching(keep, short);
         let any = !ranges.is_empty();
         for at in ranges {
             // A range that can't be punched is free all the same.
@@ -117,7 +120,7 @@ impl Shared {
         let mut outcomes: Vec<Rc<Outcome>> = Vec::new();
         let mut tombstones = Vec::new();
         let mut damaged = None;
-        let mut window = Window { start: 0, bytes: None };
+        let mut window = Window { end: length, start: 0, bytes: None };
         for entry in &loaded.entries {
             if let EntryKind::Tombstone { oldest, newest } = entry.kind {
                 tombstones.push(Tombstone { data_id: entry.data_id, oldest, newest: newest.min(id) });
@@ -224,6 +227,7 @@ impl Shared {
 
 /// Reads a file front to back in large pieces.
 struct Window {
+    end: u64,
     start: u64,
     bytes: Option<Framed>,
 }
@@ -233,10 +237,10 @@ impl Window {
         let held = self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         if offset < self.start || offset + length as u64 > self.start + held {
             self.bytes = None;
-            let end = file.len().await.map_err(|error| Error::io("read a segment", &error))?;
             let start = io::align_down(offset);
-            let wanted =
-                (MAX_BATCH_BYTES as u64).max(offset - start + length as u64).min(end.saturating_sub(start));
+            let wanted = (MAX_BATCH_BYTES as u64)
+                .max(offset - start + length as u64)
+                .min(self.end.saturating_sub(start));
             self.bytes = Some(read_range(file, start, wanted as usize).await?);
             self.start = start;
         }

@@ -289,7 +289,7 @@ impl Extents {
 
     /// Takes free ranges out of the books to be punched: backed ones beyond `keep` bytes in all and, with
     /// `untrimmed`, hollow ones that may still hold space. [`Extents::punched`] brings them back.
-    pub(super) fn to_punch(&mut self, keep: u64, untrimmed: bool) -> Vec<Reservation> {
+    pub(super) fn take_for_punching(&mut self, keep: u64, untrimmed: bool) -> Vec<Reservation> {
         let mut excess = self.backed_bytes().saturating_sub(keep);
         let mut out = Vec::new();
         for (&id, segment) in self.segments.iter_mut().rev().filter(|(_, segment)| !segment.missing) {

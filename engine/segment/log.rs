@@ -22,6 +22,9 @@ use crate::format::{Entry, FooterTrailer, PAGE_BYTES, Salt, crc32c, encode_entri
 use crate::io::{self, Event, File, Semaphore};
 use crate::limits::{FREE_BYTES_TTL_MS, MAX_QUEUED_BYTES, ZERO_FILL_BYTES};
 
+/// Background tasks that touch files at most; beyond, the writer does their work itself.
+const MAX_TASKS: usize = 16;
+
 /// What the tasks of one core's store share.
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -40,6 +43,8 @@ pub(super) struct Shared {
     pub(super) counters: RefCell<Counters>,
     /// Free bytes of the file system, and when they were looked at.
     pub(super) free: Cell<(u64, u64)>,
+    /// A unit is held by each background task that touches files; shutdown waits for all.
+    tasks: Semaphore,
     /// Held while an extent segment grows.
     pub(super) growing: Semaphore,
     /// Held while space is reclaimed.
@@ -111,6 +116,7 @@ impl Shared {
             next_id: Cell::new(next_id),
             counters: RefCell::new(Counters::new()),
             free: Cell::new((u64::MAX, 0)),
+            tasks: Semaphore::new(MAX_TASKS),
             growing: Semaphore::new(1),
             reclaiming: Semaphore::new(1),
             report: RefCell::default(),
@@ -125,6 +131,23 @@ impl Shared {
         let id = self.next_id.get();
         self.next_id.set(id.checked_add(1).unwrap_or_else(|| unreachable!("four thousand million segments")));
         id
+    }
+
+    /// Runs a task that shutdown waits for.
+    pub(super) async fn background(&self, task: impl Future<Output = ()> + 'static) {
+        match self.tasks.try_acquire(1) {
+            Some(permit) => drop(io::spawn(async move {
+                task.await;
+                drop(permit);
+            })),
+            None => task.await,
+        }
+    }
+
+    /// Waits until no background task touches files.
+    pub(super) async fn quiesce(&self) {
+        drop(self.reclaiming.acquire(1).await);
+        drop(self.tasks.acquire(MAX_TASKS).await);
     }
 
     /// Waits for room in the queue.
@@ -257,18 +280,24 @@ async fn write_synced(_shared: &Shared, file: &File, buf: Buf, offset: u64) -> R
 async fn rotate(shared: &Rc<Shared>, active: &mut Option<Active>) -> Result<()> {
     if let Some(full) = active.take() {
         shared.state.borrow_mut().logs.set_stage(full.id, Stage::Sealing);
-        io::spawn(seal(shared.clone(), full));
+        shared.background(seal(shared.clone(), full)).await;
     }
     let fresh = shared.take_fresh().await?;
     shared.state.borrow_mut().logs.add(fresh.id, fresh.generation, fresh.length, Stage::Active);
     shared.files.insert((shared.config.core, Class::Log, fresh.id), fresh.file.clone());
     *active = Some(Active::new(fresh));
-    let shared = shared.clone();
-    io::spawn(async move {
-        // If it fails, the next rotation tries again and reports.
-        let _ = shared.prepare_ahead().await;
-    });
+    prepare_in_background(shared).await;
     Ok(())
+}
+
+/// Makes the segment after the next one ready.
+pub(super) async fn prepare_in_background(shared: &Rc<Shared>) {
+    let ahead = shared.clone();
+    let task = async move {
+        // If it fails, the next rotation tries again and reports.
+        let _ = ahead.prepare_ahead().await;
+    };
+    shared.background(task).await;
 }
 
 /// Writes a footer behind the batches. Without it the segment is as good, only slower to open.

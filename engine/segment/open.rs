@@ -202,7 +202,7 @@ async fn go_on(shared: &Rc<Shared>, mut unsealed: Vec<Active>) -> Result<Option<
             active = Some(segment);
         } else if segment.batch > 0 {
             shared.state.borrow_mut().logs.set_stage(id, Stage::Sealing);
-            io::spawn(super::log::seal(shared.clone(), segment));
+            shared.background(super::log::seal(shared.clone(), segment)).await;
         } else {
             shared.state.borrow_mut().logs.remove(id);
             let Active { generation, length, file, .. } = segment;

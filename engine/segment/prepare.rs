@@ -47,6 +47,11 @@ impl Pool {
         self.free.borrow().len()
     }
 
+    /// Whether a segment can be had without new space on disk.
+    pub(super) fn has_spare(&self) -> bool {
+        self.ready.borrow().is_some() || self.len() > 0
+    }
+
     pub(super) fn pop(&self) -> Option<(u32, u32)> {
         self.free.borrow_mut().pop()
     }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::batch::{Pending, Record};
 use super::extent::Reservation;
 use super::index::Slot;
-use super::log::{Shared, run};
+use super::log::{Shared, prepare_in_background, run};
 use super::names::{Role, file_name};
 use super::recovery::Report;
 use super::state::{blob_slot, slot_offset};
@@ -51,11 +51,7 @@ impl Store {
         let background = config.background;
         let (shared, active) = open::open(config).await?;
         io::spawn(run(shared.clone(), active));
-        let ahead = shared.clone();
-        io::spawn(async move {
-            // If it fails, the first rotation tries again and reports.
-            let _ = ahead.prepare_ahead().await;
-        });
+        prepare_in_background(&shared).await;
         if background {
             io::spawn(reclaim_loop(shared.clone()));
         }
@@ -362,12 +358,14 @@ impl Store {
         }
     }
 
-    /// Takes no more, and answers when what was taken is durable.
+    /// Takes no more, and answers when what was taken is durable and no task
+    /// touches the folder any more.
     pub async fn shutdown(&self) {
         self.shared.queue.close();
         self.shared.work.notify();
         self.shared.reclaim.notify();
         let _ = self.shared.ended.get().await;
+        self.shared.quiesce().await;
     }
 
     #[cfg(test)]

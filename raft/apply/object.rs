@@ -48,10 +48,11 @@ impl<R: Reader> Session<'_, R> {
         let Some(record) = self.bucket(&command.bucket)? else { return Ok(Outcome::NoSuchBucket) };
         let versioning = record.versioning();
         let version = match *selector {
-            Selector::Current(_) if versioning != Versioning::Unversioned => {
-                return self.hide(name, versioning, command, changes);
+            Selector::Current(_) | Selector::Null(_) if versioning == Versioning::Unversioned => {
+                return self.delete_only(name, command, changes);
             }
-            Selector::Current(_) | Selector::Null(_) => self.null_version(name, versioning)?,
+            Selector::Current(_) => return self.hide(name, versioning, command, changes),
+            Selector::Null(_) => self.null_version(name)?,
             // The null version has an id too, which no client was told.
             Selector::Id(id) => {
                 self.record::<VersionRecord>(&name.version(id))?.filter(|version| !version.null_version)
@@ -64,6 +65,23 @@ impl<R: Reader> Session<'_, R> {
         let Some(version) = version else { return Ok(nothing_deleted()) };
         self.remove_version(name, &version, changes)?;
         Ok(deleted(&version, true))
+    }
+
+    /// Deletes the only version of a key whose bucket never kept versions.
+    fn delete_only(
+        &mut self,
+        name: Name<'_>,
+        command: &DeleteVersion,
+        changes: &mut Vec<Change>,
+    ) -> Result<Outcome> {
+        let seen = self.look(name, Versioning::Unversioned)?;
+        if let Some(outcome) = refusal(command.precondition.as_ref(), seen.target()) {
+            return Ok(outcome);
+        }
+        let Some(version_id) = seen.newest() else { return Ok(nothing_deleted()) };
+        self.remove_only(name, &seen, changes)?;
+        let version_id = Some(version_id);
+        Ok(Outcome::Deleted { version_id, null_version: true, delete_marker: false, existed: true })
     }
 
     /// Adds a delete marker.

@@ -1,4 +1,7 @@
 //! Conditional writes (AWS, "Conditional requests"): decided where the write is ordered, on what it would replace.
+//!
+//! `If-Match` where there is no current object is answered NoSuchKey for writes and deletes alike, and a delete
+//! marker is no object: so AWS was measured to do, though RFC 9110 would have it PreconditionFailed.
 
 use crate::{
     command::{Outcome, Precondition},

@@ -3,6 +3,7 @@
 use super::{Change, Session, precondition::Target};
 use crate::{
     Result,
+    error::corrupt,
     key::{self, Name},
     kv::Reader,
     record::{Bytes16, CurrentRecord, Record, VersionRecord, Versioning},
@@ -13,14 +14,27 @@ use std::{ops::ControlFlow, sync::Arc};
 pub(super) struct Seen {
     /// The newest version's id, and its MD5 and part count if it is an object.
     newest: Option<(Bytes16, Target)>,
-    /// The null version's id. Looked for only where a write replaces it.
-    null: Option<Bytes16>,
+    /// The null version, where a write replaces it.
+    replaced: Option<Replaced>,
+}
+
+/// A version that a write replaces.
+enum Replaced {
+    /// The only one of a key whose bucket never kept versions, by its `c/` row.
+    Only(CurrentRecord),
+    /// One of a list.
+    Listed(VersionRecord),
 }
 
 impl Seen {
     /// The current object.
     pub(super) fn target(&self) -> Target {
         self.newest.and_then(|(_, target)| target)
+    }
+
+    /// The newest version's id.
+    pub(super) fn newest(&self) -> Option<Bytes16> {
+        self.newest.map(|(id, _)| id)
     }
 }
 
@@ -33,17 +47,17 @@ impl<R: Reader> Session<'_, R> {
     pub(super) fn look(&self, name: Name<'_>, versioning: Versioning) -> Result<Seen> {
         if versioning == Versioning::Unversioned {
             let current: Option<CurrentRecord> = self.record(&name.current())?;
-            let newest = current.map(|c| (c.version_id, Some((c.md5, c.part_count))));
-            return Ok(Seen { newest, null: newest.map(|(id, _)| id) });
+            let newest = current.as_ref().map(|c| (c.version_id, Some((c.md5, c.part_count))));
+            return Ok(Seen { newest, replaced: current.map(Replaced::Only) });
         }
-        let mut seen = Seen { newest: None, null: None };
+        let mut seen = Seen { newest: None, replaced: None };
         let want_null = versioning == Versioning::Suspended;
         self.each_version(name, None, |version| {
             seen.newest.get_or_insert_with(|| (version.version_id, target_of(&version)));
             if want_null && version.null_version {
-                seen.null = Some(version.version_id);
+                seen.replaced = Some(Replaced::Listed(version));
             }
-            !want_null || version.null_version
+            !want_null || seen.replaced.is_some()
         })?;
         Ok(seen)
     }
@@ -73,18 +87,8 @@ impl<R: Reader> Session<'_, R> {
         }
     }
 
-    /// The null version.
-    pub(super) fn null_version(
-        &self,
-        name: Name<'_>,
-        versioning: Versioning,
-    ) -> Result<Option<VersionRecord>> {
-        if versioning == Versioning::Unversioned {
-            return match self.look(name, versioning)?.null {
-                Some(id) => self.record(&name.version(id)),
-                None => Ok(None),
-            };
-        }
+    /// The null version of a list.
+    pub(super) fn null_version(&self, name: Name<'_>) -> Result<Option<VersionRecord>> {
         let mut found = None;
         self.each_version(name, None, |version| {
             let null = version.null_version;
@@ -105,9 +109,7 @@ impl<R: Reader> Session<'_, R> {
         mut version: VersionRecord,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<VersionRecord>> {
-        if let Some(id) = seen.null {
-            self.drop_version(name, id, changes)?;
-        }
+        self.drop_replaced(name, seen, changes)?;
         version.null_version = versioning != Versioning::Enabled;
         if versioning != Versioning::Unversioned
             && let Some((newest, _)) = seen.newest
@@ -122,14 +124,26 @@ impl<R: Reader> Session<'_, R> {
         Ok(version)
     }
 
-    /// Removes one version of a key and derives what is current from the rest.
+    /// Removes the only version of a key whose bucket never kept versions.
+    pub(super) fn remove_only(
+        &mut self,
+        name: Name<'_>,
+        seen: &Seen,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        self.drop_replaced(name, seen, changes)?;
+        self.set_current(name, None, changes);
+        Ok(())
+    }
+
+    /// Removes one version of a list and derives what is current from the rest.
     pub(super) fn remove_version(
         &mut self,
         name: Name<'_>,
         version: &VersionRecord,
         changes: &mut Vec<Change>,
     ) -> Result<()> {
-        self.drop_version(name, version.version_id, changes)?;
+        self.drop_version(name, version, changes);
         let mut newest = None;
         self.each_version(name, None, |version| {
             newest = Some(version);
@@ -139,16 +153,31 @@ impl<R: Reader> Session<'_, R> {
         Ok(())
     }
 
-    /// Deletes a `v/` row and lets go of its blobs; what is current is left to the caller.
-    fn drop_version(&mut self, name: Name<'_>, id: Bytes16, changes: &mut Vec<Change>) -> Result<()> {
-        let row = name.version(id);
-        if let Some(version) = self.record::<VersionRecord>(&row)? {
-            for blob in &version.blobs {
-                self.let_go(blob, changes);
+    fn drop_replaced(&mut self, name: Name<'_>, seen: &Seen, changes: &mut Vec<Change>) -> Result<()> {
+        match &seen.replaced {
+            None => {}
+            Some(Replaced::Listed(version)) => self.drop_version(name, version, changes),
+            Some(Replaced::Only(current)) if current.many_blobs => {
+                let version = self.record(&name.version(current.version_id))?;
+                let missing = corrupt("current-version record", "its version is missing");
+                self.drop_version(name, &version.ok_or(missing)?, changes);
             }
-            self.rows.delete(row);
+            Some(Replaced::Only(current)) => {
+                if let Some(blob) = &current.blob {
+                    self.let_go(blob, changes);
+                }
+                self.rows.delete(name.version(current.version_id));
+            }
         }
         Ok(())
+    }
+
+    /// Deletes a `v/` row and lets go of its blobs; what is current is left to the caller.
+    fn drop_version(&mut self, name: Name<'_>, version: &VersionRecord, changes: &mut Vec<Change>) {
+        for blob in &version.blobs {
+            self.let_go(blob, changes);
+        }
+        self.rows.delete(name.version(version.version_id));
     }
 
     /// Makes the `c/` row say what the newest version is.

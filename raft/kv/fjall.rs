@@ -199,3 +199,23 @@ impl Reader for FjallSnapshot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_io_error_every_write_is_refused_and_reads_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let kv = FjallKv::open(folder.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.put(*b"ca", *b"1");
+        kv.write(batch.clone()).unwrap();
+        let failed: Result<()> = kv.guarded(|| Err(std::io::Error::other("disk").into()));
+        assert!(matches!(failed, Err(Error::Store(why)) if why.contains("disk")));
+        assert_eq!(kv.write(batch), Err(Error::Poisoned));
+        assert_eq!(kv.persist(), Err(Error::Poisoned));
+        assert_eq!(kv.replace(&mut std::iter::empty()), Err(Error::Poisoned));
+        assert!(kv.snapshot().get(b"ca").unwrap().is_some());
+    }
+}

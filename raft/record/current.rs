@@ -1,6 +1,7 @@
-//! The `c/` row: what a listing shows of a key. Derived from the version list in the same batch.
+//! The `c/` row: what a listing shows of a key, and what replacing it needs. Derived from the version list in the
+//! same batch.
 
-use super::{Bytes16, ChecksumSpec, Record, VersionRecord, version::etag};
+use super::{BlobRef, Bytes16, ChecksumSpec, Record, VersionRecord, version::etag};
 
 /// A key's current object. A key whose newest version is a delete marker has no such row.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
@@ -29,6 +30,12 @@ pub struct CurrentRecord {
     /// The storage class, where it is not STANDARD.
     #[prost(string, optional, tag = "8")]
     pub storage_class: Option<String>,
+    /// Its blob, if it has just one: so that replacing or deleting it reads no second row.
+    #[prost(message, optional, tag = "9")]
+    pub blob: Option<BlobRef>,
+    /// It has several blobs, which only the version's record names.
+    #[prost(bool, tag = "10")]
+    pub many_blobs: bool,
 }
 
 impl CurrentRecord {
@@ -43,6 +50,8 @@ impl CurrentRecord {
             checksum: version.checksum.as_ref().map(super::Checksum::spec),
             owner: version.owner.clone(),
             storage_class: version.storage_class.clone(),
+            blob: if version.blobs.len() == 1 { version.blobs.first().cloned() } else { None },
+            many_blobs: version.blobs.len() > 1,
         }
     }
 

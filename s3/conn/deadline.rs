@@ -19,6 +19,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Slot {
     deadline: Cell<Instant>,
     expired: Cell<bool>,
+    idle: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -28,9 +29,9 @@ impl Slot {
         self.deadline.set(eio::now() + after);
     }
 
-    /// Whether the connection's time is up.
-    pub(crate) fn is_expired(&self) -> bool {
-        self.expired.get()
+    /// Says whether the connection waits between two requests.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
     }
 
     /// Ends the wait for this connection now, as when its time is up.
@@ -70,6 +71,7 @@ impl Deadlines {
         let slot = Rc::new(Slot {
             deadline: Cell::new(eio::now() + after),
             expired: Cell::new(false),
+            idle: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.0.borrow_mut().push(Rc::downgrade(&slot));
@@ -95,6 +97,13 @@ impl Deadlines {
                 });
             }
         });
+    }
+
+    /// Expires the connections that wait between two requests.
+    pub(crate) fn expire_idle(&self) {
+        for slot in self.0.borrow().iter().filter_map(Weak::upgrade).filter(|slot| slot.idle.get()) {
+            slot.expire();
+        }
     }
 
     /// Expires every connection: the node stops.

@@ -22,9 +22,10 @@ pub(crate) use reply::{Reply, ReplyBody};
 use crate::error::{Code, S3Error};
 use crate::http::head::{Method, RequestHead};
 use crate::limits;
+use crate::name::{BucketName, ObjectKey};
 use crate::op::{self, Exchange};
 use crate::route::Route;
-use crate::service::{Finished, RequestId, Service};
+use crate::service::{Finished, Service};
 use deadline::Slot;
 use wire::Wire;
 
@@ -69,7 +70,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
             if !begun {
                 begun = true;
                 // From its first byte on, a head has so long to arrive, however many pieces it comes in.
-                wire.extend(limits::HEAD_TIMEOUT);
+                wire.extend(limits::HEAD_TIMEOUT, false);
             }
             if let Some(used) = head.parse(wire.buffered())? {
                 wire.consume(used);
@@ -77,7 +78,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
             }
             wire.compact();
         } else {
-            wire.extend(limits::IDLE_TIMEOUT);
+            wire.extend(limits::IDLE_TIMEOUT, true);
         }
         match wire.fill().await {
             Ok(0) => return Ok(false),
@@ -93,7 +94,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
 /// Answers what is no request; the connection can't be trusted any more.
 async fn refuse_head(service: &Service, wire: &mut Wire, error: &S3Error, out: &mut Vec<u8>) -> Next {
     let request_id = service.next_request_id();
-    wire.extend(limits::STALL);
+    wire.extend(limits::STALL, false);
     let reply = Reply::error(error, "", &request_id);
     out.clear();
     reply.write_head(out, service, &request_id, false, true);
@@ -124,7 +125,7 @@ async fn exchange(
     if let Ok(route) = &route {
         record.operation = Some(route.operation);
     }
-    let (mut reply, body_state) = match handle(service, wire, head, route, request_id, &mut record).await {
+    let (reply, body_state) = match handle(service, wire, head, route, &mut record).await {
         (Ok(reply), state) => (reply, state),
         (Err(error), state) => {
             let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
@@ -137,8 +138,18 @@ async fn exchange(
     out.clear();
     let without_body = head.method() == Method::Head;
     reply.write_head(out, service, &request_id, without_body, close);
-    let sent = if without_body { wire.write_all(out).await.is_ok() } else { reply.send(wire, out).await };
     record.status = reply.status;
+    let mut sent = if without_body { Ok(wire.write_all(out).await.is_ok()) } else { reply.send(wire, out).await };
+    if let Err(error) = &sent {
+        // Nothing has left yet: the client is told what went wrong.
+        let refusal = Reply::error(error, &String::from_utf8_lossy(head.path()), &request_id);
+        record.error = Some(error.code());
+        record.status = refusal.status;
+        out.clear();
+        refusal.write_head(out, service, &request_id, false, close);
+        sent = refusal.send(wire, out).await;
+    }
+    let sent = sent.unwrap_or(false);
     record.duration = started.elapsed();
     record.bytes_in = wire.bytes_in - bytes_in;
     record.bytes_out = wire.bytes_out - bytes_out;
@@ -161,7 +172,6 @@ async fn handle(
     wire: &mut Wire,
     head: &RequestHead,
     route: Result<Route, S3Error>,
-    request_id: RequestId,
     record: &mut Finished<'_>,
 ) -> (Result<Reply, S3Error>, BodyState) {
     let no_body = !head.is_chunked() && head.content_length().unwrap_or(0) == 0;
@@ -180,9 +190,10 @@ async fn handle(
         Ok(body) => body,
         Err(error) => return (Err(error), early),
     };
-    let owner = &verified.access_key;
-    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body, owner, request_id };
+    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body };
     let result = op::dispatch(&mut exchange).await;
+    record.bucket = exchange.route.bucket.map(BucketName::into_string);
+    record.key = exchange.route.key.map(ObjectKey::into_string);
     // An accepted request gets its 100 even if nobody read the body, for example an empty one.
     if result.is_ok() && body.send_continue().await.is_err() {
         return (result, BodyState { consumed: false, expects_continue: false });

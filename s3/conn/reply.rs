@@ -97,8 +97,11 @@ impl Reply {
 
     /// Sends the head in `out` and the body. False where the connection is lost, which is also the answer to an
     /// object that turns out unreadable half way: the client must not take what it has for the whole.
-    pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> bool {
-        match self.body {
+    ///
+    /// # Errors
+    /// The object can't be read and nothing has been sent yet.
+    pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<bool, S3Error> {
+        Ok(match self.body {
             ReplyBody::Empty => wire.write_all(out).await.is_ok(),
             ReplyBody::Bytes(bytes) if bytes.len() <= ONE_WRITE_BYTES => {
                 out.extend_from_slice(&bytes);
@@ -109,24 +112,28 @@ impl Reply {
                 loop {
                     match stream.next().await {
                         Ok(Some(slice)) if !out.is_empty() && slice.len() <= ONE_WRITE_BYTES => {
-                            out.extend_from_slice(&slice);
+                            out.extend_from_slice(slice);
                             if wire.write_all(out).await.is_err() {
-                                return false;
+                                return Ok(false);
                             }
                             out.clear();
                         }
                         Ok(Some(slice)) => {
-                            if wire.write_all(out).await.is_err() || wire.write_all(&slice).await.is_err() {
-                                return false;
+                            if !out.is_empty() && wire.write_all(out).await.is_err() {
+                                return Ok(false);
                             }
                             out.clear();
+                            if wire.write_all(slice).await.is_err() {
+                                return Ok(false);
+                            }
                         }
-                        Ok(None) => return out.is_empty() || wire.write_all(out).await.is_ok(),
-                        Err(_) => return false,
+                        Ok(None) => break out.is_empty() || wire.write_all(out).await.is_ok(),
+                        Err(error) if !out.is_empty() => return Err(error),
+                        Err(_) => return Ok(false),
                     }
                 }
             }
-        }
+        })
     }
 }
 

@@ -141,9 +141,10 @@ impl Wire {
         Ok(())
     }
 
-    /// Moves the connection's deadline.
-    pub(crate) fn extend(&self, after: Duration) {
+    /// Moves the connection's deadline. `idle` says that it waits between two requests.
+    pub(crate) fn extend(&self, after: Duration, idle: bool) {
         self.slot.extend(after);
+        self.slot.set_idle(idle);
     }
 
     /// Says goodbye: nothing more will be sent; what the client still sends is read for a moment, since

@@ -1,8 +1,8 @@
 //! The decoder of `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental and strict.
 //!
-//! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF, sizes
-//! have at most 16 digits, extensions and trailers are skipped within bounds; anything else is refused, since
-//! two readers that disagree about a body's end are how requests get smuggled.
+//! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF,
+//! sizes have at most 16 digits, extensions and trailers are skipped within bounds; anything else is refused,
+//! since two readers that disagree about a body's end are how requests get smuggled.
 
 use super::{LineBuffer, Step};
 use crate::error::{Code, S3Error};

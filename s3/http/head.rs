@@ -1,12 +1,12 @@
 //! Request heads: bytes in, a checked head out.
 //!
 //! A head is looked for in what has been received and, once its end is there, copied into the [`RequestHead`]
-//! (a memcpy of some 600 bytes) with the places of its parts, so that it outlives the receive buffer without an
-//! allocation per header: a head's memory is reused for the next one of its connection.
+//! (a memcpy of some 600 bytes) with the places of its parts, so that it outlives the receive buffer without
+//! an allocation per header: a head's memory is reused for the next one of its connection.
 //!
-//! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy: bare
-//! CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length beside
-//! Transfer-Encoding, any transfer coding but `chunked`, more than one Host.
+//! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy:
+//! bare CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length
+//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -99,10 +99,10 @@ impl RequestHead {
         RequestHead::default()
     }
 
-    /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives the
-    /// number of bytes that it took, or none where more is needed: then call again with the same bytes and more
-    /// behind them (what was looked through is not looked through again). After an error the connection has to be
-    /// closed.
+    /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives
+    /// the number of bytes that it took, or none where more is needed: then call again with the same bytes
+    /// and more behind them (what was looked through is not looked through again). After an error the
+    /// connection has to be closed.
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, S3Error> {
         // Empty lines before a request line are to be ignored (RFC 9112, 2.2); a few, not a stream of them.
         let lead = input.iter().take(8).take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -303,8 +303,11 @@ impl RequestHead {
     }
 }
 
-/// Authority, path and query of a request target (RFC 9112, 3.2).
-fn split_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), S3Error> {
+/// Authority, path and query.
+type Target<'a> = (Option<&'a [u8]>, &'a [u8], &'a [u8]);
+
+/// Takes a request target apart (RFC 9112, 3.2).
+fn split_target(target: &[u8]) -> Result<Target<'_>, S3Error> {
     let refuse = || Code::InvalidURI.with("The request target is neither a path nor an http URI.");
     if target.contains(&b'#') {
         return Err(Code::InvalidURI.with("The request target has a fragment; encode '#' as %23."));

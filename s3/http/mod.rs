@@ -6,8 +6,8 @@ pub mod response;
 
 use std::ops::Range;
 
-/// What a body decoder made of the bytes it was given. Every variant says how many of them it consumed, from the
-/// front; the rest is to be given again with the next call.
+/// What a body decoder made of the bytes it was given. Every variant says how many of them it consumed, from
+/// the front; the rest is to be given again with the next call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// These bytes of the input are content; everything up to the range's end is consumed.
@@ -39,8 +39,8 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     /// Takes bytes up to and with the next LF. Gives the line without its CR LF and how much was consumed, or
-    /// none where all was consumed without an end. A line longer than `max` is an error; so is a bare LF, unless
-    /// `bare_lf`.
+    /// none where all was consumed without an end. A line longer than `max` is an error; so is a bare LF,
+    /// unless `bare_lf`.
     pub(crate) fn take<'a>(
         &'a mut self,
         input: &'a [u8],

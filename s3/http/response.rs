@@ -28,8 +28,8 @@ impl DateCache {
 /// The interim answer that lets a client send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A response head under construction at the end of a buffer. A value can't end its line: CR, LF and NUL in one
-/// become spaces, so nothing that a client stored is ever read as a header by another.
+/// A response head under construction at the end of a buffer. A value can't end its line: CR, LF and NUL in
+/// one become spaces, so nothing that a client stored is ever read as a header by another.
 #[derive(Debug)]
 pub struct ResponseHead<'a> {
     out: &'a mut Vec<u8>,

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use raft::metadata::{Resolved, VersionSelector};
-use raft::record::{ChecksumKind, VersionRecord};
+use raft::command::Selector;
+use raft::metadata::Resolved;
+use raft::record::VersionRecord;
 
-use super::{Exchange, ObjectStream, no_such_bucket};
+use super::{Exchange, ObjectStream, body, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::{Reply, ReplyBody};
-use crate::error::{Code, S3Error, S3Result};
+use crate::error::{Code, S3Result};
 use crate::http::response::ResponseHead;
 use crate::range::{ByteRange, Extent};
 
@@ -21,9 +22,8 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         Err(not_modified) => return Ok(not_modified),
     };
     let mut reply = describe(ex, &version, &selection)?;
-    let mut stream =
+    let stream =
         ObjectStream::new(&ex.service.bytes, version, resolved.located, selection.offset, selection.length);
-    stream.prefetch().await?;
     reply.body = ReplyBody::Object(selection.length, Box::new(stream));
     Ok(reply)
 }
@@ -47,7 +47,7 @@ async fn find(ex: &Exchange<'_, '_>, with_bytes: bool) -> S3Result<(Arc<VersionR
     let selector = version_selector(ex)?;
     let explicit = selector.is_some();
     let mut resolved =
-        ex.service.metadata.resolve(bucket, key, selector.unwrap_or(VersionSelector::Current), with_bytes).await?;
+        ex.service.metadata.resolve(bucket, key, selector.unwrap_or(Selector::Current(true)), with_bytes).await?;
     match resolved.version.take() {
         Some(version) if version.is_delete_marker() && explicit => Err(Code::MethodNotAllowed.into()),
         Some(version) if !version.is_delete_marker() => Ok((version, resolved)),
@@ -58,19 +58,19 @@ async fn find(ex: &Exchange<'_, '_>, with_bytes: bool) -> S3Result<(Arc<VersionR
 }
 
 /// The `versionId` of the request, if it has one.
-pub(super) fn version_selector(ex: &Exchange<'_, '_>) -> S3Result<Option<VersionSelector>> {
+pub(super) fn version_selector(ex: &Exchange<'_, '_>) -> S3Result<Option<Selector>> {
     let Some(text) = ex.head.query().get("versionId")? else { return Ok(None) };
     parse_version_id(&text).map(Some)
 }
 
 /// A version id as clients write it: `null`, or 32 hexadecimal digits.
-pub(super) fn parse_version_id(text: &str) -> S3Result<VersionSelector> {
+pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
     if text == "null" {
-        return Ok(VersionSelector::Null);
+        return Ok(Selector::Null(true));
     }
     let mut id = [0; 16];
     match hex::decode_to_slice(text, &mut id) {
-        Ok(()) => Ok(VersionSelector::Id(id.into())),
+        Ok(()) => Ok(Selector::Id(id.into())),
         Err(_) => Err(Code::InvalidArgument
             .with("Invalid version id specified")
             .field("ArgumentName", "versionId")
@@ -152,7 +152,7 @@ fn describe(ex: &Exchange<'_, '_>, version: &VersionRecord, selection: &Selectio
     if selection.part_number.is_some() {
         lines.number("x-amz-mp-parts-count", u64::from(version.part_count));
     }
-    crate::meta::write_stored(&mut lines, version.headers.as_ref(), &ex.head.query())?;
+    headers::write(ex, version.headers.as_ref(), &mut lines)?;
     write_checksum(&mut lines, ex, version, selection);
     Ok(reply)
 }
@@ -166,27 +166,17 @@ fn write_checksum(
 ) {
     let enabled = ex.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
     let Some(stored) = version.checksum.as_ref().filter(|_| enabled) else { return };
-    let (algorithm, kind) = (stored.algorithm(), stored.kind());
-    let header = checksum::from_record(algorithm).header();
+    let Some((algorithm, whole, kind)) = body::checksum_text(stored, version.part_count) else { return };
     let part = selection
         .part_number
         .and_then(|number| version.blobs.iter().find(|blob| blob.part_number == number))
         .map(|blob| &blob.checksum);
-    match part {
+    let text = match part {
         Some(value) if value.is_empty() => return,
-        Some(value) => lines.header(header, checksum::base64_encode(value)),
+        Some(value) => checksum::base64_encode(value),
         // The checksum of the whole says nothing of a range.
         None if selection.partial && selection.length != version.size => return,
-        None if kind == ChecksumKind::Composite => {
-            lines.header(header, format!("{}-{}", checksum::base64_encode(&stored.value), version.part_count))
-        }
-        None => lines.header(header, checksum::base64_encode(&stored.value)),
+        None => whole,
     };
-    let kind = if kind == ChecksumKind::Composite { "COMPOSITE" } else { "FULL_OBJECT" };
-    lines.header("x-amz-checksum-type", kind);
-}
-
-/// The refusal of an object that is not there.
-pub(super) fn no_such_key(key: &str) -> S3Error {
-    Code::NoSuchKey.field("Key", key)
+    lines.header(algorithm.header(), text).header("x-amz-checksum-type", kind.name());
 }

@@ -9,6 +9,7 @@ mod complete;
 mod copy;
 mod delete;
 mod get_object;
+mod headers;
 mod list_objects;
 mod list_uploads;
 mod list_versions;
@@ -20,14 +21,17 @@ mod stream;
 use std::rc::Rc;
 
 use engine::placement::{self, Partition};
-use raft::command::{Command, Kind, Outcome};
+use raft::command::{Command, Kind, Outcome, Precondition};
 
 use crate::conn::{Body, Reply};
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::RequestHead;
+use crate::meta;
 use crate::route::{Operation, Route};
-use crate::service::{RequestId, Service};
+use crate::service::Service;
 use crate::sigv4::PayloadMode;
+use crate::uri::Query;
+use crate::xml::Owner;
 
 pub(crate) use stream::ObjectStream;
 
@@ -39,8 +43,6 @@ pub(crate) struct Exchange<'r, 'w> {
     pub(crate) now_ms: u64,
     pub(crate) payload: PayloadMode,
     pub(crate) body: &'r mut Body<'w>,
-    pub(crate) owner: &'r str,
-    pub(crate) request_id: RequestId,
 }
 
 impl Exchange<'_, '_> {
@@ -71,9 +73,52 @@ impl Exchange<'_, '_> {
         outcome::accepted(self.service.metadata.commit(self.command(kind)).await?)
     }
 
+    async fn write_precondition(&self) -> S3Result<Option<Precondition>> {
+        headers::write_precondition(self).await
+    }
+
     fn partition(&self) -> S3Result<Partition> {
         Ok(placement::partition_of_key(self.bucket()?, self.key()?.as_bytes()))
     }
+}
+
+/// The one account that owns everything: who may sign requests acts for it.
+const OWNER: Owner<'static> = Owner {
+    id: "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a",
+    display_name: "hamster",
+};
+
+/// The `max-…` parameter of a list: a number, cut to what a page may hold.
+fn list_limit(query: &Query<'_>, name: &str, most: u32) -> S3Result<u32> {
+    let Some(text) = query.get(name)?.filter(|text| !text.is_empty()) else { return Ok(most) };
+    match text.parse::<i64>() {
+        Ok(number) if (0..=i64::from(i32::MAX)).contains(&number) => Ok((number as u32).min(most)),
+        _ => Err(Code::InvalidArgument
+            .with(format!("Argument {name} must be an integer between 0 and 2147483647"))
+            .field("ArgumentName", name)
+            .field("ArgumentValue", text)),
+    }
+}
+
+/// Whether `encoding-type=url` is asked for.
+fn url_encoding(query: &Query<'_>) -> S3Result<bool> {
+    match query.get("encoding-type")?.as_deref() {
+        None | Some("") => Ok(false),
+        Some("url") => Ok(true),
+        Some(_) => Err(Code::InvalidArgument.with("Invalid Encoding Method specified in Request")),
+    }
+}
+
+/// A continuation token: where the next page starts, opaque to clients.
+fn write_token(marker: &str) -> String {
+    crate::checksum::base64_encode(marker.as_bytes())
+}
+
+fn read_token(token: &str) -> S3Result<String> {
+    crate::checksum::base64_decode_any(token.as_bytes())
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|marker| !marker.is_empty())
+        .ok_or_else(|| Code::InvalidArgument.with("The continuation token provided is incorrect"))
 }
 
 fn no_such_bucket(name: &str) -> S3Error {
@@ -82,6 +127,9 @@ fn no_such_bucket(name: &str) -> S3Error {
 
 /// Answers one request.
 pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    if !matches!(ex.route.operation, Operation::NotImplemented(_)) {
+        meta::refuse_unsupported(ex.head, OWNER.id)?;
+    }
     match ex.route.operation {
         Operation::ListBuckets => buckets::list(ex).await,
         Operation::CreateBucket => buckets::create(ex).await,

@@ -37,9 +37,7 @@ impl From<raft::Error> for S3Error {
     fn from(error: raft::Error) -> S3Error {
         match error {
             raft::Error::TooLarge { .. } => Code::MaxMessageLengthExceeded.into(),
-            raft::Error::InvalidKey { .. } => Code::InvalidURI.into(),
-            raft::Error::Engine(error) => error.into(),
-            raft::Error::Busy(why) => Code::SlowDown.with(why),
+            raft::Error::InvalidName(_) => Code::InvalidURI.into(),
             other => Code::InternalError.with(other.to_string()),
         }
     }

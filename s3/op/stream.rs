@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use engine::read::{BlobReader, Located, Slice};
-use engine::peer::Bytes;
+use engine::ids::DataId;
+use engine::peer::{self, Bytes, Located};
+use engine::placement::Profile;
+use engine::read::BlobReader;
 use raft::record::{BlobRef, VersionRecord};
 
-use crate::error::{Code, S3Result};
+use crate::error::{Code, S3Error, S3Result};
 
 /// Bytes `offset .. offset + length` of a version.
 pub(crate) struct ObjectStream {
@@ -16,11 +18,11 @@ pub(crate) struct ObjectStream {
     next_blob: usize,
     /// Where in that blob the range goes on.
     offset: u64,
-    /// Bytes not yet opened.
+    /// Bytes of blobs not yet opened.
     left: u64,
     located: Option<Located>,
-    reader: Option<BlobReader>,
-    first: Option<Slice>,
+    /// The blob at hand, and how much of it is still to come.
+    reader: Option<(BlobReader, u64)>,
 }
 
 impl ObjectStream {
@@ -32,70 +34,60 @@ impl ObjectStream {
         offset: u64,
         length: u64,
     ) -> ObjectStream {
-        let mut skipped = 0;
-        let next_blob = version
-            .blobs
-            .iter()
-            .position(|blob| {
-                let holds = offset < skipped + blob.size;
-                if !holds {
-                    skipped += blob.size;
-                }
-                holds
-            })
-            .unwrap_or(version.blobs.len());
-        let located = if version.blobs.len() == 1 { located } else { None };
-        let offset = offset - skipped;
-        ObjectStream { bytes: bytes.clone(), version, next_blob, offset, left: length, located, reader: None, first: None }
-    }
-
-    /// Reads the first slice ahead, so that an object that can't be read is told as an error and not as a broken
-    /// answer.
-    pub(crate) async fn prefetch(&mut self) -> S3Result<()> {
-        self.first = self.read().await?;
-        Ok(())
+        let mut offset = offset;
+        let mut next_blob = 0;
+        while let Some(blob) = version.blobs.get(next_blob).filter(|blob| blob.size <= offset) {
+            offset -= blob.size;
+            next_blob += 1;
+        }
+        let located = located.filter(|_| version.blobs.len() == 1);
+        ObjectStream { bytes: bytes.clone(), version, next_blob, offset, left: length, located, reader: None }
     }
 
     /// The next slice; none at the end.
-    pub(crate) async fn next(&mut self) -> S3Result<Option<Slice>> {
-        match self.first.take() {
-            Some(slice) => Ok(Some(slice)),
-            None => self.read().await,
+    pub(crate) async fn next(&mut self) -> S3Result<Option<&[u8]>> {
+        if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next()? {
+            return Ok(None);
+        }
+        let Some((reader, left)) = &mut self.reader else { return Ok(None) };
+        match reader.next().await? {
+            Some(slice) => {
+                *left = left.saturating_sub(slice.len() as u64);
+                Ok(Some(slice))
+            }
+            None => Err(short()),
         }
     }
 
-    async fn read(&mut self) -> S3Result<Option<Slice>> {
-        loop {
-            if let Some(reader) = &mut self.reader {
-                if let Some(slice) = reader.next().await? {
-                    return Ok(Some(slice));
-                }
-                self.reader = None;
-            }
-            if self.left == 0 {
-                return Ok(None);
-            }
-            let Some(blob) = self.version.blobs.get(self.next_blob) else {
-                return Err(Code::InternalError.with("The object's record holds fewer bytes than its size."));
-            };
-            let length = (blob.size - self.offset).min(self.left);
-            let reader =
-                BlobReader::open(&self.bytes, blob_of(blob), self.located.take(), self.offset, length).await?;
-            self.reader = Some(reader);
-            self.left -= length;
-            self.offset = 0;
-            self.next_blob += 1;
+    /// Opens the next blob of the range; false at its end.
+    fn open_next(&mut self) -> S3Result<bool> {
+        if self.left == 0 {
+            return Ok(false);
         }
+        let blob = self.version.blobs.get(self.next_blob).ok_or_else(short)?;
+        let length = (blob.size - self.offset).min(self.left);
+        let range = self.offset..self.offset + length;
+        let reader = BlobReader::new(&self.bytes, to_engine(blob)?, self.located.take(), range);
+        self.reader = Some((reader, length));
+        self.left -= length;
+        self.offset = 0;
+        self.next_blob += 1;
+        Ok(true)
     }
 }
 
+fn short() -> S3Error {
+    Code::InternalError.with("The object's record and its bytes do not fit together.")
+}
+
 /// What the byte store has to know of a blob.
-pub(crate) fn blob_of(blob: &BlobRef) -> engine::read::Blob {
-    engine::read::Blob {
-        data_id: blob.data_id.to_bytes().into(),
+fn to_engine(blob: &BlobRef) -> S3Result<peer::BlobRef> {
+    let small = |number: u32| u8::try_from(number).map_err(|_| short());
+    Ok(peer::BlobRef {
+        data_id: DataId(blob.data_id.to_bytes()),
+        partition: u16::try_from(blob.partition).map_err(|_| short())?,
+        profile: Profile { k: small(blob.k)?, m: small(blob.m)? },
+        codec: small(blob.codec)?,
         size: blob.size,
-        partition: blob.partition as u16,
-        k: blob.k as u8,
-        m: blob.m as u8,
-    }
+    })
 }

@@ -8,8 +8,9 @@ use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use crate::uri::{self, Set};
 
-/// Refuses a request in which a header that has to be signed is not: `host`, and every `x-amz-*` that is there
-/// (`x-amz-date` and, in header authentication, `x-amz-content-sha256` are bound by the signature in any case).
+/// Refuses a request in which a header that has to be signed is not: `host`, and every `x-amz-*` that is
+/// there (`x-amz-date` and, in header authentication, `x-amz-content-sha256` are bound by the signature in
+/// any case).
 pub(crate) fn check_signed_headers(
     head: &RequestHead,
     signed: &[u8],

@@ -1,9 +1,11 @@
-//! The `aws-chunked` framing of bodies, signed or not, with or without trailers (AWS, "Signature calculations for
-//! the Authorization header: transferring payload in multiple chunks", and "… including trailing headers").
+//! The `aws-chunked` framing of bodies, signed or not, with or without trailers (AWS, "Signature calculations
+//! for the Authorization header: transferring payload in multiple chunks", and "… including trailing
+//! headers").
 //!
 //! The decoder never hashes content: it says where a chunk ends, and takes the chunk's SHA-256 later by
-//! [`AwsChunked::verify_chunk`], so that many chunks can be hashed side by side. Content is passed on before its
-//! chunk is checked; what must wait for the check is the commit: [`AwsChunked::finish`] fails while one is open.
+//! [`AwsChunked::verify_chunk`], so that many chunks can be hashed side by side. Content is passed on before
+//! its chunk is checked; what must wait for the check is the commit: [`AwsChunked::finish`] fails while one
+//! is open.
 
 use std::collections::VecDeque;
 
@@ -124,8 +126,8 @@ fn malformed_trailer(what: &str) -> S3Error {
 }
 
 impl AwsChunked {
-    /// For a request whose signature was checked; none where its body is not aws-chunked, and then the payload
-    /// mode is given back.
+    /// For a request whose signature was checked; none where its body is not aws-chunked, and then the
+    /// payload mode is given back.
     pub fn from_request(
         mode: PayloadMode,
         head: &RequestHead,
@@ -184,8 +186,9 @@ impl AwsChunked {
         self.pending.len()
     }
 
-    /// Looks at the next bytes; see [`Step`]. After a `ChunkEnd` (one for each chunk, the empty last one included,
-    /// where chunks are signed) the caller owes a `verify_chunk`, within the next [`PENDING_MAX`] of them.
+    /// Looks at the next bytes; see [`Step`]. After a `ChunkEnd` (one for each chunk, the empty last one
+    /// included, where chunks are signed) the caller owes a `verify_chunk`, within the next [`PENDING_MAX`]
+    /// of them.
     pub fn feed(&mut self, input: &[u8]) -> Result<Step, S3Error> {
         let mut at = 0;
         loop {
@@ -275,8 +278,8 @@ impl AwsChunked {
             return Err(malformed_trailer("The trailers are too large."));
         }
         if line.is_empty() {
-            // AWS's description ends each trailer by LF and then CR LF: an empty line between the trailers and
-            // their signature is not the end.
+            // AWS's description ends each trailer by LF and then CR LF: an empty line between the trailers
+            // and their signature is not the end.
             let between =
                 self.wants_trailer_signature && self.trailer_signature.is_none() && !self.trailers.is_empty();
             if !between {
@@ -316,8 +319,8 @@ impl AwsChunked {
         }
     }
 
-    /// To be called when the body has ended, by [`Step::Done`] or because the request's bytes did. Only then, and
-    /// without error, are content and [`Self::trailers`] to be trusted.
+    /// To be called when the body has ended, by [`Step::Done`] or because the request's bytes did. Only then,
+    /// and without error, are content and [`Self::trailers`] to be trusted.
     pub fn finish(&mut self) -> Result<(), S3Error> {
         // Some clients leave the last empty line out where no trailers follow.
         let bare_end = self.state == State::Trailers && self.announced.is_empty() && self.trailer_bytes == 0;

@@ -113,8 +113,9 @@ pub(crate) fn finish(mac: HmacSha256) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// The signing keys in use: one per access key and day, for the one region of this endpoint. Only keys of known
-/// access keys and of days within a presigned URL's life are ever asked for, and still the number is bounded.
+/// The signing keys in use: one per access key and day, for the one region of this endpoint. Only keys of
+/// known access keys and of days within a presigned URL's life are ever asked for, and still the number is
+/// bounded.
 #[derive(Debug, Default)]
 pub struct SigningKeys {
     recent: Vec<Entry>,

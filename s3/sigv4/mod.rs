@@ -1,12 +1,13 @@
-//! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): who sent a request, and how
-//! its body is to be checked.
+//! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): who sent a request,
+//! and how its body is to be checked.
 //!
-//! Promise: a [`Verified`] is given only for a request whose signature, made within the last 15 minutes (or within a
-//! presigned URL's time), covers its method, path, query, host and every `x-amz-*` header. Comparison takes the
-//! same time wherever signatures differ. The check of the body is the caller's, by [`PayloadMode`].
+//! Promise: a [`Verified`] is given only for a request whose signature, made within the last 15 minutes (or
+//! within a presigned URL's time), covers its method, path, query, host and every `x-amz-*` header.
+//! Comparison takes the same time wherever signatures differ. The check of the body is the caller's, by
+//! [`PayloadMode`].
 //!
-//! One [`Verifier`] per core: it holds the scratch space and the day's signing keys, so that a check costs one
-//! SHA-256 and one HMAC and allocates nothing in steady state.
+//! One [`Verifier`] per core: it holds the scratch space and the day's signing keys, so that a check costs
+//! one SHA-256 and one HMAC and allocates nothing in steady state.
 
 pub mod canonical;
 pub mod chunks;
@@ -141,8 +142,8 @@ impl Verifier {
         &self.region
     }
 
-    /// Checks a request. `host_bucket` is the bucket that its host names, if that does; `now_s` is seconds since
-    /// 1970.
+    /// Checks a request. `host_bucket` is the bucket that its host names, if that does; `now_s` is seconds
+    /// since 1970.
     pub fn verify(
         &mut self,
         head: &RequestHead,

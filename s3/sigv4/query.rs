@@ -23,7 +23,8 @@ impl Verifier {
         let (credential, date) = (get("X-Amz-Credential")?, get("X-Amz-Date")?);
         let (expires, signed_headers) = (get("X-Amz-Expires")?, get("X-Amz-SignedHeaders")?);
         let signature = get("X-Amz-Signature")?;
-        // Temporary credentials don't exist here, and a token that is not checked must not look like one that is.
+        // Temporary credentials don't exist here, and a token that is not checked must not look like one that
+        // is.
         if query.has("X-Amz-Security-Token") {
             return Err(Code::NotImplemented.with("Temporary credentials are not implemented."));
         }

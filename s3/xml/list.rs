@@ -140,7 +140,8 @@ fn common_prefixes(xml: &mut Xml<'_>, url: bool, prefixes: &[&str]) {
     }
 }
 
-/// Appends `ListBucketResult` of ListObjects. `next_marker` is for lists with a delimiter, where AWS sends it.
+/// Appends `ListBucketResult` of ListObjects. `next_marker` is for lists with a delimiter, where AWS sends
+/// it.
 pub fn objects_v1<'a>(
     page: Page<'_>,
     marker: &str,

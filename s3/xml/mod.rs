@@ -1,5 +1,5 @@
-//! XML in and out: [`write`] is the writer, [`list`], [`multipart`] and [`object`] the answers, [`parse`] the reader
-//! and [`request`] the three documents that clients send.
+//! XML in and out: [`mod@write`] is the writer, [`list`], [`multipart`] and [`object`] the answers, [`parse`]
+//! the reader and [`request`] the three documents that clients send.
 
 pub mod list;
 pub mod multipart;

@@ -48,8 +48,8 @@ impl<'a> Elements<'a> {
         Ok(Elements { reader, depth: 0, rooted: false, text: String::new(), pending_close: false })
     }
 
-    /// The next event.
-    pub fn next(&mut self) -> Result<Node, S3Error> {
+    /// What comes next.
+    pub fn node(&mut self) -> Result<Node, S3Error> {
         if std::mem::take(&mut self.pending_close) {
             return self.close();
         }
@@ -112,7 +112,7 @@ impl<'a> Elements<'a> {
 
     /// Opens the root, which must have this name.
     pub fn root(&mut self, name: &str) -> Result<(), S3Error> {
-        match self.next()? {
+        match self.node()? {
             Node::Open(found) if found == name => Ok(()),
             _ => Err(malformed()),
         }
@@ -120,7 +120,7 @@ impl<'a> Elements<'a> {
 
     /// The next child of the open element, by name; none where the element ends.
     pub fn child(&mut self) -> Result<Option<String>, S3Error> {
-        match self.next()? {
+        match self.node()? {
             Node::Open(name) => Ok(Some(name)),
             Node::Close(text) if text.trim().is_empty() => Ok(None),
             _ => Err(malformed()),
@@ -129,7 +129,7 @@ impl<'a> Elements<'a> {
 
     /// The text of the element that was opened last, which must have no children.
     pub fn text(&mut self) -> Result<String, S3Error> {
-        match self.next()? {
+        match self.node()? {
             Node::Close(text) => Ok(text),
             _ => Err(malformed()),
         }
@@ -137,7 +137,7 @@ impl<'a> Elements<'a> {
 
     /// The document must end here.
     pub fn end(&mut self) -> Result<(), S3Error> {
-        match self.next()? {
+        match self.node()? {
             Node::End => Ok(()),
             _ => Err(malformed()),
         }

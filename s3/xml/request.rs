@@ -1,7 +1,7 @@
 //! The documents that clients send: CreateBucketConfiguration, Delete and CompleteMultipartUpload.
 //!
-//! Each has its bound in bytes (the caller reads no more of the body) and in rows. What a document may hold and
-//! Hamster does not have is NotImplemented, what it may not hold is MalformedXML: nothing is skipped.
+//! Each has its bound in bytes (the caller reads no more of the body) and in rows. What a document may hold
+//! and Hamster does not have is NotImplemented, what it may not hold is MalformedXML: nothing is skipped.
 
 use super::parse::{Elements, malformed};
 use crate::checksum::{Algorithm, Value};

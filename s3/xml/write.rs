@@ -1,9 +1,10 @@
 //! A writer for the small, flat documents that S3 answers with.
 //!
-//! It appends to the caller's buffer and allocates nothing else: a list page of 1,000 keys is 10,000 elements,
-//! and building events for a general writer costs more than the bytes do. Names are ours and trusted; text is
-//! escaped. Characters that XML 1.0 forbids become numeric references (`&#x1;`), as AWS sends them, though a
-//! strict parser refuses those: `encoding-type=url` is what clients use to list such keys.
+//! It appends to the caller's buffer and allocates nothing else: a list page of 1,000 keys is 10,000
+//! elements, and building events for a general writer costs more than the bytes do. Names are ours and
+//! trusted; text is escaped. Characters that XML 1.0 forbids become numeric references (`&#x1;`), as AWS
+//! sends them, though a strict parser refuses those: `encoding-type=url` is what clients use to list such
+//! keys.
 
 /// The namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

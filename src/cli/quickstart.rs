@@ -104,8 +104,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|printed| printed == line), "{line} is not in\n{text}");
         }
-        let plain =
-            |line: &str| ["#", "export ", "aws "].iter().any(|start| line.starts_with(start));
+        let plain = |line: &str| ["#", "export ", "aws "].iter().any(|start| line.starts_with(start));
         assert!(text.lines().all(|line| line.is_empty() || plain(line)), "{text}");
     }
 }

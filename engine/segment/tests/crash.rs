@@ -233,14 +233,14 @@ fn bytes_of_an_earlier_use_of_a_file_are_not_taken_for_records() {
         fill(&store, 0..90).await;
         store.delete(&(0..90).map(id).collect::<Vec<_>>()).await.expect("delete");
         reclaim_all(&store).await;
-        fill(&store, 100..170).await;
+        fill(&store, 100..330).await;
         let generations: Vec<u32> =
             store.shared().state.borrow().logs.iter().map(|(_, segment)| segment.generation).collect();
         assert!(generations.iter().any(|generation| *generation > 1), "{generations:?}");
         let store = reopen(store, data).await;
         assert_eq!(store.report().damaged, 0);
-        assert_eq!(store.stats().index_entries, 70);
-        all(&store, 100..170).await;
+        assert_eq!(store.stats().index_entries, 230);
+        all(&store, 100..330).await;
         store.shutdown().await;
     });
 }

@@ -128,7 +128,8 @@ fn preconditions_of_a_put_are_about_the_current_object() {
 fn preconditions_of_a_delete_are_about_what_it_deletes() {
     let mut world = World::with_bucket(Versioning::Enabled);
     assert_eq!(world.run(delete_if("k", CURRENT, if_match_any())), Outcome::NoSuchKey);
-    (world.put("k", 1), world.put("k", 2));
+    world.put("k", 1);
+    world.put("k", 2);
     assert_eq!(world.run(delete_if("k", CURRENT, if_match(&[&tag(1)]))), Outcome::PreconditionFailed);
     assert_eq!(
         world.run(delete_if("k", Selector::Id(id(1)), if_match(&[&tag(2)]))),
@@ -181,7 +182,8 @@ fn the_id_of_the_null_version_is_not_a_client_s_to_use() {
 #[test]
 fn a_bucket_that_keeps_versions_adds_and_hides_and_uncovers() {
     let mut world = World::with_bucket(Versioning::Enabled);
-    (world.put("k", 1), world.put("k", 2));
+    world.put("k", 1);
+    world.put("k", 2);
     let hidden = world.run(delete("k", CURRENT, 3));
     let marker =
         Outcome::Deleted { version_id: Some(id(3)), null_version: false, delete_marker: true, existed: true };
@@ -231,7 +233,8 @@ fn an_id_from_a_late_clock_is_moved_behind_the_newest() {
 #[test]
 fn a_retry_of_a_replaced_put_does_not_bring_its_blob_back() {
     let mut world = World::with_bucket(Versioning::Unversioned);
-    (world.put("k", 1), world.put("k", 2));
+    world.put("k", 1);
+    world.put("k", 2);
     world.retry = true;
     assert_eq!(world.put("k", 1), Outcome::Superseded);
     assert_eq!(world.versions("k"), "2n");

@@ -1,0 +1,132 @@
+//! The operations on this core's own segments.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use crossbeam::queue::SegQueue;
+
+use super::lease::{Returned, Returns};
+use super::mesh::Replier;
+use super::{Located, Place, Reply, Request, SmallBlob, WrittenExtent};
+use crate::error::{Error, Result};
+use crate::ids::DataId;
+use crate::io;
+use crate::segment::{Class, Location, PublishItem, Store};
+
+/// How often leases that were let go are settled without any other operation.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
+
+/// This core's segments as a peer sees them. Cheap to clone.
+#[derive(Clone)]
+pub struct Home(Rc<Inner>);
+
+struct Inner {
+    core: usize,
+    store: Store,
+    returns: Returns,
+}
+
+impl Inner {
+    fn settle(&self) {
+        while let Some(returned) = self.returns.pop() {
+            match returned {
+                Returned::Place(at) => drop(self.store.release(at)),
+                Returned::Pin(location) => self.store.unpin(&[location]),
+            }
+        }
+    }
+}
+
+async fn settle_now_and_then(inner: Weak<Inner>) {
+    while let Some(inner) = inner.upgrade() {
+        inner.settle();
+        drop(inner);
+        io::sleep(SETTLE_EVERY).await;
+    }
+}
+
+impl Home {
+    /// The home of core `core` over its open store.
+    pub fn new(core: usize, store: Store) -> Home {
+        let inner = Rc::new(Inner { core, store, returns: Returns::new(SegQueue::new()) });
+        io::spawn(settle_now_and_then(Rc::downgrade(&inner)));
+        Home(inner)
+    }
+
+    /// The store below.
+    pub fn segments(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Takes back what was let go. Happens by itself.
+    pub fn settle(&self) {
+        self.0.settle();
+    }
+
+    /// Carries out a request; the answer follows, from a task where it takes time.
+    pub(super) fn serve(&self, request: Request, replier: Replier<Result<Reply>>) {
+        self.settle();
+        if let Request::Locate { data_id, shard } = request {
+            return replier.send(self.locate(data_id, shard).map(Reply::Located));
+        }
+        let home = self.clone();
+        io::spawn(async move {
+            let answer = match request {
+                Request::Store(blob) => home.store(&blob).await.map(Reply::Stored),
+                Request::Reserve { bytes } => home.reserve(bytes).await.map(Reply::Reserved),
+                Request::Publish(extents) => home.publish(extents).await.map(|()| Reply::Published),
+                Request::Delete(data_ids) => home.delete(&data_ids).await.map(|()| Reply::Deleted),
+                Request::Locate { data_id, shard } => home.locate(data_id, shard).map(Reply::Located),
+            };
+            replier.send(answer);
+        });
+    }
+
+    /// Stores a small blob; durable when it returns.
+    pub async fn store(&self, blob: &SmallBlob) -> Result<Location> {
+        self.0.store.append_blob(blob.header, &[&blob.framed]).await
+    }
+
+    /// Reserves a place for an extent of `bytes` framed bytes.
+    pub async fn reserve(&self, bytes: u64) -> Result<Place> {
+        self.settle();
+        let at = self.0.store.reserve(bytes).await?;
+        Ok(Place::new(self.0.core, at, &self.0.returns))
+    }
+
+    /// Publishes the extents of one shard; durable when it returns.
+    pub async fn publish(&self, extents: Vec<WrittenExtent>) -> Result<()> {
+        if extents.iter().any(|extent| extent.place.core != self.0.core) {
+            return Err(Error::Invalid("an extent of another core"));
+        }
+        let items: Vec<PublishItem> = extents
+            .iter()
+            .map(|extent| PublishItem { blob: extent.header, at: extent.place.at, length: extent.length })
+            .collect();
+        let published = self.0.store.publish(&items).await;
+        // After any other error the records may be on disk: the places stay taken until the next start.
+        if !matches!(published, Err(Error::Invalid(_))) {
+            extents.into_iter().for_each(|extent| extent.place.keep());
+        }
+        published
+    }
+
+    /// Finds a shard, and keeps its extents in place while the answer lives.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where nothing of it is stored.
+    pub fn locate(&self, data_id: DataId, shard: u8) -> Result<Located> {
+        let locations = self.0.store.locate(data_id, shard)?;
+        let in_extents = locations.iter().any(|location| location.class == Class::Extent);
+        if in_extents && !self.0.store.pin(&locations) {
+            return Err(Error::NotFound);
+        }
+        Ok(Located::new(self.0.core, locations, in_extents.then_some(&self.0.returns)))
+    }
+
+    /// Deletes blobs; durable when it returns.
+    pub async fn delete(&self, data_ids: &[DataId]) -> Result<()> {
+        self.settle();
+        self.0.store.delete(data_ids).await
+    }
+}

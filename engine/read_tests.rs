@@ -1,0 +1,153 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::DataId;
+use crate::io::{ExecutorsConfig, run_executors};
+use crate::peer::harness::{directory, flip, on_one_core, pattern, start, write};
+use crate::peer::seeds;
+use crate::write::Finished;
+
+const LIMIT: usize = 1 << 30;
+
+/// Writes a payload and stores it, small or large.
+async fn stored(bytes: &Bytes, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
+    let (finished, _) = write(bytes, partition, id, payload, true).await;
+    let blob = finished.blob_ref();
+    if let Finished::Small(small) = finished {
+        bytes.store(small).await.expect("stored");
+    }
+    blob
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    #[test]
+    fn every_range_reads_the_bytes_that_were_written(
+        len in prop_oneof![1usize..131_072, 131_073usize..3_000_000],
+        ranges in prop::collection::vec((any::<prop::sample::Index>(), 0usize..2_000_000), 30),
+    ) {
+        on_one_core(|bytes| async move {
+            let payload = pattern(len);
+            let blob = stored(&bytes, 3, 1, &payload).await;
+            for (start, count) in ranges {
+                let start = start.index(len + 1);
+                let end = (start + count).min(len);
+                let range = start as u64..(start + count) as u64;
+                let back = read_to_vec(&bytes, blob, None, range, LIMIT).await.expect("read");
+                assert!(back == payload[start..end], "{start}..{end} of {len}");
+            }
+            assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+        });
+    }
+}
+
+#[test]
+fn a_small_range_of_a_large_blob_reads_one_block() {
+    on_one_core(|bytes| async move {
+        let blob = stored(&bytes, 3, 1, &pattern(5 << 20)).await;
+        let mut reader = BlobReader::new(&bytes, blob, None, 1_000_000..1_004_096);
+        assert_eq!(reader.next().await.expect("read").map(<[u8]>::len), Some(4096));
+        let piece = reader.piece.as_ref().expect("a piece");
+        assert_eq!(piece.buf.len(), BLOCK_BYTES);
+        assert!(reader.ahead.is_none());
+        assert_eq!(reader.next().await, Ok(None));
+    });
+}
+
+#[test]
+fn a_flipped_byte_is_found_in_its_block_and_in_no_other() {
+    on_one_core(|bytes| async move {
+        for len in [100_000, 5 << 20] {
+            let payload = pattern(len);
+            let id = (len % 251) as u8;
+            let blob = stored(&bytes, 3, id, &payload).await;
+            let located = bytes.locate(3, DataId([id; 16]), 0).await.expect("located");
+            flip(&bytes, 0, &located.locations[0], 65_536 + 10).await;
+            drop(located);
+            let whole = read_to_vec(&bytes, blob, None, 0..len as u64, LIMIT).await;
+            assert_eq!(whole, Err(Error::Corrupt(Corrupt::Block(1))), "{len} bytes");
+            let first = read_to_vec(&bytes, blob, None, 0..65_504, LIMIT).await.expect("sound");
+            assert_eq!(first, payload[..65_504]);
+        }
+        assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+    });
+}
+
+#[test]
+fn a_small_record_that_moved_is_looked_for_once_more() {
+    on_one_core(|bytes| async move {
+        let payload = pattern(10_000);
+        let blob = stored(&bytes, 3, 1, &payload).await;
+        // As if the place known to the caller held other bytes by now.
+        let other = pattern(10_000);
+        stored(&bytes, 3, 2, &other).await;
+        let stale = bytes.locate(3, DataId([2; 16]), 0).await.expect("located");
+        let back = read_to_vec(&bytes, blob, Some(stale), 0..u64::MAX, LIMIT).await.expect("read");
+        assert_eq!(back, payload);
+        bytes.delete(3, vec![DataId([1; 16])]).await.expect("deleted");
+        let gone = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await;
+        assert_eq!(gone, Err(Error::NotFound));
+    });
+}
+
+#[test]
+fn a_blob_deleted_while_it_is_read_is_read_to_its_end() {
+    on_one_core(|bytes| async move {
+        let payload = pattern(6 << 20);
+        let blob = stored(&bytes, 3, 1, &payload).await;
+        let mut reader = BlobReader::new(&bytes, blob, None, 0..u64::MAX);
+        let mut back = reader.next().await.expect("read").expect("bytes").to_vec();
+        bytes.delete(3, vec![blob.data_id]).await.expect("deleted");
+        // Its place would be taken by the next blob, were it free.
+        stored(&bytes, 3, 2, &vec![0; 6 << 20]).await;
+        while let Some(piece) = reader.next().await.expect("read") {
+            back.extend_from_slice(piece);
+        }
+        assert!(back == payload);
+        drop(reader);
+        bytes.home().settle();
+        bytes.delete(3, vec![DataId([2; 16])]).await.expect("deleted");
+        assert_eq!(bytes.home().segments().stats().extent_live_bytes, 0);
+    });
+}
+
+#[test]
+fn blobs_of_other_cores_are_written_and_read_through_own_handles() {
+    let directory = directory();
+    let path = directory.path().to_owned();
+    let seeds = Arc::new(Mutex::new(seeds(2).into_iter().map(Some).collect::<Vec<_>>()));
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = done.clone();
+    let config = ExecutorsConfig { cores: 2, directory: path.clone() };
+    let executors = run_executors(&config, move |core| {
+        let seed = seeds.lock().expect("not poisoned")[core].take().expect("once");
+        let (path, done) = (path.clone(), counted.clone());
+        async move {
+            let bytes = start(core, &path, seed).await;
+            for (step, len) in [5_000, 3 << 20, 130_000, 9 << 20].into_iter().enumerate() {
+                for partition in [0, 1] {
+                    let payload = pattern(len);
+                    let id = (16 * step + 4 * core + partition as usize) as u8 + 1;
+                    let blob = stored(&bytes, partition, id, &payload).await;
+                    let located = bytes.locate(partition, blob.data_id, 0).await.expect("located");
+                    assert_eq!(located.core, usize::from(partition));
+                    let back = read_to_vec(&bytes, blob, Some(located), 0..u64::MAX, LIMIT).await;
+                    assert!(back.expect("read") == payload);
+                    if step % 2 == 1 {
+                        bytes.delete(partition, vec![blob.data_id]).await.expect("deleted");
+                    }
+                }
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+            while done.load(Ordering::SeqCst) < 2 {
+                io::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            bytes.home().segments().shutdown().await;
+        }
+    });
+    executors.expect("executors").join().expect("join");
+    assert_eq!(done.load(Ordering::SeqCst), 2);
+}

@@ -1,0 +1,443 @@
+//! Writing a blob: the body of a PUT or of one part.
+//!
+//! Bytes are received straight into their place in a block ([`BlobWriter::space`]). A full block is hashed and
+//! gets its trailer; a full buffer goes to the shards' sinks, which write it to extents reserved at the blob's
+//! home core, several writes in flight. What stays small is handed back framed, to be stored together with the
+//! command that commits it.
+//!
+//! Promises: memory per request is bounded at any size ([`crate::limits`]); a stored blob is durable and
+//! published when [`BlobWriter::finish`] returns; a writer that is dropped at any point leaves nothing behind:
+//! its writes in flight end before their places are free again. It leaves to others what is committed.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::ack::{Decision, ShardState, decide};
+use crate::buf::Buf;
+use crate::error::{Error, Result};
+use crate::format::BlobHeader;
+use crate::frame::{BlockPlace, block_of, close_block, framed_len};
+use crate::hash::{BodyHash, Digests, Plan};
+use crate::ids::DataId;
+use crate::io::{self, ALIGNMENT, File, JoinHandle, Permit, oneshot};
+use crate::limits::{
+    BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES, MAX_EXTENTS,
+    PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES, WRITES_IN_FLIGHT,
+};
+use crate::peer::{BlobRef, Bytes, Place, SmallBlob, WrittenExtent};
+use crate::placement::{Partition, Profile};
+use crate::segment::Class;
+
+/// Receives one blob.
+pub struct BlobWriter {
+    bytes: Bytes,
+    blob: BlobHeader,
+    /// The exact payload, if it was announced.
+    size: Option<u64>,
+    taken: u64,
+    closed_blocks: u64,
+    filling: Option<Filling>,
+    sinks: SmallVec<[ShardSink; 1]>,
+    hash: Option<BodyHash>,
+    ended: bool,
+    /// A buffer is on its way to the hashing service or to a sink. Still true afterwards if that failed or the
+    /// caller stopped waiting: then bytes are missing, and the writer refuses to go on.
+    passing: bool,
+}
+
+/// The buffer being filled.
+struct Filling {
+    buf: Buf,
+    permit: Permit,
+    /// Where the current block starts.
+    start: usize,
+    /// Payload bytes in it.
+    fill: usize,
+    /// Framed bytes after which it goes to the sinks: whole blocks; never, for a small blob.
+    limit: usize,
+}
+
+/// A blob whose bytes are all in.
+#[derive(Debug)]
+pub enum Finished {
+    /// Framed and not yet stored: it travels with its commit.
+    Small(SmallBlob),
+    /// Durable and published.
+    Stored(BlobRef),
+}
+
+impl Finished {
+    /// The blob's name and layout.
+    pub fn blob_ref(&self) -> BlobRef {
+        match self {
+            Finished::Small(small) => small.blob_ref(),
+            Finished::Stored(blob) => *blob,
+        }
+    }
+}
+
+/// Blocks of the next buffer: large ones while memory is plenty, so that many slow clients share what is left.
+pub(crate) fn piece_blocks(budget_free: usize) -> usize {
+    match budget_free {
+        free if free >= BODY_BUDGET_BYTES / 2 => PIECE_BLOCKS,
+        free if free >= BODY_BUDGET_BYTES / 4 => SLICE_BLOCKS,
+        _ => 1,
+    }
+}
+
+impl BlobWriter {
+    /// A writer of the blob `data_id`. `size` is its exact payload, where it is known ahead; `plan` says what to
+    /// compute over it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a profile with more than one shard.
+    pub fn new(
+        bytes: &Bytes,
+        partition: Partition,
+        data_id: DataId,
+        profile: Profile,
+        size: Option<u64>,
+        plan: Plan,
+    ) -> Result<BlobWriter> {
+        if profile != (Profile { k: 1, m: 0 }) {
+            return Err(Error::Unsupported("a profile with more than one shard"));
+        }
+        if size.is_some_and(|size| framed_len(size) > MAX_EXTENTS as u64 * EXTENT_BYTES) {
+            return Err(Error::Invalid("a blob of that size"));
+        }
+        let blob = BlobHeader {
+            data_id,
+            k: profile.k,
+            m: profile.m,
+            partition,
+            created_ms: io::unix_ms(),
+            ..BlobHeader::default()
+        };
+        let sinks = (0..profile.shards()).map(|shard| ShardSink::new(shard as u8)).collect();
+        let hash = (plan != Plan::default()).then(|| bytes.hashes().open(plan));
+        Ok(BlobWriter {
+            bytes: bytes.clone(),
+            blob,
+            size,
+            taken: 0,
+            closed_blocks: 0,
+            filling: None,
+            sinks,
+            hash,
+            ended: false,
+            passing: false,
+        })
+    }
+
+    /// Payload bytes taken in.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Where to put the next payload bytes: 1 to 65,504 of them, none once the announced size is reached. Waits
+    /// for a buffer, if one is needed. What the area holds before is arbitrary.
+    ///
+    /// # Errors
+    /// Those of earlier writes.
+    pub async fn space(&mut self) -> Result<&mut [u8]> {
+        self.check_intact()?;
+        let left = self.size.map_or(u64::MAX, |size| size - self.taken);
+        if left == 0 {
+            return Ok(&mut []);
+        }
+        if self.filling.is_none() {
+            self.filling = Some(self.open_buffer(left).await?);
+        }
+        let filling = self.filling.as_mut().unwrap_or_else(|| unreachable!("opened above"));
+        let room = (BLOCK_PAYLOAD_BYTES - filling.fill).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let from = filling.start + filling.fill;
+        Ok(&mut filling.buf[from..from + room])
+    }
+
+    fn check_intact(&self) -> Result<()> {
+        if self.passing || self.ended {
+            return Err(Error::Invalid("a blob that failed or ended takes no more bytes"));
+        }
+        Ok(())
+    }
+
+    async fn open_buffer(&mut self, left: u64) -> Result<Filling> {
+        let blocks = match self.size {
+            // May turn out small: then it must fit the first buffer.
+            None if self.closed_blocks == 0 => SLICE_BLOCKS,
+            _ => piece_blocks(self.bytes.budget().available()),
+        };
+        let left_in_extent = EXTENT_BLOCKS - self.closed_blocks as usize % EXTENT_BLOCKS;
+        let limit = blocks.min(left_in_extent) * BLOCK_BYTES;
+        let framed_left = if self.size.is_some() { framed_len(left) } else { u64::MAX };
+        let (limit, wanted) = match self.size {
+            // A small blob stays in one buffer.
+            Some(size) if size <= SMALL_BLOB_BYTES as u64 => (usize::MAX, framed_left as usize),
+            _ => (limit, limit.min(usize::try_from(framed_left).unwrap_or(usize::MAX))),
+        };
+        for sink in &mut self.sinks {
+            sink.make_room().await?;
+        }
+        let wanted = wanted.max(ALIGNMENT).next_power_of_two();
+        let permit = self.bytes.budget().acquire(wanted).await;
+        let mut buf = Buf::with_capacity(wanted);
+        buf.set_len(buf.capacity());
+        Ok(Filling { buf, permit, start: 0, fill: 0, limit })
+    }
+
+    /// Says that the first `count` bytes of [`BlobWriter::space`] hold payload now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more bytes than there was space for; those of earlier writes, [`Error::Full`] among
+    /// them. The writer is of no use then.
+    pub async fn advance(&mut self, count: usize) -> Result<()> {
+        self.check_intact()?;
+        if count == 0 {
+            return Ok(());
+        }
+        let left = self.size.map_or(u64::MAX, |size| size - self.taken);
+        let Some(filling) = &mut self.filling else { return Err(Error::Invalid("bytes without space")) };
+        if count > BLOCK_PAYLOAD_BYTES - filling.fill || count as u64 > left {
+            return Err(Error::Invalid("more bytes than announced"));
+        }
+        filling.fill += count;
+        self.taken += count as u64;
+        if filling.fill == BLOCK_PAYLOAD_BYTES {
+            self.close_block().await?;
+        }
+        Ok(())
+    }
+
+    /// Hashes the current block and writes its trailer; passes a full buffer on.
+    async fn close_block(&mut self) -> Result<()> {
+        let Some(mut filling) = self.filling.take() else { return Ok(()) };
+        self.passing = true;
+        let payload = filling.start..filling.start + filling.fill;
+        if let Some(hash) = &mut self.hash {
+            filling.buf = hash.update(filling.buf, payload).await;
+        }
+        let place = BlockPlace { data_id: self.blob.data_id, shard: 0, block: self.closed_blocks as u32 };
+        filling.start += close_block(&mut filling.buf[filling.start..], filling.fill, place);
+        filling.fill = 0;
+        self.closed_blocks += 1;
+        let full = filling.start >= filling.limit;
+        self.filling = Some(filling);
+        if full {
+            self.flush().await?;
+        }
+        self.passing = false;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let Some(filling) = self.filling.take() else { return Ok(()) };
+        if filling.start == 0 {
+            return Ok(());
+        }
+        // One sink takes it all; where k is larger, slices are dealt out and parity is added here.
+        let [sink] = &mut self.sinks[..] else { return Err(Error::Unsupported("more than one shard")) };
+        let whole = Whole { partition: self.blob.partition, framed: self.size.map(framed_len) };
+        sink.write(&self.bytes, whole, filling.buf, filling.start, filling.permit).await
+    }
+
+    /// Ends the payload and returns its digests, to be compared before [`BlobWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer bytes than announced.
+    pub async fn end(&mut self) -> Result<Digests> {
+        self.check_intact()?;
+        if self.size.is_some_and(|size| size != self.taken) {
+            return Err(Error::Invalid("fewer bytes than announced"));
+        }
+        if self.filling.as_ref().is_some_and(|filling| filling.fill > 0) {
+            self.close_block().await?;
+        }
+        self.ended = true;
+        Ok(self.hash.take().map(BodyHash::finish).unwrap_or_default())
+    }
+
+    /// Completes the blob: a small one is returned, another one is synced and published. If the caller stops
+    /// waiting meanwhile, the blob is deleted again.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Io`], [`Error::Busy`] where too few shards became durable.
+    pub async fn finish(mut self) -> Result<Finished> {
+        if !self.ended {
+            self.end().await?;
+        }
+        self.blob.payload_bytes = self.taken;
+        if self.taken <= SMALL_BLOB_BYTES as u64 {
+            let framed = self.filling.take().map_or(Vec::new(), |filling| filling.buf[..filling.start].to_vec());
+            let profile = Profile { k: self.blob.k, m: self.blob.m }.for_small();
+            let header = BlobHeader {
+                k: profile.k,
+                m: profile.m,
+                last: true,
+                blocks: self.closed_blocks as u32,
+                ..self.blob
+            };
+            return Ok(Finished::Small(SmallBlob { header, framed }));
+        }
+        let (answer, finished) = oneshot();
+        io::spawn(async move {
+            let (bytes, blob) = (self.bytes.clone(), self.blob);
+            let stored = self.store().await;
+            if stored.is_ok() && answer.is_abandoned() {
+                // Nobody will commit it. Should this fail, the sweep finds it.
+                let _ = bytes.delete(blob.partition, vec![blob.data_id]).await;
+            }
+            answer.send(stored.map(Finished::Stored));
+        });
+        finished.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn store(mut self) -> Result<BlobRef> {
+        self.flush().await?;
+        let profile = Profile { k: self.blob.k, m: self.blob.m };
+        let mut states: SmallVec<[ShardState; 8]> = SmallVec::new();
+        let mut failed = None;
+        for sink in std::mem::take(&mut self.sinks) {
+            states.push(match sink.finish(&self.bytes, self.blob).await {
+                Ok(()) => ShardState::Durable,
+                Err(error) => {
+                    failed = Some(error);
+                    ShardState::Failed
+                }
+            });
+        }
+        match decide(profile, &states) {
+            Decision::Acknowledge { .. } => Ok(BlobRef {
+                data_id: self.blob.data_id,
+                partition: self.blob.partition,
+                profile,
+                codec: self.blob.codec,
+                size: self.taken,
+            }),
+            _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
+        }
+    }
+
+    /// Gives the blob up: what was written is freed once the writes in flight have ended. Dropping does the same.
+    pub fn abandon(self) {}
+}
+
+/// What a sink must know about the whole.
+#[derive(Clone, Copy)]
+struct Whole {
+    partition: Partition,
+    /// Bytes of the shard, if they are known ahead.
+    framed: Option<u64>,
+}
+
+/// Writes one shard to extents of its home core.
+struct ShardSink {
+    shard: u8,
+    extents: Vec<Extent>,
+    framed: u64,
+    writes: VecDeque<JoinHandle<std::io::Result<()>>>,
+}
+
+struct Extent {
+    /// Shared with the writes in flight: the place is given back when the last of them has ended.
+    place: Rc<Place>,
+    file: Rc<File>,
+    framed: u64,
+}
+
+impl ShardSink {
+    fn new(shard: u8) -> ShardSink {
+        ShardSink { shard, extents: Vec::new(), framed: 0, writes: VecDeque::new() }
+    }
+
+    /// Waits until another write may be started.
+    async fn make_room(&mut self) -> Result<()> {
+        while self.writes.len() >= WRITES_IN_FLIGHT {
+            self.wait_for_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<()> {
+        if let Some(write) = self.writes.pop_front() {
+            let result = write.await.ok_or(Error::Closed)?;
+            result.map_err(|error| Error::io("write an extent", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Starts writing the first `len` bytes of `buf`, whole blocks, behind what came before.
+    async fn write(
+        &mut self,
+        bytes: &Bytes,
+        whole: Whole,
+        mut buf: Buf,
+        len: usize,
+        permit: Permit,
+    ) -> Result<()> {
+        self.make_room().await?;
+        if self.extents.last().is_none_or(|extent| extent.framed == EXTENT_BYTES) {
+            let left = whole.framed.map_or(EXTENT_BYTES, |total| total - self.framed);
+            let place = bytes.reserve(whole.partition, left.min(EXTENT_BYTES)).await?;
+            let file = bytes.files().get(place.core, Class::Extent, place.at.segment).await?;
+            self.extents.push(Extent { place: Rc::new(place), file, framed: 0 });
+        }
+        let extent = self.extents.last_mut().unwrap_or_else(|| unreachable!("pushed above"));
+        buf.set_len(len);
+        buf.pad_to(ALIGNMENT);
+        assert!(extent.framed + buf.len() as u64 <= extent.place.at.length, "an extent fits its place");
+        let (file, place) = (extent.file.clone(), extent.place.clone());
+        let position = place.at.offset + extent.framed;
+        extent.framed += len as u64;
+        self.framed += len as u64;
+        self.writes.push_back(io::spawn(async move {
+            let result = file.write_at(buf, position).await;
+            drop((place, permit));
+            result
+        }));
+        Ok(())
+    }
+
+    /// Waits for all writes, syncs each file once, and publishes the extents.
+    async fn finish(mut self, bytes: &Bytes, blob: BlobHeader) -> Result<()> {
+        while !self.writes.is_empty() {
+            self.wait_for_one().await?;
+        }
+        let mut synced: SmallVec<[u32; 4]> = SmallVec::new();
+        for extent in &self.extents {
+            if !synced.contains(&extent.place.at.segment) {
+                if let Err(error) = extent.file.sync_data().await {
+                    // What is on those pages is unknown now: nobody gets them before the next start.
+                    let places = self.extents.into_iter().filter_map(|extent| Rc::try_unwrap(extent.place).ok());
+                    places.for_each(Place::keep);
+                    return Err(Error::io("sync an extent", &error));
+                }
+                synced.push(extent.place.at.segment);
+            }
+        }
+        let count = self.extents.len();
+        let mut payload_left = blob.payload_bytes;
+        let mut written = Vec::with_capacity(count);
+        for (index, extent) in self.extents.into_iter().enumerate() {
+            let payload = payload_left.min((EXTENT_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64);
+            payload_left -= payload;
+            debug_assert_eq!(framed_len(payload), extent.framed);
+            let header = BlobHeader {
+                shard: self.shard,
+                extent: index as u16,
+                last: index + 1 == count,
+                blocks: block_of(payload - 1).0 as u32 + 1,
+                payload_bytes: payload,
+                ..blob
+            };
+            let place = Rc::try_unwrap(extent.place).map_err(|_| Error::Busy("a write is in flight"))?;
+            written.push(WrittenExtent { place, header, length: extent.framed as u32 });
+        }
+        bytes.publish(blob.partition, written).await
+    }
+}
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

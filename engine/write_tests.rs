@@ -1,0 +1,154 @@
+use super::*;
+use crate::frame::frame;
+use crate::peer::harness::{PROFILE, fill, on_one_core, pattern, write};
+use crate::read::read_to_vec;
+
+const LIMIT: usize = 1 << 30;
+
+#[test]
+fn small_blobs_come_back_framed_and_are_stored_with_their_commit() {
+    on_one_core(|bytes| async move {
+        for (id, len) in [0, 1, 4096, 65_504, 65_505, SMALL_BLOB_BYTES].into_iter().enumerate() {
+            for known in [false, true] {
+                let id = (2 * id + usize::from(known)) as u8 + 1;
+                let payload = pattern(len);
+                let (finished, digests) = write(&bytes, 7, id, &payload, known).await;
+                assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
+                let blob = finished.blob_ref();
+                let Finished::Small(small) = finished else { panic!("{len} bytes are small") };
+                assert_eq!(small.framed, frame(&payload, DataId([id; 16]), 0));
+                assert_eq!((small.header.partition, small.header.payload_bytes), (7, len as u64));
+                bytes.store(small).await.expect("stored");
+                let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
+                assert_eq!(back, payload);
+            }
+        }
+    });
+}
+
+#[test]
+fn large_blobs_are_published_and_read_back() {
+    on_one_core(|bytes| async move {
+        let one_extent = EXTENT_BLOCKS * BLOCK_PAYLOAD_BYTES;
+        let lens = [SMALL_BLOB_BYTES + 1, 262_016, 262_017, 5 << 20, one_extent, one_extent + 70_000];
+        for (id, len) in lens.into_iter().enumerate() {
+            for known in [false, true] {
+                let id = (2 * id + usize::from(known)) as u8 + 1;
+                let payload = pattern(len);
+                let (finished, digests) = write(&bytes, 7, id, &payload, known).await;
+                assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
+                let Finished::Stored(blob) = finished else { panic!("{len} bytes are large") };
+                assert_eq!(blob.size, len as u64);
+                let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
+                assert!(back == payload, "{len} bytes differ");
+            }
+        }
+        assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+    });
+}
+
+#[test]
+fn an_unknown_size_takes_no_more_room_than_a_known_one() {
+    on_one_core(|bytes| async move {
+        write(&bytes, 7, 1, &pattern(300_000), false).await;
+        let located = bytes.locate(7, DataId([1; 16]), 0).await.expect("located");
+        assert_eq!(u64::from(located.locations[0].length), framed_len(300_000));
+        let taken = bytes.home().segments().stats().extent_live_bytes;
+        assert_eq!(taken, io::align_up(framed_len(300_000)));
+    });
+}
+
+async fn settled(bytes: &Bytes) -> u64 {
+    // Writes in flight hold their place and their share of the budget until they end.
+    while bytes.budget_free() < BODY_BUDGET_BYTES {
+        io::yield_now().await;
+        io::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    bytes.home().settle();
+    bytes.home().segments().stats().extent_live_bytes
+}
+
+#[test]
+fn an_abandoned_blob_gives_everything_back() {
+    on_one_core(|bytes| async move {
+        let payload = pattern(9 << 20);
+        for size in [None, Some(20 << 20)] {
+            let mut writer =
+                BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, size, Plan::default()).expect("writer");
+            fill(&mut writer, &payload, usize::MAX).await.expect("written");
+            assert!(bytes.home().segments().stats().extent_live_bytes > 0);
+            writer.abandon();
+            assert_eq!(settled(&bytes).await, 0);
+            assert_eq!(bytes.locate(7, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
+        }
+    });
+}
+
+#[test]
+fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
+    on_one_core(|bytes| async move {
+        let mut writer =
+            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, Plan::default()).expect("writer");
+        fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
+        writer.end().await.expect("ended");
+        let mut finish = Box::pin(writer.finish());
+        std::future::poll_fn(|cx| {
+            assert!(finish.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(finish);
+        let mut waited = 0;
+        while settled(&bytes).await > 0 {
+            io::sleep(std::time::Duration::from_millis(5)).await;
+            waited += 1;
+            assert!(waited < 2000, "the blob is still there");
+        }
+        assert_eq!(bytes.locate(7, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
+    });
+}
+
+#[test]
+fn more_or_fewer_bytes_than_announced_are_refused() {
+    on_one_core(|bytes| async move {
+        let open = || BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, Some(10), Plan::default());
+        let mut writer = open().expect("writer");
+        assert_eq!(writer.space().await.expect("space").len(), 10);
+        assert!(matches!(writer.advance(11).await, Err(Error::Invalid(_))));
+        let mut writer = open().expect("writer");
+        fill(&mut writer, &[1; 9], 3).await.expect("written");
+        assert!(matches!(writer.end().await, Err(Error::Invalid(_))));
+        fill(&mut writer, &[1; 1], 3).await.expect("written");
+        assert_eq!(writer.space().await.expect("space").len(), 0);
+        assert_eq!(writer.finish().await.expect("finished").blob_ref().size, 10);
+    });
+}
+
+#[test]
+fn a_writer_that_was_interrupted_takes_no_more_bytes() {
+    on_one_core(|bytes| async move {
+        let plan = Plan { md5: true, ..Plan::default() };
+        let _other = bytes.hashes().open(plan);
+        let mut writer =
+            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, plan).expect("writer");
+        let count = writer.space().await.expect("space").len();
+        let mut advance = Box::pin(writer.advance(count));
+        std::future::poll_fn(|cx| {
+            assert!(advance.as_mut().poll(cx).is_pending(), "waits for its hash");
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(advance);
+        assert!(matches!(writer.space().await, Err(Error::Invalid(_))));
+        assert!(writer.finish().await.is_err());
+    });
+}
+
+#[test]
+fn profiles_with_more_than_one_shard_are_refused() {
+    on_one_core(|bytes| async move {
+        let profile = Profile { k: 2, m: 1 };
+        let writer = BlobWriter::new(&bytes, 7, DataId([1; 16]), profile, None, Plan::default());
+        assert!(matches!(writer.map(|_| ()), Err(Error::Unsupported(_))));
+    });
+}

@@ -1,0 +1,256 @@
+//! What a request's headers say about an object: the headers that are stored and sent back, user metadata,
+//! and the ones that Hamster refuses because it would have to act on them.
+//!
+//! User metadata is kept as UTF-8. Values that ASCII can't hold travel as RFC 2047 encoded words, in both
+//! directions (AWS, "Working with object metadata").
+
+use std::borrow::Cow;
+
+use crate::error::{Code, S3Error};
+use crate::http::head::RequestHead;
+use crate::http::response::ResponseHead;
+use crate::rfc2047;
+use crate::uri::Query;
+
+/// The most user metadata: bytes of names (without prefix) and values.
+pub const USER_METADATA_BYTES_MAX: usize = 2048;
+/// The most bytes of the other stored headers together.
+pub const STORED_HEADERS_BYTES_MAX: usize = 8192;
+/// What an object without a Content-Type is served as, as at AWS.
+pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
+
+const USER_PREFIX: &str = "x-amz-meta-";
+
+/// The headers of an object that are stored with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct StoredHeaders {
+    pub content_type: Option<String>,
+    pub cache_control: Option<String>,
+    pub content_disposition: Option<String>,
+    /// Without `aws-chunked`, which describes the request's framing and not the object.
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub expires: Option<String>,
+    /// User metadata: names in lower case without `x-amz-meta-`, in order of first appearance.
+    pub user: Vec<(String, String)>,
+}
+
+impl StoredHeaders {
+    /// Gathers them from a request; MetadataTooLarge beyond the bounds.
+    pub fn from_head(head: &RequestHead) -> Result<StoredHeaders, S3Error> {
+        let text = |name| {
+            head.header(name).filter(|value| !value.is_empty()).map(|value| to_text(value).into_owned())
+        };
+        let stored = StoredHeaders {
+            content_type: text("content-type"),
+            cache_control: text("cache-control"),
+            content_disposition: text("content-disposition"),
+            content_encoding: content_encoding(head),
+            content_language: text("content-language"),
+            expires: text("expires"),
+            user: user_metadata(head)?,
+        };
+        let system = [
+            &stored.content_type,
+            &stored.cache_control,
+            &stored.content_disposition,
+            &stored.content_encoding,
+            &stored.content_language,
+            &stored.expires,
+        ];
+        let bytes: usize = system.into_iter().flatten().map(String::len).sum();
+        if bytes > STORED_HEADERS_BYTES_MAX {
+            return Err(too_large(bytes, STORED_HEADERS_BYTES_MAX));
+        }
+        Ok(stored)
+    }
+
+    /// Writes them into an answer, the request's overrides in place of what is stored.
+    pub fn write(&self, response: &mut ResponseHead<'_>, overrides: &Overrides<'_>) {
+        let [content_type, cache_control, disposition, encoding, language, expires] = &overrides.values;
+        let content_type =
+            content_type.as_deref().or(self.content_type.as_deref()).unwrap_or(CONTENT_TYPE_DEFAULT);
+        response.header("Content-Type", content_type);
+        for (name, over, stored) in [
+            ("Cache-Control", cache_control, &self.cache_control),
+            ("Content-Disposition", disposition, &self.content_disposition),
+            ("Content-Encoding", encoding, &self.content_encoding),
+            ("Content-Language", language, &self.content_language),
+            ("Expires", expires, &self.expires),
+        ] {
+            if let Some(value) = over.as_deref().or(stored.as_deref()) {
+                response.header(name, value);
+            }
+        }
+        for (name, value) in &self.user {
+            response.client_header(USER_PREFIX, name, rfc2047::encode(value).as_bytes());
+        }
+    }
+}
+
+/// The `response-*` parameters of a GET or HEAD.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides<'a> {
+    values: [Option<Cow<'a, str>>; 6],
+}
+
+impl<'a> Overrides<'a> {
+    /// Reads them from the query.
+    pub fn from_query(query: Query<'a>) -> Result<Overrides<'a>, S3Error> {
+        if query.raw().is_empty() {
+            return Ok(Overrides::default());
+        }
+        let get = |name| Ok::<_, S3Error>(query.get(name)?.filter(|value| !value.is_empty()));
+        Ok(Overrides {
+            values: [
+                get("response-content-type")?,
+                get("response-cache-control")?,
+                get("response-content-disposition")?,
+                get("response-content-encoding")?,
+                get("response-content-language")?,
+                get("response-expires")?,
+            ],
+        })
+    }
+}
+
+fn too_large(bytes: usize, max: usize) -> S3Error {
+    Code::MetadataTooLarge.field("Size", bytes.to_string()).field("MaxSizeAllowed", max.to_string())
+}
+
+/// A header's bytes as text: UTF-8, and what is not that as ISO 8859-1, HTTP's old charset.
+fn to_text(value: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(value) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(value.iter().map(|b| *b as char).collect()),
+    }
+}
+
+fn content_encoding(head: &RequestHead) -> Option<String> {
+    let mut kept = String::new();
+    for value in head.header_all("content-encoding") {
+        let value = to_text(value);
+        let codings = value.split(',').map(str::trim);
+        for coding in codings.filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked")) {
+            if !kept.is_empty() {
+                kept.push(',');
+            }
+            kept.push_str(coding);
+        }
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+fn user_metadata(head: &RequestHead) -> Result<Vec<(String, String)>, S3Error> {
+    let mut user: Vec<(String, String)> = Vec::new();
+    for (name, value) in head.headers() {
+        let Some(name) = strip_prefix(name, USER_PREFIX).filter(|name| !name.is_empty()) else { continue };
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let value = rfc2047::decode(&to_text(value));
+        match user.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, first)) => {
+                first.push(',');
+                first.push_str(&value);
+            }
+            None => user.push((name, value)),
+        }
+    }
+    let bytes: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > USER_METADATA_BYTES_MAX {
+        return Err(too_large(bytes, USER_METADATA_BYTES_MAX));
+    }
+    Ok(user)
+}
+
+fn strip_prefix<'a>(name: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let head = name.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix.as_bytes()).then(|| &name[prefix.len()..])
+}
+
+/// `x-amz-metadata-directive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataDirective {
+    /// The copy has its source's headers.
+    Copy,
+    /// The copy has the request's.
+    Replace,
+}
+
+/// Reads `x-amz-metadata-directive`, COPY where there is none.
+pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Error> {
+    match head.header("x-amz-metadata-directive") {
+        None | Some(b"COPY") => Ok(MetadataDirective::Copy),
+        Some(b"REPLACE") => Ok(MetadataDirective::Replace),
+        Some(value) => Err(Code::InvalidArgument
+            .with("Unknown metadata directive.")
+            .field("ArgumentName", "x-amz-metadata-directive")
+            .field("ArgumentValue", String::from_utf8_lossy(value))),
+    }
+}
+
+/// Refuses a request whose headers ask for what Hamster does not do: ignoring one of these would be to say
+/// yes and do no. `owner_id` is the canonical user id of the one owner. To be called for every operation.
+pub fn refuse_unsupported(head: &RequestHead, owner_id: &str) -> Result<(), S3Error> {
+    for (name, value) in head.headers() {
+        let Some(rest) = strip_prefix(name, "x-amz-") else { continue };
+        let mut space = [0u8; 64];
+        let Some(lower) = space.get_mut(..rest.len()) else { continue };
+        lower.copy_from_slice(rest);
+        lower.make_ascii_lowercase();
+        check(lower, value, owner_id)?;
+    }
+    Ok(())
+}
+
+/// Checks the header `x-amz-` + `name`.
+fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
+    let refuse = |what: &str| {
+        let header = format!("x-amz-{}", String::from_utf8_lossy(name));
+        Err(Code::NotImplemented.with(format!("{what} not implemented ({header}).")).field("Header", header))
+    };
+    match name {
+        b"acl" => match value {
+            b"private" | b"bucket-owner-full-control" => Ok(()),
+            b"public-read"
+            | b"public-read-write"
+            | b"authenticated-read"
+            | b"aws-exec-read"
+            | b"bucket-owner-read"
+            | b"log-delivery-write" => {
+                refuse("Access control lists other than private and bucket-owner-full-control are")
+            }
+            _ => Err(Code::InvalidArgument.field("ArgumentName", "x-amz-acl")),
+        },
+        b"storage-class" if value == b"STANDARD" => Ok(()),
+        b"storage-class" => Err(Code::InvalidStorageClass.with("The only storage class here is STANDARD.")),
+        b"tagging-directive" if value == b"COPY" => Ok(()),
+        b"tagging" | b"tagging-directive" => refuse("Tags are"),
+        b"object-ownership" if value == b"BucketOwnerEnforced" => Ok(()),
+        b"object-ownership" => refuse("Object ownership other than BucketOwnerEnforced is"),
+        b"bucket-object-lock-enabled" if value.eq_ignore_ascii_case(b"false") => Ok(()),
+        b"bucket-object-lock-enabled" => refuse("Object lock is"),
+        b"bypass-governance-retention" if value.eq_ignore_ascii_case(b"false") => Ok(()),
+        b"bypass-governance-retention" => refuse("Object lock is"),
+        b"website-redirect-location" => refuse("Website redirection is"),
+        b"write-offset-bytes" => refuse("Appending is"),
+        b"mfa" => refuse("Multi-factor authentication is"),
+        b"if-match-size" | b"if-match-last-modified-time" => refuse("Conditions on size and time are"),
+        b"rename-source" => refuse("Renaming is"),
+        b"expected-bucket-owner" | b"source-expected-bucket-owner" if value != owner_id.as_bytes() => {
+            Err(Code::AccessDenied.with("The bucket's owner is not the one expected."))
+        }
+        _ if name.starts_with(b"grant-") => refuse("Access control lists are"),
+        _ if name.starts_with(b"object-lock-") => refuse("Object lock is"),
+        _ if name.starts_with(b"server-side-encryption")
+            || name.starts_with(b"copy-source-server-side-encryption") =>
+        {
+            refuse("Server-side encryption by request is")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "meta_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+use super::*;
+use crate::http::response::DateCache;
+
+fn head(headers: &str) -> RequestHead {
+    let mut head = RequestHead::new();
+    head.parse(format!("PUT /b/k HTTP/1.1\r\nHost: h\r\n{headers}\r\n").as_bytes()).unwrap().unwrap();
+    head
+}
+
+fn written(stored: &StoredHeaders, query: &str) -> String {
+    let mut out = Vec::new();
+    let mut response = ResponseHead::start(&mut out, 200, DateCache::default().at(0), "1");
+    stored.write(&mut response, &Overrides::from_query(Query::new(query.as_bytes())).unwrap());
+    let text = String::from_utf8(out).unwrap();
+    text.split_once("x-amz-request-id: 1\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn stored_headers_come_back() {
+    let stored = StoredHeaders::from_head(&head(
+        "Content-Type: text/plain\r\nCache-Control: no-cache\r\nContent-Encoding: aws-chunked, gzip\r\n\
+         Content-Disposition: attachment; filename=\"ü\"\r\nContent-Language: de\r\nExpires: soon\r\n\
+         X-Amz-Meta-Name: =?UTF-8?B?w7w=?=\r\nx-amz-meta-raw: ü\r\nx-amz-meta-a: 1\r\nX-AMZ-META-A: 2\r\n",
+    ))
+    .unwrap();
+    let user: Vec<_> = stored.user.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(user, [("name", "ü"), ("raw", "ü"), ("a", "1,2")]);
+    assert_eq!(
+        written(&stored, ""),
+        "Content-Type: text/plain\r\nCache-Control: no-cache\r\nContent-Disposition: attachment; filename=\"ü\"\r\n\
+         Content-Encoding: gzip\r\nContent-Language: de\r\nExpires: soon\r\nx-amz-meta-name: =?UTF-8?B?w7w=?=\r\n\
+         x-amz-meta-raw: =?UTF-8?B?w7w=?=\r\nx-amz-meta-a: 1,2\r\n"
+    );
+}
+
+#[test]
+fn overrides_replace_what_is_stored_and_can_not_inject_headers() {
+    let stored = StoredHeaders { cache_control: Some("a".into()), ..StoredHeaders::default() };
+    let query = "response-content-type=text%2Fcss&response-cache-control=no%0d%0aX:%20y&response-expires=e";
+    assert_eq!(
+        written(&stored, query),
+        "Content-Type: text/css\r\nCache-Control: no  X: y\r\nExpires: e\r\n"
+    );
+    assert_eq!(written(&StoredHeaders::default(), ""), "Content-Type: binary/octet-stream\r\n");
+}
+
+#[test]
+fn aws_chunked_alone_is_no_content_encoding() {
+    assert_eq!(
+        StoredHeaders::from_head(&head("Content-Encoding: aws-chunked\r\n")).unwrap(),
+        StoredHeaders::default()
+    );
+}
+
+#[test]
+fn metadata_is_bounded() {
+    let code = |headers: String| StoredHeaders::from_head(&head(&headers)).map_err(|e| e.code());
+    assert!(code(format!("x-amz-meta-a: {}\r\n", "v".repeat(2047))).is_ok());
+    assert_eq!(code(format!("x-amz-meta-a: {}\r\n", "v".repeat(2048))), Err(Code::MetadataTooLarge));
+    assert_eq!(code(format!("Cache-Control: {}\r\n", "v".repeat(8193))), Err(Code::MetadataTooLarge));
+}
+
+#[test]
+fn no_op_headers_pass() {
+    for headers in [
+        "x-amz-acl: private\r\nx-amz-storage-class: STANDARD\r\n",
+        "x-amz-acl: bucket-owner-full-control\r\n",
+        "x-amz-tagging-directive: COPY\r\nx-amz-bucket-object-lock-enabled: false\r\n",
+        "x-amz-object-ownership: BucketOwnerEnforced\r\nx-amz-expected-bucket-owner: me\r\n",
+        "x-amz-date: 1\r\nx-amz-meta-tagging: 1\r\nx-amz-content-sha256: x\r\n",
+    ] {
+        assert_eq!(refuse_unsupported(&head(headers), "me"), Ok(()), "{headers}");
+    }
+}
+
+#[test]
+fn what_would_have_to_be_acted_on_is_refused() {
+    for (headers, code) in [
+        ("x-amz-acl: public-read", Code::NotImplemented),
+        ("x-amz-acl: x", Code::InvalidArgument),
+        ("x-amz-grant-read: id=1", Code::NotImplemented),
+        ("X-Amz-Grant-Full-Control: id=1", Code::NotImplemented),
+        ("x-amz-storage-class: GLACIER", Code::InvalidStorageClass),
+        ("x-amz-server-side-encryption: AES256", Code::NotImplemented),
+        ("x-amz-server-side-encryption-customer-algorithm: AES256", Code::NotImplemented),
+        ("x-amz-copy-source-server-side-encryption-customer-algorithm: AES256", Code::NotImplemented),
+        ("x-amz-tagging: a=b", Code::NotImplemented),
+        ("x-amz-tagging-directive: REPLACE", Code::NotImplemented),
+        ("x-amz-object-lock-mode: GOVERNANCE", Code::NotImplemented),
+        ("x-amz-object-lock-legal-hold: ON", Code::NotImplemented),
+        ("x-amz-bucket-object-lock-enabled: true", Code::NotImplemented),
+        ("x-amz-website-redirect-location: /", Code::NotImplemented),
+        ("x-amz-write-offset-bytes: 5", Code::NotImplemented),
+        ("x-amz-if-match-size: 1", Code::NotImplemented),
+        ("x-amz-mfa: 1 2", Code::NotImplemented),
+        ("x-amz-expected-bucket-owner: you", Code::AccessDenied),
+    ] {
+        let error = refuse_unsupported(&head(&format!("{headers}\r\n")), "me").unwrap_err();
+        assert_eq!(error.code(), code, "{headers}");
+    }
+}
+
+#[test]
+fn a_copys_directive_is_read() {
+    let of = |headers: &str| metadata_directive(&head(headers)).map_err(|e| e.code());
+    assert_eq!(of(""), Ok(MetadataDirective::Copy));
+    assert_eq!(of("x-amz-metadata-directive: REPLACE\r\n"), Ok(MetadataDirective::Replace));
+    assert_eq!(of("x-amz-metadata-directive: replace\r\n"), Err(Code::InvalidArgument));
+}

@@ -1,0 +1,81 @@
+//! The operations on buckets themselves, and ListBuckets.
+
+use raft::command::{CreateBucket, DeleteBucket, Kind};
+
+use super::{Exchange, OWNER, body, list_limit, no_such_bucket};
+use crate::conn::Reply;
+use crate::error::{Code, S3Result};
+use crate::xml;
+
+/// Most buckets of one page (AWS, "ListBuckets").
+const PAGE_MAX: u32 = 10_000;
+
+/// Answers ListBuckets (AWS, "ListBuckets").
+pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let query = ex.head.query();
+    let max = list_limit(&query, "max-buckets", PAGE_MAX)?;
+    if max == 0 {
+        return Err(Code::InvalidArgument.with("max-buckets must be at least 1"));
+    }
+    let prefix = query.get("prefix")?;
+    let region = query.get("bucket-region")?;
+    let marker = query.get("continuation-token")?.map(|token| super::read_token(&token)).transpose()?;
+    let here = ex.service.region();
+    let (buckets, more) = if region.as_deref().is_some_and(|region| region != here) {
+        (Vec::new(), false)
+    } else {
+        let metadata = &ex.service.metadata;
+        metadata
+            .list_buckets(prefix.as_deref().unwrap_or_default(), marker.as_deref().unwrap_or_default(), max as usize)
+            .await?
+    };
+    let next = buckets.last().filter(|_| more).map(|bucket| super::write_token(&bucket.name));
+    let rows = buckets.iter().map(|bucket| xml::list::Bucket {
+        name: &bucket.name,
+        created_ms: bucket.created_ms,
+        region: Some(&here),
+    });
+    Ok(Reply::xml(|out| xml::list::buckets(OWNER, prefix.as_deref(), rows, next.as_deref(), out)))
+}
+
+/// Answers CreateBucket (AWS, "CreateBucket").
+pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let document = body::document(ex).await?;
+    let here = ex.service.region();
+    if let Some(region) = xml::request::create_bucket(&document)?.filter(|region| *region != here) {
+        return Err(Code::IllegalLocationConstraintException.with(format!(
+            "The {region} location constraint is incompatible for the region specific endpoint this request was sent to."
+        )));
+    }
+    let name = ex.bucket()?.to_owned();
+    let location = format!("/{name}");
+    ex.commit(Kind::CreateBucket(CreateBucket { name, owner: OWNER.id.to_owned() })).await?;
+    let mut reply = Reply::empty(200);
+    reply.lines().header("Location", location);
+    Ok(reply)
+}
+
+/// Answers HeadBucket (AWS, "HeadBucket").
+pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    ex.existing_bucket().await?;
+    let mut reply = Reply::empty(200);
+    reply.lines().header("x-amz-bucket-region", ex.service.region()).header("x-amz-access-point-alias", "false");
+    Ok(reply)
+}
+
+/// Answers DeleteBucket (AWS, "DeleteBucket").
+pub(super) async fn delete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let name = ex.bucket()?.to_owned();
+    match ex.commit(Kind::DeleteBucket(DeleteBucket { name: name.clone() })).await {
+        Ok(_) => Ok(Reply::empty(204)),
+        Err(error) if error.code() == Code::NoSuchBucket => Err(no_such_bucket(&name)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Answers GetBucketLocation (AWS, "GetBucketLocation").
+pub(super) async fn location(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    ex.existing_bucket().await?;
+    let region = ex.service.region();
+    Ok(Reply::xml(|out| xml::list::location(&region, out)))
+}

@@ -1,0 +1,124 @@
+//! DeleteObject and DeleteObjects (AWS, "DeleteObject", "DeleteObjects").
+
+use std::rc::Rc;
+
+use engine::io::{self, Semaphore};
+use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selector};
+
+use super::get_object::{parse_version_id, version_selector};
+use super::{Exchange, body, no_such_bucket, outcome};
+use crate::conn::Reply;
+use crate::error::{Code, S3Error, S3Result};
+use crate::service::Service;
+use crate::xml::object::{Deleted, deleted};
+use crate::xml::request::{self, DeleteObject};
+
+/// Deletes of one DeleteObjects request under way at once: enough to share group commits.
+const IN_FLIGHT: usize = 128;
+
+/// Answers DeleteObject.
+pub(super) async fn one(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let selector = version_selector(ex)?.unwrap_or(Selector::Current(true));
+    let precondition = ex.write_precondition().await?;
+    let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
+    let command = command(ex.service, ex.now_ms, bucket, key, selector, precondition);
+    let mut reply = Reply::empty(204);
+    if let Outcome::Deleted { version_id, null_version, delete_marker, .. } =
+        outcome::accepted(ex.service.metadata.commit(command).await?)?
+    {
+        if delete_marker {
+            reply.lines().header("x-amz-delete-marker", "true");
+        }
+        if let Some(id) = version_id.filter(|_| !null_version) {
+            reply.lines().header("x-amz-version-id", id.to_hex());
+        }
+    }
+    Ok(reply)
+}
+
+fn command(
+    service: &Service,
+    now_ms: u64,
+    bucket: String,
+    key: String,
+    selector: Selector,
+    precondition: Option<Precondition>,
+) -> Command {
+    let delete = DeleteVersion {
+        bucket,
+        key,
+        selector: Some(selector),
+        marker_version_id: service.new_id(now_ms).into(),
+        precondition,
+        owner: String::new(),
+    };
+    Command::new(service.new_id(now_ms), now_ms, Kind::DeleteVersion(delete))
+}
+
+/// What became of one of many.
+struct Row {
+    object: DeleteObject,
+    result: S3Result<Option<String>>,
+}
+
+/// Answers DeleteObjects.
+pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let document = body::document(ex).await?;
+    let request = request::delete(&document)?;
+    let bucket = ex.existing_bucket().await?.to_owned();
+    let turns = Semaphore::new(IN_FLIGHT);
+    let mut tasks = Vec::with_capacity(request.objects.len());
+    for object in request.objects {
+        let turn = turns.acquire(1).await;
+        let (service, bucket, now_ms) = (Rc::clone(ex.service), bucket.clone(), ex.now_ms);
+        tasks.push(io::spawn(async move {
+            let result = delete_listed(&service, now_ms, bucket, &object).await;
+            drop(turn);
+            Row { object, result }
+        }));
+    }
+    let mut rows = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        rows.push(task.await.ok_or(Code::InternalError)?);
+    }
+    let answers = rows.iter().map(|Row { object, result }| match result {
+        Ok(marker) => Deleted::Done {
+            key: &object.key,
+            version_id: object.version_id.as_deref(),
+            delete_marker: marker.as_deref(),
+        },
+        Err(error) => Deleted::Failed { key: &object.key, version_id: object.version_id.as_deref(), error },
+    });
+    Ok(Reply::xml(|out| deleted(request.quiet, answers, out)))
+}
+
+/// Deletes one object of a list; gives the id of the delete marker that took its place, if one did.
+async fn delete_listed(
+    service: &Service,
+    now_ms: u64,
+    bucket: String,
+    object: &DeleteObject,
+) -> S3Result<Option<String>> {
+    let key = object.checked_key()?.into_string();
+    if object.size.is_some() || object.modified_s.is_some() {
+        return Err(Code::NotImplemented.with("Deletes conditional on size or time are not implemented."));
+    }
+    let selector = match &object.version_id {
+        None => Selector::Current(true),
+        Some(text) => parse_version_id(text)?,
+    };
+    let precondition = object.etag.as_deref().map(|etag| match etag {
+        "*" => Precondition { if_match_any: true, ..Precondition::default() },
+        etag => Precondition { if_match: vec![etag.to_owned()], ..Precondition::default() },
+    });
+    let name = bucket.clone();
+    let command = command(service, now_ms, bucket, key, selector, precondition);
+    match outcome::accepted(service.metadata.commit(command).await.map_err(S3Error::from)?) {
+        Ok(Outcome::Deleted { version_id: Some(id), delete_marker: true, null_version, .. }) => {
+            Ok(Some(if null_version { "null".to_owned() } else { id.to_hex() }))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Code::NoSuchBucket => Err(no_such_bucket(&name)),
+        Err(error) => Err(error),
+    }
+}

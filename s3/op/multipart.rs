@@ -1,0 +1,155 @@
+//! CreateMultipartUpload, UploadPart, AbortMultipartUpload (AWS, "CreateMultipartUpload", "UploadPart",
+//! "AbortMultipartUpload").
+
+use std::sync::Arc;
+
+use engine::placement::{self, Partition};
+use raft::command::{AbortUpload, CreateUpload, Kind, PutPart};
+use raft::record::{Bytes16, ChecksumSpec, PartRecord, UploadRecord};
+
+use super::{Exchange, body, headers};
+use crate::checksum::{self, Algorithm, ChecksumType};
+use crate::conn::Reply;
+use crate::error::{Code, S3Error, S3Result};
+use crate::limits;
+use crate::xml;
+
+/// Answers CreateMultipartUpload.
+pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let asked = checksum::multipart_from_head(ex.head)?;
+    let headers = headers::stored(ex)?;
+    let bucket = ex.existing_bucket().await?.to_owned();
+    let key = ex.key()?.to_owned();
+    let upload_id = Bytes16::from(ex.service.new_id(ex.now_ms));
+    let upload = UploadRecord {
+        upload_id,
+        bucket: bucket.clone(),
+        key: key.clone(),
+        created_ms: ex.now_ms,
+        headers: Some(headers),
+        checksum: asked.map(|(algorithm, kind)| ChecksumSpec::new(body::to_record(algorithm), body::kind_to_record(kind))),
+        ..UploadRecord::default()
+    };
+    ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
+    let mut reply = Reply::xml(|out| xml::multipart::initiated(&bucket, &key, &upload_id.to_hex(), out));
+    if let Some((algorithm, kind)) = asked {
+        let mut lines = reply.lines();
+        lines.header("x-amz-checksum-algorithm", algorithm.name()).header("x-amz-checksum-type", kind.name());
+    }
+    Ok(reply)
+}
+
+/// The `uploadId` of a request; one that can't be ours names no upload.
+pub(super) fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
+    let text = ex.head.query().get("uploadId")?.unwrap_or_default();
+    parse_upload_id(&text).ok_or_else(|| no_such_upload(ex))
+}
+
+/// An upload id as clients write it: 32 hexadecimal digits.
+pub(super) fn parse_upload_id(text: &str) -> Option<Bytes16> {
+    let mut id = [0; 16];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    Some(id.into())
+}
+
+/// The refusal of an upload that is not there.
+pub(super) fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
+    Code::NoSuchUpload
+        .field("UploadId", ex.head.query().get("uploadId").ok().flatten().unwrap_or_default())
+}
+
+/// The `partNumber` of a request.
+pub(super) fn part_number(ex: &Exchange<'_, '_>) -> S3Result<u32> {
+    let text = ex.head.query().get("partNumber")?.unwrap_or_default();
+    text.parse().ok().filter(|number| (1..=limits::PART_NUMBER_MAX).contains(number)).ok_or_else(|| {
+        Code::InvalidArgument
+            .with("Part number must be an integer between 1 and 10000, inclusive")
+            .field("ArgumentName", "partNumber")
+            .field("ArgumentValue", text)
+    })
+}
+
+/// The upload of a request, which has to exist.
+pub(super) async fn upload(ex: &Exchange<'_, '_>, id: Bytes16) -> S3Result<Arc<UploadRecord>> {
+    let (bucket, key) = (ex.bucket()?, ex.key()?);
+    match ex.service.metadata.upload(bucket, key, id).await? {
+        Some(upload) => Ok(upload),
+        None => {
+            ex.existing_bucket().await?;
+            Err(no_such_upload(ex))
+        }
+    }
+}
+
+/// The partition of a part's blob.
+pub(super) fn part_partition(ex: &Exchange<'_, '_>, number: u32) -> S3Result<Partition> {
+    Ok(placement::partition_of_part(ex.bucket()?, ex.key()?.as_bytes(), number as u16))
+}
+
+/// The checksum that an upload's parts have, if any.
+pub(super) fn part_algorithm(upload: &UploadRecord) -> Option<(Algorithm, ChecksumType)> {
+    body::spec_of(upload.checksum.as_ref())
+}
+
+/// Answers UploadPart.
+pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let number = part_number(ex)?;
+    let id = upload_id(ex)?;
+    let upload = upload(ex, id).await?;
+    let asked = part_algorithm(&upload).map(|(algorithm, _)| algorithm);
+    if let (Some(asked), Some(sent)) = (asked, checksum::Wanted::from_head(ex.head)?.algorithm())
+        && asked != sent
+    {
+        return Err(Code::InvalidRequest.with(format!(
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            asked.name().to_lowercase(),
+            sent.name().to_lowercase()
+        )));
+    }
+    let partition = part_partition(ex, number)?;
+    let received = body::receive(ex, partition, asked).await?;
+    let (md5, checksum) = (received.md5, received.checksum.clone());
+    let part = part_record(ex.now_ms, number, &received.blob, asked.is_some());
+    let command = ex.command(Kind::PutPart(PutPart {
+        bucket: ex.bucket()?.to_owned(),
+        key: ex.key()?.to_owned(),
+        upload_id: id,
+        part,
+    }));
+    received.commit(&ex.service.metadata, command).await?;
+    let mut reply = Reply::empty(200);
+    let mut lines = reply.lines();
+    lines.etag(&hex::encode(md5));
+    if let Some(checksum) = &checksum {
+        body::write_checksum(&mut lines, checksum);
+    }
+    Ok(reply)
+}
+
+/// The record of a part. Its checksum is kept where the upload asked for one.
+pub(super) fn part_record(now_ms: u64, number: u32, blob: &raft::record::BlobRef, keep_checksum: bool) -> PartRecord {
+    let mut blob = blob.clone();
+    blob.part_number = number;
+    if !keep_checksum {
+        blob.checksum.clear();
+    }
+    PartRecord {
+        number,
+        size: blob.size,
+        md5: blob.md5.unwrap_or_default(),
+        modified_ms: now_ms,
+        checksum: blob.checksum.clone(),
+        blob,
+    }
+}
+
+/// Answers AbortMultipartUpload.
+pub(super) async fn abort(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let id = upload_id(ex)?;
+    let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
+    match ex.commit(Kind::AbortUpload(AbortUpload { bucket, key, upload_id: id })).await {
+        Ok(_) => Ok(Reply::empty(204)),
+        Err(error) if error.code() == Code::NoSuchUpload => Err(no_such_upload(ex)),
+        Err(error) => Err(error),
+    }
+}
