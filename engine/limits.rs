@@ -26,8 +26,13 @@ pub const BODY_BUDGET_BYTES: usize = 96 << 20;
 pub const PIECE_BLOCKS: usize = 16;
 /// Writes of one request in flight at most.
 pub const WRITES_IN_FLIGHT: usize = 4;
-/// Operations that one core has open at another one at most.
-pub const PEER_OPERATIONS: usize = 1024;
+/// Blobs that one core copies into others at a time. A copy holds what it read while it waits for room to write:
+/// too many could hold the whole budget and wait for one another.
+pub const COPIES: usize = 16;
+/// Operations that all other cores together have open at one core, about.
+pub const PEER_OPERATIONS: usize = 2048;
+/// Operations that one core has open at another one, at least and at most.
+pub const PEER_OPERATIONS_A_PAIR: (usize, usize) = (32, 1024);
 
 /// Bytes after a record's header at most.
 pub const MAX_RECORD_BODY_BYTES: usize = 256 << 10;
@@ -62,6 +67,12 @@ pub const MAX_OPEN_FILES: usize = 256;
 pub const MAX_REPORTED_DAMAGE: usize = 1000;
 
 const _: () = assert!(BLOCK_BYTES == 65_536);
+const _: () =
+    assert!(EXTENT_BLOCKS.is_multiple_of(PIECE_BLOCKS) && PIECE_BLOCKS.is_multiple_of(SLICE_BLOCKS));
+// A body of unknown size may turn out small as long as it is in its first buffer, of one slice.
+const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
+const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
+const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
 const _: () = assert!(SMALL_BLOB_BYTES + 3 * BLOCK_TRAILER_BYTES <= MAX_RECORD_BODY_BYTES);
 const _: () = assert!(MAX_RECORD_BODY_BYTES * 2 <= MAX_BATCH_BYTES);
 const _: () = assert!(MAX_DELETES_PER_RECORD * 24 <= MAX_RECORD_BODY_BYTES);

@@ -74,6 +74,11 @@ impl BlobReader {
             match self.verified().await {
                 Ok(bytes) => break bytes,
                 Err(error) if self.may_have_moved(&error) => {
+                    if let Some(stale) = &self.located {
+                        // The file may be another one by now, or removed and kept alive by the handle.
+                        let files = self.bytes.files();
+                        stale.locations.iter().for_each(|at| files.forget(stale.core, at.class, at.segment));
+                    }
                     (self.relocated, self.located, self.piece) = (true, None, None);
                 }
                 Err(error) => {

@@ -72,7 +72,10 @@ fn a_flipped_byte_is_found_in_its_block_and_in_no_other() {
             let first = read_to_vec(&bytes, blob, None, 0..65_504, LIMIT).await.expect("sound");
             assert_eq!(first, payload[..65_504]);
         }
-        assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+        // The piece read ahead of the rotten block comes in first.
+        while bytes.budget_free() < BODY_BUDGET_BYTES {
+            io::sleep(std::time::Duration::from_millis(1)).await;
+        }
     });
 }
 

@@ -24,3 +24,4 @@ pub mod uri;
 pub mod xml;
 
 pub use conn::serve;
+pub use op::OWNER_ID;

@@ -29,6 +29,8 @@ pub type LogSink = Box<dyn Fn(&Finished<'_>)>;
 pub struct ServiceConfig {
     /// This core's number.
     pub core: usize,
+    /// When the process started, milliseconds since 1970: no id that this core makes is older.
+    pub started_ms: u64,
     /// The region that requests must be signed for.
     pub region: String,
     /// Domains under which buckets are hosts of their own.
@@ -63,12 +65,14 @@ pub struct Service {
 impl Service {
     /// A service over a core's handles to metadata and bytes.
     pub fn new(config: ServiceConfig, metadata: Metadata, bytes: Bytes) -> Rc<Service> {
+        let mut ids = IdGenerator::new();
+        ids.next(config.started_ms, 0);
         Rc::new(Service {
             metadata,
             bytes,
             deadlines: Deadlines::default(),
             counters: Counters::default(),
-            ids: RefCell::default(),
+            ids: RefCell::new(ids),
             verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
             domains: config.domains,
             dates: RefCell::default(),

@@ -31,7 +31,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs core `core` from start to end.
 pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
-    let failed = |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
+    let failed =
+        |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
     let store = match Store::open(SegmentConfig::new(&shared.data_dir, core)).await {
         Ok(store) => store,
         Err(error) => end(&failed("the segments can't be opened", &error)),
@@ -54,17 +55,24 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     if shared.unclean {
         spawn(sweep(core, shared.clone(), metadata.clone(), store.clone()));
     }
-    if group.is_some() && let Some(name) = shared.first_bucket.clone() {
+    if group.is_some()
+        && let Some(name) = shared.first_bucket.clone()
+    {
         make_bucket(&metadata, name).await;
     }
     let service = open_ports(core, &shared, &metadata, &bytes);
-    spawn(report::every(REPORT_INTERVAL, core, shared.clone(), report::Sources {
-        service: service.clone(),
-        bytes: bytes.clone(),
-        metadata: metadata.clone(),
-        store: store.clone(),
-        group: group.clone(),
-    }));
+    spawn(report::every(
+        REPORT_INTERVAL,
+        core,
+        shared.clone(),
+        report::Sources {
+            service: service.clone(),
+            bytes: bytes.clone(),
+            metadata: metadata.clone(),
+            store: store.clone(),
+            group: group.clone(),
+        },
+    ));
     shared.core_serves();
     shared.shutdown.wait().await;
     if let Some(service) = &service {

@@ -100,7 +100,7 @@ pub fn run(startup: Startup) -> Result<()> {
     let failed = |error: raft::Error| Error::failed(error.to_string());
     let kv = FjallKv::open(&data_dir.join("meta")).map_err(failed)?;
     let group = GroupConfig::new(1, data_dir.join("raft"), cores, on_fatal);
-    let (seed, metadata) = raft::assemble(group, kv).map_err(failed)?;
+    let (seed, metadata) = raft::assemble(group, Arc::new(kv)).map_err(failed)?;
     let (opener, group_started) = crate::latch::latch();
     let mut group = Some((seed, opener));
     let parts = engine::peer::seeds(cores)
@@ -139,10 +139,14 @@ pub fn run(startup: Startup) -> Result<()> {
     if let Some(writer) = writer {
         writer.finish();
     }
-    files::write_atomically(&data_dir.join(CLEAN_MARK), b"")
+    files::replace_secret(&data_dir.join(CLEAN_MARK), b"")
 }
 
 /// Removes the mark of an orderly end; says whether it was there.
 fn take_clean_mark(data_dir: &Path) -> Result<bool> {
-    files::remove_durably(&data_dir.join(CLEAN_MARK))
+    match std::fs::remove_file(data_dir.join(CLEAN_MARK)) {
+        Ok(()) => files::sync_dir(data_dir).map(|()| true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(files::cannot("remove", &data_dir.join(CLEAN_MARK), &error)),
+    }
 }

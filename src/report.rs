@@ -51,7 +51,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
         ],
         commit_batches: store.batches,
         commit_records: store.records,
-        data_syncs: store.syncs,
+        data_syncs: store.batches,
         segments: vec![
             ("log", store.log_segments as u64),
             ("free", store.free_log_segments as u64),
@@ -113,7 +113,7 @@ fn raft_stats(group: &raft::Node) -> RaftStats {
 pub fn damage(core: usize, store: &Store) {
     use std::io::Write;
     for damage in store.report().damage {
-        let _ = writeln!(std::io::stderr(), "hamster: core {core}: damaged: {damage}");
+        let _ = writeln!(std::io::stderr(), "hamster: core {core}: damaged: {damage:?}");
     }
 }
 
@@ -125,7 +125,7 @@ pub fn log(logger: Option<&Logger>, finished: &Finished<'_>) {
         unix_ms: io::unix_ms(),
         request_id: finished.request_id.as_str(),
         remote: finished.peer,
-        method: head.map(|head| head.method_text()),
+        method: head.and_then(|head| std::str::from_utf8(head.method_text()).ok()),
         path: head.map_or(&[], |head| head.path()),
         query: head.map_or(&[], |head| head.query().raw()),
         operation: finished.operation.map(|operation| operation.name()),

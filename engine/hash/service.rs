@@ -96,7 +96,7 @@ impl HashService {
 impl Queue {
     async fn drain(&self) {
         loop {
-            // Whoever is ready now may add its buffer before the next batch.
+            // A task runs at once when it is spawned: let whoever is ready now add its buffer first.
             io::yield_now().await;
             let batch: Vec<Rc<Lane>> = {
                 let mut waiting = self.waiting.borrow_mut();

@@ -100,7 +100,8 @@ impl<R> OpenTable<R> {
     }
 }
 
-type Handler<Q, R> = Rc<RefCell<dyn FnMut(Q, Replier<R>)>>;
+/// Not `FnMut`: a task that it spawns runs at once, and may put a question to this same core.
+type Handler<Q, R> = Rc<dyn Fn(Q, Replier<R>)>;
 
 struct Shared<Q, R> {
     core: usize,
@@ -138,8 +139,8 @@ impl<Q: Send + 'static, R: Send + 'static> MeshSeed<Q, R> {
 
     /// Starts this core's end, on its core. `handler` answers through the [`Replier`], at once or from a task;
     /// it must not block.
-    pub fn start(self, handler: impl FnMut(Q, Replier<R>) + 'static) -> Mesh<Q, R> {
-        let handler: Handler<Q, R> = Rc::new(RefCell::new(handler));
+    pub fn start(self, handler: impl Fn(Q, Replier<R>) + 'static) -> Mesh<Q, R> {
+        let handler: Handler<Q, R> = Rc::new(handler);
         let open = Rc::new(RefCell::new(OpenTable { slots: Vec::new(), free: Vec::new() }));
         let questions_waiting = Rc::new(Cell::new(0));
         let waiting = questions_waiting.clone();
@@ -166,7 +167,7 @@ async fn answer_questions<Q: Send, R: Send>(
     while let Some(Question { from, slot, question }) = questions.recv().await {
         waiting.set(questions.depth());
         let to = To::Core { answers: answers_to[from].clone(), slot };
-        (handler.borrow_mut())(question, Replier(Some(to)));
+        handler(question, Replier(Some(to)));
         io::yield_if_needed().await;
     }
 }
@@ -252,7 +253,7 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         let shared = &self.0;
         if core == shared.core {
             let to = asker.map_or(To::Nobody, To::Asker);
-            (shared.handler.borrow_mut())(question, Replier(Some(to)));
+            (shared.handler)(question, Replier(Some(to)));
             return Ok(());
         }
         let permit = shared.permits[core].acquire(1).await;

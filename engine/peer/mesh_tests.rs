@@ -111,3 +111,23 @@ fn a_question_that_is_dropped_unanswered_tells_its_asker() {
     });
     assert_eq!(done, 2);
 }
+
+#[test]
+fn a_handler_may_ask_its_own_core() {
+    let done = on_cores(2, 2, |seed, count| async move {
+        let cell: Rc<RefCell<Option<Mesh<u64, u64>>>> = Rc::default();
+        let inner = cell.clone();
+        let mesh = seed.start(move |question, replier| {
+            let mesh = inner.borrow().clone().expect("set");
+            io::spawn(async move {
+                let deeper = if question == 0 { Ok(0) } else { mesh.call(mesh.core(), question - 1).await };
+                replier.send(deeper.expect("answered") + 1);
+            });
+        });
+        *cell.borrow_mut() = Some(mesh.clone());
+        assert_eq!(mesh.call(mesh.core(), 3).await, Ok(4));
+        *cell.borrow_mut() = None;
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(done, 2);
+}

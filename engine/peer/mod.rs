@@ -4,7 +4,7 @@
 //! Requests and answers are plain data, so that another node can be asked the same.
 //!
 //! Promises: an operation whose asker left is carried out all the same, and what it would have been given
-//! comes back ([`lease`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
+//! comes back ([`Place`], [`Located`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
 //! still wanted.
 
 #[cfg(test)]
@@ -22,8 +22,8 @@ use crate::error::{Error, Result};
 use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
-use crate::io::Semaphore;
-use crate::limits::{BODY_BUDGET_BYTES, PEER_OPERATIONS};
+use crate::io::{Permit, Semaphore};
+use crate::limits::{BODY_BUDGET_BYTES, COPIES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
@@ -117,7 +117,8 @@ pub enum Reply {
 
 /// The seeds of a node's mesh of byte operations, one per core.
 pub fn seeds(cores: usize) -> Vec<MeshSeed<Request, Result<Reply>>> {
-    mesh::mesh(cores, PEER_OPERATIONS)
+    let (least, most) = PEER_OPERATIONS_A_PAIR;
+    mesh::mesh(cores, (PEER_OPERATIONS / cores.max(1)).clamp(least, most))
 }
 
 struct Inner {
@@ -125,6 +126,7 @@ struct Inner {
     mesh: Mesh<Request, Result<Reply>>,
     files: Rc<Files>,
     budget: Semaphore,
+    copies: Semaphore,
     hashes: HashService,
 }
 
@@ -138,8 +140,8 @@ impl Bytes {
     pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> Bytes {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
-        let budget = Semaphore::new(BODY_BUDGET_BYTES);
-        Bytes(Rc::new(Inner { home, mesh, files, budget, hashes: HashService::new() }))
+        let (budget, copies) = (Semaphore::new(BODY_BUDGET_BYTES), Semaphore::new(COPIES));
+        Bytes(Rc::new(Inner { home, mesh, files, budget, copies, hashes: HashService::new() }))
     }
 
     /// This core's own segments.
@@ -155,6 +157,11 @@ impl Bytes {
     /// The hashing service of this core.
     pub fn hashes(&self) -> &HashService {
         &self.0.hashes
+    }
+
+    /// Waits for the turn of a copy: to be held by whoever writes a blob from what it reads of another one.
+    pub async fn copy_turn(&self) -> Permit {
+        self.0.copies.acquire(1).await
     }
 
     /// Bytes of the buffer budget that nobody holds.
@@ -232,3 +239,6 @@ fn unexpected<T>(reply: &Reply) -> Result<T> {
     debug_assert!(false, "unexpected {reply:?}");
     Err(Error::Unsupported("an answer of another kind"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,7 @@ impl Store {
         if length == 0 || length > EXTENT_BYTES.min(shared.config.extent_segment_bytes) {
             return Err(Error::Invalid("length of an extent"));
         }
+        let mut growing = None;
         loop {
             if shared.queue.is_closed() {
                 return Err(Error::Closed);
@@ -111,12 +112,12 @@ impl Store {
                 shared.reclaim.notify();
                 return Err(Error::Full);
             }
-            let Some(_grows) = shared.growing.try_acquire(1) else {
-                // Another task makes room: look again when it has.
-                drop(shared.growing.acquire(1).await);
-                continue;
-            };
-            self.grow(length).await?;
+            match growing {
+                // Another task may make room meanwhile: look again, and keep the turn. Whoever gave it back and
+                // asked anew would pass it round for ever among those who wait.
+                None => growing = Some(shared.growing.acquire(1).await),
+                Some(_) => self.grow(length).await?,
+            }
         }
     }
 

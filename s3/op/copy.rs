@@ -120,7 +120,7 @@ async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<V
         None => Selector::Current(true),
         Some(text) => parse_version_id(text)?,
     };
-    let version = match ex.service.metadata.resolve(bucket, key, selector, false).await?.version {
+    let version = match ex.service.metadata.resolve(bucket, key, selector).await? {
         Some(version) if !version.is_delete_marker() => version,
         Some(_) if name.version_id.is_some() => {
             return Err(Code::InvalidRequest.with(

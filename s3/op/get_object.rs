@@ -46,11 +46,13 @@ async fn find(ex: &Exchange<'_, '_>, with_bytes: bool) -> S3Result<(Arc<VersionR
     let (bucket, key) = (ex.bucket()?, ex.key()?);
     let selector = version_selector(ex)?;
     let explicit = selector.is_some();
-    let mut resolved = ex
-        .service
-        .metadata
-        .resolve(bucket, key, selector.unwrap_or(Selector::Current(true)), with_bytes)
-        .await?;
+    let selector = selector.unwrap_or(Selector::Current(true));
+    let metadata = &ex.service.metadata;
+    let mut resolved = if with_bytes {
+        metadata.resolve_located(bucket, key, selector).await?
+    } else {
+        Resolved { version: metadata.resolve(bucket, key, selector).await?, located: None }
+    };
     match resolved.version.take() {
         Some(version) if version.is_delete_marker() && explicit => Err(Code::MethodNotAllowed.into()),
         Some(version) if !version.is_delete_marker() => Ok((version, resolved)),

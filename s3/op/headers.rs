@@ -54,8 +54,7 @@ pub(super) async fn write_precondition(ex: &Exchange<'_, '_>) -> S3Result<Option
         conditions.check_write(None)?;
         return Ok(None);
     }
-    let current =
-        ex.service.metadata.resolve(ex.bucket()?, ex.key()?, Selector::Current(true), false).await?.version;
+    let current = ex.service.metadata.resolve(ex.bucket()?, ex.key()?, Selector::Current(true)).await?;
     conditions.check_write(
         current.filter(|version| !version.is_delete_marker()).map(|version| version.etag()).as_deref(),
     )?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use raft::list::{Entry, ListedObject, Page};
+use raft::metadata::ListQuery;
 
 use super::{Exchange, OWNER, body, list_limit, url_encoding};
 use crate::conn::Reply;
@@ -42,8 +43,14 @@ impl<'a> Asked<'a> {
 
     async fn fetch(&self, ex: &Exchange<'_, '_>, marker: &str) -> S3Result<Page<ListedObject, String>> {
         let bucket = ex.existing_bucket().await?;
-        let (delimiter, max) = (self.delimiter.as_deref(), self.max as usize);
-        Ok(ex.service.metadata.list_objects(bucket, &self.prefix, delimiter, marker, max).await?)
+        let query = ListQuery {
+            bucket: bucket.to_owned(),
+            prefix: self.prefix.clone().into_owned(),
+            delimiter: self.delimiter.clone().map(Cow::into_owned),
+            marker: marker.to_owned(),
+            max: self.max as usize,
+        };
+        Ok(ex.service.metadata.list_objects(query).await?)
     }
 }
 

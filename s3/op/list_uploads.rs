@@ -1,6 +1,9 @@
 //! ListMultipartUploads and ListParts (AWS, "ListMultipartUploads", "ListParts").
 
+use std::borrow::Cow;
+
 use raft::list::Entry;
+use raft::metadata::ListQuery;
 
 use super::multipart::{no_such_upload, upload_id};
 use super::{Exchange, OWNER, body, list_limit, url_encoding};
@@ -27,11 +30,14 @@ pub(super) async fn uploads(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         None => None,
     };
     let bucket = ex.existing_bucket().await?;
-    let found = ex
-        .service
-        .metadata
-        .list_uploads(bucket, &prefix, delimiter.as_deref(), &key_marker, after, max as usize)
-        .await?;
+    let ask = ListQuery {
+        bucket: bucket.to_owned(),
+        prefix: prefix.clone().into_owned(),
+        delimiter: delimiter.clone().map(Cow::into_owned),
+        marker: key_marker.clone().into_owned(),
+        max: max as usize,
+    };
+    let found = ex.service.metadata.list_uploads(ask, after).await?;
     let next_id = found.next.as_ref().and_then(|(_, id)| id.map(|id| id.to_hex()));
     let page = multipart::UploadsPage {
         bucket,

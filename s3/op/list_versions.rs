@@ -1,7 +1,11 @@
 //! ListObjectVersions (AWS, "ListObjectVersions"), on buckets without versioning too: each key has one version there,
 //! `null`.
 
+use std::borrow::Cow;
+
+use raft::command::Selector;
 use raft::list::{Entry, ListedVersion, VersionMarker};
+use raft::metadata::ListQuery;
 
 use super::get_object::parse_version_id;
 use super::{Exchange, OWNER, body, list_limit, url_encoding};
@@ -9,7 +13,6 @@ use crate::conn::Reply;
 use crate::error::{Code, S3Result};
 use crate::limits::LIST_KEYS_MAX;
 use crate::xml::{self, list};
-use raft::command::Selector;
 
 /// Answers ListObjectVersions.
 pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
@@ -27,11 +30,14 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let marker = version_marker.as_deref().map(marker).transpose()?;
     let bucket = ex.existing_bucket().await?;
-    let found = ex
-        .service
-        .metadata
-        .list_versions(bucket, &prefix, delimiter.as_deref(), &key_marker, marker, max as usize)
-        .await?;
+    let ask = ListQuery {
+        bucket: bucket.to_owned(),
+        prefix: prefix.clone().into_owned(),
+        delimiter: delimiter.clone().map(Cow::into_owned),
+        marker: key_marker.clone().into_owned(),
+        max: max as usize,
+    };
+    let found = ex.service.metadata.list_versions(ask, marker).await?;
     let (next_key, next_version_id) = match &found.next {
         None => (None, None),
         Some((key, version)) => (Some(key.as_str()), version.as_ref().map(marker_text)),

@@ -82,9 +82,11 @@ impl Exchange<'_, '_> {
     }
 }
 
+/// The id of the one account that owns everything.
+pub const OWNER_ID: &str = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a";
+
 /// The one account that owns everything: who may sign requests acts for it.
-const OWNER: Owner<'static> =
-    Owner { id: "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a", display_name: "hamster" };
+const OWNER: Owner<'static> = Owner { id: OWNER_ID, display_name: "hamster" };
 
 /// The `max-…` parameter of a list: a number, cut to what a page may hold.
 fn list_limit(query: &Query<'_>, name: &str, most: u32) -> S3Result<u32> {

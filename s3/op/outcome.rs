@@ -40,6 +40,11 @@ impl From<raft::Error> for S3Error {
         match error {
             raft::Error::TooLarge { .. } => Code::MaxMessageLengthExceeded.into(),
             raft::Error::InvalidName(_) => Code::InvalidURI.into(),
+            raft::Error::Bytes(error) => error.into(),
+            raft::Error::Unavailable(why) => Code::SlowDown.with(why),
+            raft::Error::OutcomeUnknown => {
+                Code::ServiceUnavailable.with("The outcome of the write is not known. Try again.")
+            }
             other => Code::InternalError.with(other.to_string()),
         }
     }

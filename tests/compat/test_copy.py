@@ -89,7 +89,7 @@ def test_a_malformed_source_is_refused(s3, bucket, refused):
         s3.copy_object(Bucket=bucket, Key="dst", CopySource="nokey")
 
 
-@pytest.mark.parametrize("key", ["sp ace+plus", "ü/日本", "per%20cent", "a//b", "q?x=1&y", "../up".replace("../", "x/../")])
+@pytest.mark.parametrize("key", ["sp ace+plus", "ü/日本", "per%20cent", "a//b", "q?x=1&y", "x/../up"])
 def test_odd_source_keys_are_found(s3, bucket, key):
     s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
     s3.copy_object(Bucket=bucket, Key="dst", CopySource={"Bucket": bucket, "Key": key})

@@ -150,7 +150,7 @@ SMUGGLES = [
     b"content-length: +5\r\n", b"content-length: 5, 6\r\n", b"content-length: -1\r\n", b"content-length: 0x5\r\n",
     b"transfer-encoding: chunked, identity\r\n", b"transfer-encoding: xchunked\r\n", b"content-length : 5\r\n",
     b"x-a: 1\r\n folded: 2\r\ncontent-length: 5\r\n", b"content-length: 99999999999999999999\r\n",
-    b"x-a: 1\nx-b: 2\r\ncontent-length: 5\r\n" if False else b"x-a: a\rb\r\ncontent-length: 5\r\n",
+    b"x-a: a\rb\r\ncontent-length: 5\r\n",
 ]
 
 
@@ -197,14 +197,12 @@ def test_methods_that_s3_has_not_are_refused(raw, bucket):
 
 def test_non_ascii_metadata_comes_back_by_rfc_2047(raw, bucket):
     text = "grüße 日本 🐹"
-    wire_text = text.encode().decode("latin-1").encode("latin-1")
     path = f"/{bucket}/k"
     encoded = email.header.Header(text, "utf-8").encode(maxlinelen=0)
     assert raw.request("PUT", path, headers={"x-amz-meta-given": encoded}, body=b"x").status == 200
     got = raw.request("GET", path).headers["x-amz-meta-given"]
     decoded = str(email.header.make_header(email.header.decode_header(got)))
     assert decoded == text, got
-    assert wire_text.decode() == text
 
 
 def test_raw_utf8_metadata_comes_back_by_rfc_2047(raw, bucket):

@@ -46,11 +46,12 @@ def test_object_operations_answer_with_their_name(s3, bucket, refused, name):
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"untouched"
 
 
-def test_an_unknown_subresource_is_not_taken_for_the_object(s3, raw, bucket):
+@pytest.mark.parametrize("method,query", [("PUT", "renameObject"), ("PUT", "encryption"), ("PUT", "legal-hold"), ("DELETE", "tagging"),
+                                          ("PUT", "retention"), ("PUT", "acl"), ("POST", "restore"), ("POST", "select")])
+def test_a_subresource_is_not_taken_for_the_object(s3, raw, bucket, method, query):
     s3.put_object(Bucket=bucket, Key="k", Body=b"untouched")
-    for method in ("PUT", "DELETE", "POST"):
-        reply = raw.request(method, f"/{bucket}/k", query=[("annotations", "")])
-        assert reply.status in (400, 405, 501), (method, reply)
+    reply = raw.request(method, f"/{bucket}/k", query=[(query, "")])
+    assert reply.status in (400, 405, 501), reply
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"untouched"
 
 

@@ -161,7 +161,7 @@ def test_stored_headers_and_metadata_come_back(s3, bucket):
         reply = operation(Bucket=bucket, Key="k")
         assert {k: reply[k] for k in STORED} == STORED
         assert reply["Metadata"] == meta
-        assert reply["ResponseMetadata"]["HTTPHeaders"]["expires"] == "Sun, 02 Jan 2044 03:04:05 GMT" or "2044" in str(reply["Expires"])
+        assert "2044" in reply["ResponseMetadata"]["HTTPHeaders"]["expires"]
 
 
 def test_metadata_of_2_kib_is_taken_and_more_is_refused(s3, bucket, refused):

@@ -27,6 +27,7 @@ BUCKET = "hostile"
 MIB = 1 << 20
 # A client that sends a byte now and then is cut off after the server's time-outs; these are generous bounds on them.
 HEAD_CUT_SECONDS = 75
+IDLE_CUT_SECONDS = 150
 BODY_CUT_SECONDS = 150
 MEMORY_GROWTH_MAX = 160 * MIB
 CONNECTION_BYTES_MAX = 32 * 1024
@@ -196,7 +197,8 @@ def malformed_xml_and_xml_bombs(raw, _server):
         body = b"<Delete><Object><Key>" + b"k" * size + b"</Key></Object></Delete>"
         reply = answer(raw, raw.prepare("POST", f"/{BUCKET}", [("delete", "")], {}, body))
         if reply is not None:
-            expect(reply, (400, 413), what="a large XML body")
+            expect(reply, (200, 400, 413), what="a large XML body")
+            assert reply.status != 200 or reply.code, "a key of megabytes can't have been deleted"
     assert raw.request("HEAD", "/new-bucket").status == 404
 
 
@@ -277,7 +279,7 @@ def start_drippers(raw):
     head = raw.signer.headers("PUT", raw.host, f"/{BUCKET}/drip", (), {"content-length": "1000"})
     found = {
         "a head by a byte every ten seconds": Dripper(raw, b"GET / HTTP/1.1\r\nhost: x\r\nx-a: ", 10, HEAD_CUT_SECONDS),
-        "nothing sent at all": Dripper(raw, b"", HEAD_CUT_SECONDS, HEAD_CUT_SECONDS),
+        "nothing sent at all": Dripper(raw, b"", IDLE_CUT_SECONDS, IDLE_CUT_SECONDS),
         "a body by a byte a minute": Dripper(raw, head_bytes("PUT", f"/{BUCKET}/drip", head), 60, BODY_CUT_SECONDS),
     }
     for dripper in found.values():

@@ -5,6 +5,7 @@ start in one line.
     tests/e2e/quickstart.py
 """
 
+import atexit
 import os
 import pathlib
 import re
@@ -32,6 +33,7 @@ class Quickstart:
         command = [binary(), "quickstart", "--data-dir", folder, "--s3", s3, "--listen", listen, "--admin", admin]
         with open(self.output, "wb") as out:
             self.process = subprocess.Popen(command, env=clean_env(), stdout=out, stderr=subprocess.STDOUT, cwd=folder.parent)
+        atexit.register(self.process.kill)
         deadline = time.monotonic() + 60
         while not all(f"export {name}=" in self.text() for name in EXPORTS) or not self.ready():
             assert self.process.poll() is None, f"quickstart ended:\n{self.text()}"

@@ -83,7 +83,7 @@ class Server:
     """One node on loopback. `start` returns the seconds until it said that it is ready."""
 
     def __init__(self, data_dir=None, cores=None, region=REGION, serve_args=(), credentials=(ACCESS_KEY, SECRET_KEY)):
-        self.data_dir = pathlib.Path(data_dir) if data_dir else temp_dir("data")
+        self.data_dir = pathlib.Path(data_dir) if data_dir else temp_dir("node") / "data"
         self.cores = cores or int(os.environ.get("HAMSTER_TEST_CORES", "2"))
         self.region = region
         self.serve_args = list(serve_args)
