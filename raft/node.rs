@@ -43,6 +43,10 @@ const MAX_IN_FLIGHT: usize = 16_384;
 const MESH_CAPACITY: usize = 1024;
 /// A group without a leader for so long refuses proposals.
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Segments in use beyond which a snapshot is taken before its time.
+const MAX_SEGMENTS: usize = 4;
+/// Between looks at how many there are.
+const LOG_LOOK: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -215,6 +219,7 @@ impl NodeSeed {
             Node(Rc::new(Inner { id, raft, wal, applier: self.applier, proposals: RefCell::default() }));
         node.found_or_lead(&self.config.address).await?;
         spawn(propose(node.clone(), self.submissions, self.feeds));
+        spawn(bound_log(node.clone()));
         Ok(node)
     }
 }
@@ -321,6 +326,16 @@ impl Node {
         let failed = |error: &dyn std::fmt::Display| Error::Store(error.to_string());
         self.0.raft.shutdown().await.map_err(|error| failed(&error))?;
         self.0.wal.clone().close().await.map_err(|error| failed(&error))
+    }
+}
+
+/// Takes a snapshot also when few, but large entries have filled the log.
+async fn bound_log(node: Node) {
+    while node.0.raft.metrics().borrow_watched().running_state.is_ok() {
+        sleep(LOG_LOOK).await;
+        if node.0.wal.stats().segments > MAX_SEGMENTS {
+            let _ = node.snapshot().await;
+        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! Writing: batches in order, one in flight, and the segments that they go to.
 
 use std::io;
+use std::time::Duration;
 
 use engine::buf::Buf;
-use engine::io::{ALIGNMENT, align_up, now, remove_file, spawn, sync_dir};
+use engine::io::{ALIGNMENT, align_up, now, remove_file, sleep, spawn, sync_dir};
 
 use super::record::Record;
 use super::segment::{self, HEADER_PAGE, Segment};
 use super::{BATCH_BYTES, MAX_SPARES, Pending, Place, Waiter, Wal};
 use crate::types::LogId;
+
+/// Between attempts to make a segment on a full disk.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Records to be written together, and who waits for them.
 struct Batch {
@@ -152,6 +156,9 @@ impl Wal {
             }
             self.prepare_next();
             self.0.prepared.wait().await;
+            if self.usable()?.next.is_none() && !self.0.preparing.get() {
+                sleep(FULL_PAUSE).await;
+            }
         };
         {
             let mut state = self.0.state.borrow_mut();
@@ -175,8 +182,11 @@ impl Wal {
         spawn(async move {
             let result = wal.prepare().await;
             wal.0.preparing.set(false);
-            if let Err(error) = result {
-                wal.fail(&format!("log segment: {error}"));
+            match result {
+                // Room may come back: whoever needs the segment asks again.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                Err(error) => wal.fail(&format!("log segment: {error}")),
+                Ok(()) => {}
             }
             wal.0.prepared.notify();
         });
@@ -199,15 +209,16 @@ impl Wal {
             if state.next.is_some() {
                 return Ok(());
             }
-            let id = state.next_id;
-            state.next_id += 1;
-            (id, state.spares.pop_front())
+            (state.next_id, state.spares.pop_front())
         };
         let blank = match spare {
             Some(spare) => segment::recycle(&config.directory, spare, id).await?,
             None => segment::create(&config.directory, id, config.segment_bytes).await?,
         };
-        self.0.state.borrow_mut().next = Some(blank);
+        let mut state = self.0.state.borrow_mut();
+        // Only now: an id that is skipped would pass for a lost segment.
+        state.next_id = id + 1;
+        state.next = Some(blank);
         Ok(())
     }
 

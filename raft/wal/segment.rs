@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use engine::buf::Buf;
-use engine::io::{ALIGNMENT, File, rename, sync_dir};
+use engine::io::{ALIGNMENT, File, remove_file, rename, sync_dir};
 
 /// Bytes of the header page.
 pub const HEADER_PAGE: u64 = ALIGNMENT as u64;
@@ -107,8 +107,15 @@ pub async fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
 pub async fn create(directory: &Path, id: u64, bytes: u64) -> io::Result<Blank> {
     let draft = directory.join(format!("{id:016x}.tmp"));
     let file = File::create(&draft).await?;
-    zero(&file, 0, bytes).await?;
-    file.sync_data().await?;
+    let filled = async {
+        zero(&file, 0, bytes).await?;
+        file.sync_data().await
+    };
+    if let Err(error) = filled.await {
+        // A half-made segment must not hold what little room there is.
+        let _ = remove_file(&draft).await;
+        return Err(error);
+    }
     rename(&draft, &path(directory, id)).await?;
     sync_dir(directory).await?;
     Ok(Blank { id, file: Rc::new(file) })
