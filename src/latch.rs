@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 /// Opens its latch by being dropped.
-pub struct Opener(#[allow(dead_code)] flume::Sender<Infallible>);
+pub struct Opener {
+    _sender: flume::Sender<Infallible>,
+}
 
 /// Waits for its opener, on any core; cheap to clone.
 #[derive(Clone)]
@@ -12,7 +14,7 @@ pub struct Latch(flume::Receiver<Infallible>);
 /// A closed latch and what opens it.
 pub fn latch() -> (Opener, Latch) {
     let (sender, receiver) = flume::bounded(1);
-    (Opener(sender), Latch(receiver))
+    (Opener { _sender: sender }, Latch(receiver))
 }
 
 impl Latch {
@@ -21,9 +23,25 @@ impl Latch {
         // Nothing is ever sent: the channel closes, which all of its receivers see.
         let _ = self.0.recv_async().await;
     }
+}
 
-    /// Whether it is open.
-    pub fn is_open(&self) -> bool {
-        self.0.is_disconnected()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clone_is_told_also_one_that_comes_late() {
+        let (opener, latch) = latch();
+        let other = latch.clone();
+        let dir = tempfile::tempdir().unwrap();
+        engine::io::block_on(dir.path(), async {
+            let early = engine::io::timeout(std::time::Duration::from_millis(5), latch.wait()).await;
+            assert!(early.is_err());
+            drop(opener);
+            latch.wait().await;
+            other.wait().await;
+            other.clone().wait().await;
+        })
+        .unwrap();
     }
 }

@@ -20,7 +20,6 @@ use crate::files;
 use crate::identity::NodeRecord;
 use crate::latch::{Latch, Opener};
 use crate::metrics::Board;
-use crate::signals::Shutdown;
 use crate::startup::Startup;
 use crate::tls::S3Tls;
 
@@ -40,7 +39,7 @@ pub struct Shared {
     pub board: Arc<Board>,
     pub logger: Option<Logger>,
     pub addresses: Addresses,
-    pub shutdown: Shutdown,
+    pub shutdown: Latch,
     pub first_bucket: Option<String>,
     /// When the process started, milliseconds since 1970: ids of this run are not older.
     pub started_ms: u64,

@@ -95,7 +95,6 @@ fn raft_stats(group: &raft::Node) -> RaftStats {
     RaftStats {
         state: stats.state,
         term: stats.term,
-        leader: stats.leader,
         last_log: stats.last_log,
         committed: stats.committed,
         applied: stats.applied,

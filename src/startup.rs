@@ -8,7 +8,8 @@ use crate::data_dir::{Addresses, DataDir};
 use crate::error::Result;
 use crate::identity::{self, Identity};
 use crate::metrics::Board;
-use crate::signals::{self, Shutdown};
+use crate::latch::Latch;
+use crate::signals;
 use crate::tls::{self, S3Tls};
 use rustls::ServerConfig;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Startup {
     /// Where to listen.
     pub addresses: Addresses,
     /// Tells all of its clones when the node shall drain.
-    pub shutdown: Shutdown,
+    pub shutdown: Latch,
     /// A bucket to make unless it is there.
     pub first_bucket: Option<String>,
     /// Called once the node answers on all of its ports.

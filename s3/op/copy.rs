@@ -155,6 +155,8 @@ async fn copy_range(
     let plan = Plan { md5: true, sha256: false, checksum: algorithm.map(body::to_engine) };
     let data_id = ex.service.new_data_id(ex.now_ms);
     let bytes = &ex.service.bytes;
+    // A copy holds buffers for both of its sides: all at once could wait for one another for ever.
+    let _turn = bytes.copy_turn().await;
     let mut writer = BlobWriter::new(bytes, partition, data_id, Profile::for_nodes(1), Some(size), plan)?;
     let mut stream = ObjectStream::new(bytes, source.clone(), None, range.start, size);
     while let Some(mut slice) = stream.next().await? {

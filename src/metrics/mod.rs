@@ -97,8 +97,6 @@ pub struct RaftStats {
     pub state: &'static str,
     /// The term.
     pub term: u64,
-    /// The leader's Raft number, if known.
-    pub leader: Option<u64>,
     /// The last entry in the log.
     pub last_log: u64,
     /// The last committed entry.
