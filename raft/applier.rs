@@ -295,3 +295,36 @@ fn answer<T>(result: crate::Result<T>, reply: Reply<T>) -> Option<crate::Error> 
     let _ = reply.send(result);
     failed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Membership, log_id};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn bytes_of_the_mark_are_frozen() {
+        let nodes = BTreeMap::from([(1, openraft::BasicNode { addr: "a:1".to_owned() })]);
+        let members = Membership::new(vec![BTreeSet::from([1])], nodes).expect("a voter that is a node");
+        let mark = Mark {
+            last: Some(log_id(3, 1, 9)),
+            membership: StoredMembership::new(Some(log_id(1, 1, 0)), members),
+        };
+        assert_eq!(hex::encode(mark.to_row()), GOLDEN);
+        assert_eq!(Mark::from_row(&mark.to_row()).expect("decodes"), mark);
+        let empty = Mark::default();
+        assert_eq!(Mark::from_row(&empty.to_row()).expect("decodes"), empty);
+    }
+
+    #[test]
+    fn a_mark_that_is_cut_or_of_a_later_version_is_refused() {
+        let row = Mark { last: Some(log_id(3, 1, 9)), ..Mark::default() }.to_row();
+        for len in 0..row.len() {
+            assert!(Mark::from_row(&row[..len]).is_err(), "cut at {len}");
+        }
+        assert!(Mark::from_row(&[&[2], &row[1..]].concat()).is_err());
+        assert!(Mark::from_row(&[&row[..], &[0]].concat()).is_err());
+    }
+
+    const GOLDEN: &str = "0101030000000000000001000000000000000900000000000000010100000000000000010000000000000000000000000000000100000001000000010000000000000001000000010000000000000003000000613a31";
+}

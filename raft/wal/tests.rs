@@ -260,3 +260,19 @@ fn a_failed_log_tells_all_who_wait_and_refuses_the_rest() {
         assert_eq!(told.get(), 1);
     });
 }
+
+#[test]
+fn bytes_of_a_segments_header_are_frozen() {
+    let page = segment::header(0x1122, 7);
+    assert_eq!(hex::encode(&page[..28]), HEADER);
+    assert!(page[28..].iter().all(|byte| *byte == 0));
+    assert_eq!(segment::parse_header(0x1122, &page), Ok(Some(7)));
+    assert_eq!(segment::parse_header(0x1123, &page), Ok(None));
+    for byte in 0..28 {
+        let mut changed = page;
+        changed[byte] ^= 1;
+        assert_eq!(segment::parse_header(0x1122, &changed), Ok(None), "byte {byte}");
+    }
+}
+
+const HEADER: &str = "48574c530100000022110000000000000700000000000000eb8c8912";
