@@ -6,6 +6,8 @@ import xml.sax.saxutils
 from .sigv4 import UNSIGNED, Signer, query_string, quote_path
 from .wire import Closed, Wire, head_bytes
 
+# From here on a body waits for the server's 100, as AWS's SDKs do.
+EXPECT_BYTES = 1 << 20
 FAULTS = (OSError, Closed, AssertionError)
 
 
@@ -28,24 +30,37 @@ class Session:
         extra = dict(headers or {})
         if method in ("PUT", "POST"):
             extra["content-length"] = str(len(body))
+            if len(body) >= EXPECT_BYTES:
+                extra["expect"] = "100-continue"
         head = self.signer.headers(method, self.host, path, query, extra, UNSIGNED)
         target = path + ("?" + query_string(query) if query else "")
         try:
             if self.wire is None:
                 self.wire = Wire(self.server.s3_port, self.timeout)
             data = head_bytes(method, target, head)
-            if len(body) < 65536:
-                self.wire.send(data + body)
-            else:
-                self.wire.send(data)
-                self.wire.send(body)
-            reply = self.wire.final(method == "HEAD")
+            reply = self._exchange(data, body, method == "HEAD", "expect" in extra)
         except FAULTS:
             self.close()
             raise
         if reply.headers.get("connection", "").lower() == "close":
             self.close()
         return reply
+
+    def _exchange(self, data, body, is_head, expects):
+        if len(body) < 65536:
+            self.wire.send(data + body)
+            return self.wire.final(is_head)
+        self.wire.send(data)
+        if expects:
+            first = self.wire.reply()
+            if first.status >= 200:
+                self.close()  # Refused before its body, which is never sent.
+                return first
+        try:
+            self.wire.send(body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # Refused on the way; the answer may be there to be read.
+        return self.wire.final(is_head)
 
     def put(self, bucket, key, body):
         return self.request("PUT", f"/{bucket}/{quote_path(key)}", body=body)
