@@ -86,13 +86,17 @@ fn enough_files(limit: Option<u64>) -> Result<()> {
 /// Checks that an address can be listened on, and picks the port where it is 0.
 ///
 /// The cores share a port by SO_REUSEPORT, with which a second process of the same user would silently get a
-/// share of the connections; this one listens without it. The kernel frees the sockets of a ring some time after
-/// its process ended, so a taken port is tried again for a moment: a restart at once must work.
+/// share of the connections; this one listens without it. A restart at once must work, so two things don't count:
+/// the kernel frees the sockets of a ring some time after its process ended, for which a taken port is tried again
+/// for a moment; and connections that have just been closed block a port for a minute though nobody listens.
 pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
     let mut attempts = 0..PORT_ATTEMPTS;
     let bound = loop {
         attempts.next();
         match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !is_listened_on(address.port()) => {
+                break Ok(address);
+            }
             Err(error) if error.kind() == ErrorKind::AddrInUse && !attempts.is_empty() => {
                 std::thread::park_timeout(PORT_PAUSE);
             }
@@ -116,9 +120,35 @@ pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
     }
 }
 
+/// Whether some socket of this machine listens on a port, as the kernel's tables tell (proc(5), `/proc/net/tcp`).
+fn is_listened_on(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| match std::fs::read_to_string(path) {
+        // Not knowing is no reason to believe that it is free.
+        Err(error) => error.kind() != ErrorKind::NotFound,
+        Ok(table) => table.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next(), fields.nth(1));
+            let of_port = local.and_then(|local| local.rsplit_once(':')).map(|(_, port)| port);
+            state == Some(LISTEN) && of_port == Some(&format!("{port:04X}"))
+        }),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_listening_socket_makes_a_port_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_listened_on(port));
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop(listener);
+        assert!(!is_listened_on(port), "a connection alone does not count");
+        drop(client);
+    }
 
     #[test]
     fn a_taken_port_is_refused_by_address_and_flag() {

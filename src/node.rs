@@ -26,6 +26,9 @@ use crate::tls::S3Tls;
 /// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
 const CLEAN_MARK: &str = "clean";
 
+/// Told once that the node answers on all of its ports.
+type Ready = Box<dyn FnOnce(&Addresses) + Send>;
+
 /// What all cores of a node see.
 pub struct Shared {
     pub data_dir: PathBuf,
@@ -50,7 +53,7 @@ pub struct Shared {
     /// Cores that serve, and cores that have finished their last request.
     pub serving: AtomicUsize,
     pub drained: AtomicUsize,
-    ready: Mutex<Option<Box<dyn FnOnce(&Addresses) + Send>>>,
+    ready: Mutex<Option<Ready>>,
     parts: Vec<Mutex<Option<Parts>>>,
 }
 

@@ -115,7 +115,7 @@ fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
         b'\'' => {
             let rest = &bytes[at + 1..];
             let width = std::str::from_utf8(&rest[..rest.len().min(4)])
-                .map_or_else(|e| std::str::from_utf8(&rest[..e.valid_up_to()]).unwrap(), |s| s)
+                .unwrap_or_else(|e| std::str::from_utf8(&rest[..e.valid_up_to()]).unwrap())
                 .chars()
                 .next()
                 .map_or(1, char::len_utf8);

@@ -1,8 +1,8 @@
 //! Aligned buffers for direct I/O, pooled per core.
 //!
-//! A [`Buf`] of one of the pooled capacities (powers of two from 4 KiB to 1 MiB) returns to its core's pool on
-//! drop and after a write, so that in steady state no memory is allocated and none is page-faulted in. What the
-//! pool keeps is bounded; what requests may hold is bounded by the permits that they take ([`crate::io::Semaphore`]).
+//! A [`Buf`] of up to 1 MiB returns to its core's pool, by its number of pages, on drop and after a write, so that
+//! in steady state no memory is allocated and none is page-faulted in. What the pool keeps is bounded; what requests
+//! may hold is bounded by the permits that they take ([`crate::io::Semaphore`]).
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -10,21 +10,23 @@ use std::rc::Rc;
 
 use glommio::io::{DmaBuffer, ReadResult};
 
-/// Smallest pooled capacity, bytes.
-const MIN_CLASS_BYTES: usize = 4096;
+/// Capacities are multiples of it.
+const PAGE_BYTES: usize = 4096;
 /// Largest pooled capacity, bytes.
-const MAX_CLASS_BYTES: usize = 1 << 20;
-const CLASSES: usize = (MAX_CLASS_BYTES / MIN_CLASS_BYTES).ilog2() as usize + 1;
+const MAX_POOLED_BYTES: usize = 1 << 20;
+const CLASSES: usize = MAX_POOLED_BYTES / PAGE_BYTES + 1;
 /// Free memory that a core's pool keeps, bytes.
 const POOL_LIMIT_BYTES: usize = 32 << 20;
 
 struct Pool {
+    /// Free buffers by their number of pages.
     free: RefCell<[Vec<Rc<DmaBuffer>>; CLASSES]>,
     free_bytes: Cell<usize>,
 }
 
 thread_local! {
-    static POOL: Pool = Pool { free: RefCell::default(), free_bytes: Cell::new(0) };
+    static POOL: Pool =
+        const { Pool { free: RefCell::new([const { Vec::new() }; CLASSES]), free_bytes: Cell::new(0) } };
 }
 
 enum Memory {
@@ -40,33 +42,38 @@ pub struct Buf {
     len: usize,
 }
 
+/// The class of a capacity, if buffers of it are pooled.
 fn class_of(capacity: usize) -> Option<usize> {
-    (capacity.is_power_of_two() && (MIN_CLASS_BYTES..=MAX_CLASS_BYTES).contains(&capacity))
-        .then(|| (capacity / MIN_CLASS_BYTES).ilog2() as usize)
+    (capacity > 0 && capacity <= MAX_POOLED_BYTES && capacity.is_multiple_of(PAGE_BYTES))
+        .then_some(capacity / PAGE_BYTES)
+}
+
+/// Memory of exactly `capacity` bytes, a multiple of the page size.
+fn allocate(capacity: usize) -> Rc<DmaBuffer> {
+    let pooled = class_of(capacity).and_then(|class| {
+        POOL.with(|pool| {
+            let buffer = pool.free.borrow_mut()[class].pop()?;
+            pool.free_bytes.set(pool.free_bytes.get() - capacity);
+            Some(buffer)
+        })
+    });
+    pooled.unwrap_or_else(|| {
+        let mut fresh = glommio::allocate_dma_buffer_global(capacity);
+        fresh.as_bytes_mut().fill(0);
+        Rc::new(fresh)
+    })
 }
 
 impl Buf {
     /// An empty buffer for `capacity` bytes at least; its bytes are arbitrary until written.
     pub fn with_capacity(capacity: usize) -> Buf {
-        let capacity = capacity.max(MIN_CLASS_BYTES);
-        let rounded = if capacity <= MAX_CLASS_BYTES {
-            capacity.next_power_of_two()
-        } else {
-            capacity.next_multiple_of(MIN_CLASS_BYTES)
-        };
-        let pooled = class_of(rounded).and_then(|class| {
-            POOL.with(|pool| {
-                let buffer = pool.free.borrow_mut()[class].pop()?;
-                pool.free_bytes.set(pool.free_bytes.get() - rounded);
-                Some(buffer)
-            })
-        });
-        let buffer = pooled.unwrap_or_else(|| {
-            let mut fresh = glommio::allocate_dma_buffer_global(rounded);
-            fresh.as_bytes_mut().fill(0);
-            Rc::new(fresh)
-        });
-        Buf { memory: Memory::Owned(buffer), len: 0 }
+        let capacity = capacity.max(1).next_multiple_of(PAGE_BYTES);
+        Buf { memory: Memory::Owned(allocate(capacity)), len: 0 }
+    }
+
+    /// A buffer of no memory.
+    pub fn empty() -> Buf {
+        Buf { memory: Memory::Gone, len: 0 }
     }
 
     pub(crate) fn from_read(result: ReadResult) -> Buf {
@@ -109,23 +116,24 @@ impl Buf {
         self[start..].fill(0);
     }
 
-    /// Gives the memory to a write: trimmed to the length where that is shorter than the capacity.
+    /// Gives the memory to a write, which takes all of it: where the length, a multiple of the page size, is shorter
+    /// than the capacity, a copy of just that length. (glommio can only trim a buffer for good, and a trimmed one is
+    /// of no use to the pool; to allocate and zero a fresh one costs several times the copy.)
     pub(crate) fn into_shared(mut self) -> Rc<DmaBuffer> {
-        match std::mem::replace(&mut self.memory, Memory::Gone) {
-            Memory::Owned(mut buffer) => {
-                if self.len < buffer.len() {
-                    let owned = Rc::get_mut(&mut buffer).unwrap_or_else(|| unreachable!("owned alone"));
-                    owned.trim_to_size(self.len);
-                }
-                buffer
-            }
-            Memory::Read(result) => {
-                let mut copy = glommio::allocate_dma_buffer_global(self.len);
-                copy.as_bytes_mut().copy_from_slice(&result[..self.len]);
-                Rc::new(copy)
-            }
-            Memory::Gone => unreachable!("a buffer is given away once"),
+        let len = self.len;
+        if let Memory::Owned(buffer) = &self.memory
+            && buffer.len() == len
+        {
+            let Memory::Owned(buffer) = std::mem::replace(&mut self.memory, Memory::Gone) else {
+                unreachable!()
+            };
+            return buffer;
         }
+        let mut exact = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
+        if let Some(exact) = Rc::get_mut(&mut exact) {
+            exact.as_bytes_mut()[..len].copy_from_slice(&self);
+        }
+        exact
     }
 }
 
@@ -133,16 +141,18 @@ impl Buf {
 pub(crate) fn recycle(mut buffer: Rc<DmaBuffer>) {
     let capacity = buffer.len();
     let Some(class) = class_of(capacity) else { return };
-    // A buffer trimmed to a power of two is smaller than its allocation, which does no harm.
     if Rc::get_mut(&mut buffer).is_none() {
         return;
     }
     // The thread may be ending: then the memory is simply freed.
     let _ = POOL.try_with(|pool| {
-        if pool.free_bytes.get() + capacity <= POOL_LIMIT_BYTES {
-            pool.free_bytes.set(pool.free_bytes.get() + capacity);
-            pool.free.borrow_mut()[class].push(buffer);
+        if pool.free_bytes.get() + capacity > POOL_LIMIT_BYTES {
+            // Full of sizes that are not asked for now: start over with those that are.
+            pool.free_bytes.set(0);
+            pool.free.borrow_mut().iter_mut().for_each(Vec::clear);
         }
+        pool.free_bytes.set(pool.free_bytes.get() + capacity);
+        pool.free.borrow_mut()[class].push(buffer);
     });
 }
 

@@ -8,15 +8,18 @@
 
 mod glommio;
 mod mailbox;
+mod pace;
 mod sync;
 mod time;
 
 pub use glommio::{
-    Executors, ExecutorsConfig, File, JoinHandle, Listener, Sleep, Stream, activity, block_on, busy_share,
+    Executors, ExecutorsConfig, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share,
     create_dir_all, file_exists, fill_random, free_bytes, now, read_dir, read_small_file, remove_file,
-    rename, run_executors, sleep, spawn, spawn_thread, sync_dir, unix_ms, yield_if_needed, yield_now,
+    rename, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms, yield_if_needed,
+    yield_now,
 };
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
+pub use pace::Pacer;
 pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
 pub use time::{Elapsed, Instant, timeout};
 

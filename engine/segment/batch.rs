@@ -164,7 +164,7 @@ impl Batch {
             Header::put_in_batch(&mut self.buf[start as usize..], salt, number, length);
         }
         self.buf.pad_to(io::ALIGNMENT);
-        std::mem::replace(&mut self.buf, Buf::with_capacity(0))
+        std::mem::replace(&mut self.buf, Buf::empty())
     }
 }
 
@@ -186,6 +186,11 @@ impl Queue {
     pub(super) fn new(max_batch_bytes: usize) -> Queue {
         let max_batch_bytes = max_batch_bytes.min(MAX_BATCH_BYTES);
         Queue { batches: RefCell::default(), max_batch_bytes, closed: Cell::new(false) }
+    }
+
+    /// Whether no batch waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.borrow().is_empty()
     }
 
     /// Copies a record into the forming batch. `pending` is told the record's offset in the batch.

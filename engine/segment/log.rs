@@ -187,9 +187,17 @@ impl Shared {
 
 /// Runs until the queue is closed and empty.
 pub(super) async fn run(shared: Rc<Shared>, mut active: Option<Active>) {
+    let pacer = io::Pacer::default();
     loop {
+        if !shared.queue.is_empty() {
+            pacer.wait().await;
+        }
         match shared.queue.take() {
-            Some(batch) => flush(&shared, &mut active, batch).await,
+            Some(batch) => {
+                let (records, started) = (batch.records(), io::now());
+                flush(&shared, &mut active, batch).await;
+                pacer.done(records, started);
+            }
             None if shared.queue.is_closed() => break,
             None => shared.work.wait().await,
         }

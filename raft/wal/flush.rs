@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use engine::buf::Buf;
-use engine::io::{ALIGNMENT, align_up, now, remove_file, sleep, spawn, sync_dir};
+use engine::io::{ALIGNMENT, Pacer, align_up, now, remove_file, sleep, spawn, sync_dir};
 
 use super::record::Record;
 use super::segment::{self, HEADER_PAGE, Segment};
@@ -24,9 +24,12 @@ struct Batch {
 impl Wal {
     /// Writes whatever gathers, for as long as the executor lives.
     pub(super) async fn flush_loop(self) {
+        let pacer = Pacer::default();
         loop {
             self.0.work.wait().await;
+            pacer.wait().await;
             while let Some(batch) = self.take_batch() {
+                let started = now();
                 let result = if batch.records.is_empty() {
                     Ok(())
                 } else {
@@ -40,6 +43,10 @@ impl Wal {
                 }
                 if result.is_err() {
                     return;
+                }
+                pacer.done(batch.records.len(), started);
+                if self.has_pending() {
+                    pacer.wait().await;
                 }
             }
         }
@@ -62,6 +69,10 @@ impl Wal {
             }
         }
         self.0.prepared.notify();
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.0.state.borrow().pending.is_empty()
     }
 
     fn take_batch(&self) -> Option<Batch> {

@@ -117,7 +117,7 @@ async fn exchange(
     out: &mut Vec<u8>,
 ) -> Next {
     let started = io::now();
-    io::activity();
+    let _underway = io::underway();
     let request_id = service.next_request_id();
     let (bytes_in, bytes_out) = (wire.bytes_in, wire.bytes_out);
     let mut record = Finished::begin(head, peer, &request_id);

@@ -119,8 +119,8 @@ pub struct RaftStats {
     pub store_stall_max: Duration,
 }
 
-/// A histogram as this module wants them: 1 to 10⁹ (µs: 1,000 s), two digits. Record with
-/// `saturating_record`.
+/// A histogram for tests: 1 to 10⁹, two digits.
+#[cfg(test)]
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(1_000_000_000, 2).expect("the bounds are in order")
 }

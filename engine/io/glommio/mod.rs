@@ -8,14 +8,16 @@
 
 #![allow(unsafe_code, clippy::disallowed_methods)]
 
+mod coalesce;
 mod executor;
 mod file;
 mod net;
 mod watchdog;
 
+pub use coalesce::{Underway, underway};
 pub use executor::{
-    Executors, ExecutorsConfig, JoinHandle, Sleep, activity, block_on, busy_share, fill_random, now,
-    run_executors, sleep, spawn, spawn_thread, unix_ms, yield_if_needed, yield_now,
+    Executors, ExecutorsConfig, JoinHandle, Sleep, block_on, busy_share, fill_random, now, run_executors,
+    sleep, spawn, spawn_thread, unix_ms, yield_if_needed, yield_now,
 };
 pub use file::{
     File, create_dir_all, file_exists, free_bytes, read_dir, read_small_file, remove_file, rename, sync_dir,
