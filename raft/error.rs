@@ -22,7 +22,7 @@ pub enum Error {
     /// The command was proposed, and what became of it is unknown: propose it again with `retry` set.
     OutcomeUnknown,
     /// The byte store's: the blob that a command came with was not stored.
-    Bytes(engine::Error),
+    Bytes(engine::peer::Error),
     /// The disk's: the store failed. It takes no more writes; stop the process and start it anew.
     Store(String),
     /// An earlier [`Error::Store`] poisoned the store.

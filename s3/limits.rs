@@ -9,16 +9,18 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body or an answer that makes no progress for so long ends its connection.
 pub const STALL: Duration = Duration::from_secs(60);
+/// A body that comes slower than this, over all the time that it was waited for and [`STALL`], ends its connection.
+pub const BODY_BYTES_PER_SECOND: u64 = 1024;
 /// TLS handshakes take no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that one core holds at most; more are closed at once.
 pub const CONNECTIONS_PER_CORE: usize = 16_384;
 /// Of a body that nobody wants, so much is read so that the connection can go on; more closes it.
-pub const DISCARD_BYTES: usize = 256 << 10;
+pub const DISCARD_BYTES: u64 = 256 << 10;
 /// After the last answer so much is still read, and for so long, lest the answer be lost to a reset.
-pub const LINGER_BYTES: usize = 1 << 20;
+pub const LINGER_BYTES: usize = 16 << 20;
 /// See [`LINGER_BYTES`].
-pub const LINGER: Duration = Duration::from_secs(2);
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// Largest body of one PUT or one part, bytes.
 pub const OBJECT_PUT_BYTES_MAX: u64 = 5 << 30;

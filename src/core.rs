@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::ids::DataId;
 use engine::io::{self, Listener, sleep, spawn};
 use engine::peer::{Bytes, Home};
-use engine::segment::{Config as SegmentConfig, Files, Store};
+use engine::segment::{Files, Store};
 use raft::Metadata;
 use raft::command::{Command, CreateBucket, Kind, Outcome};
 use raft::record::ReclaimRecord;
@@ -33,12 +33,12 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
     let failed =
         |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
-    let store = match Store::open(SegmentConfig::new(&shared.data_dir, core)).await {
-        Ok(store) => store,
+    let home = match Home::open(&shared.data_dir, core).await {
+        Ok(home) => home,
         Err(error) => end(&failed("the segments can't be opened", &error)),
     };
+    let store = home.segments().clone();
     report::damage(core, &store);
-    let home = Home::new(core, store.clone());
     let files = Rc::new(Files::new(&shared.data_dir));
     let bytes = Bytes::start(parts.bytes, home.clone(), files);
     let metadata = parts.metadata.start(shared.cores, home.clone());
@@ -83,7 +83,7 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     while shared.drained.load(Ordering::Acquire) < shared.cores {
         sleep(LOOK_AGAIN).await;
     }
-    store.shutdown().await;
+    bytes.home().close().await;
     if let Some(group) = group
         && let Err(error) = group.stop().await
     {

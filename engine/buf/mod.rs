@@ -6,9 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
 
-use glommio::io::{DmaBuffer, ReadResult};
+use crate::io::{Filled, Memory};
 
 /// Capacities are multiples of it.
 const PAGE_BYTES: usize = 4096;
@@ -20,7 +19,7 @@ const POOL_LIMIT_BYTES: usize = 32 << 20;
 
 struct Pool {
     /// Free buffers by their number of pages.
-    free: RefCell<[Vec<Rc<DmaBuffer>>; CLASSES]>,
+    free: RefCell<[Vec<Memory>; CLASSES]>,
     free_bytes: Cell<usize>,
 }
 
@@ -29,16 +28,18 @@ thread_local! {
         const { Pool { free: RefCell::new([const { Vec::new() }; CLASSES]), free_bytes: Cell::new(0) } };
 }
 
-enum Memory {
-    /// Owned alone: `Rc` because a write in flight shares it with the kernel.
-    Owned(Rc<DmaBuffer>),
-    Read(ReadResult),
+enum Source {
+    /// Owned alone.
+    Owned(Memory),
+    /// Filled by a read.
+    Read(Filled),
+    /// Given away, or never there.
     Gone,
 }
 
 /// A buffer aligned to 4096 bytes, with a length up to its capacity. Stays on its core.
 pub struct Buf {
-    memory: Memory,
+    source: Source,
     len: usize,
 }
 
@@ -49,7 +50,7 @@ fn class_of(capacity: usize) -> Option<usize> {
 }
 
 /// Memory of exactly `capacity` bytes, a multiple of the page size.
-fn allocate(capacity: usize) -> Rc<DmaBuffer> {
+fn allocate(capacity: usize) -> Memory {
     let pooled = class_of(capacity).and_then(|class| {
         POOL.with(|pool| {
             let buffer = pool.free.borrow_mut()[class].pop()?;
@@ -57,36 +58,32 @@ fn allocate(capacity: usize) -> Rc<DmaBuffer> {
             Some(buffer)
         })
     });
-    pooled.unwrap_or_else(|| {
-        let mut fresh = glommio::allocate_dma_buffer_global(capacity);
-        fresh.as_bytes_mut().fill(0);
-        Rc::new(fresh)
-    })
+    pooled.unwrap_or_else(|| Memory::zeroed(capacity))
 }
 
 impl Buf {
     /// An empty buffer for `capacity` bytes at least; its bytes are arbitrary until written.
     pub fn with_capacity(capacity: usize) -> Buf {
         let capacity = capacity.max(1).next_multiple_of(PAGE_BYTES);
-        Buf { memory: Memory::Owned(allocate(capacity)), len: 0 }
+        Buf { source: Source::Owned(allocate(capacity)), len: 0 }
     }
 
     /// A buffer of no memory.
     pub fn empty() -> Buf {
-        Buf { memory: Memory::Gone, len: 0 }
+        Buf { source: Source::Gone, len: 0 }
     }
 
-    pub(crate) fn from_read(result: ReadResult) -> Buf {
-        let len = result.len();
-        Buf { memory: Memory::Read(result), len }
+    pub(crate) fn from_read(filled: Filled) -> Buf {
+        let len = filled.bytes().len();
+        Buf { source: Source::Read(filled), len }
     }
 
     /// Bytes that fit.
     pub fn capacity(&self) -> usize {
-        match &self.memory {
-            Memory::Owned(buffer) => buffer.len(),
-            Memory::Read(result) => result.len(),
-            Memory::Gone => 0,
+        match &self.source {
+            Source::Owned(memory) => memory.length(),
+            Source::Read(filled) => filled.bytes().len(),
+            Source::Gone => 0,
         }
     }
 
@@ -119,29 +116,32 @@ impl Buf {
     /// Gives the memory to a write, which takes all of it: where the length, a multiple of the page size, is shorter
     /// than the capacity, a copy of just that length. (glommio can only trim a buffer for good, and a trimmed one is
     /// of no use to the pool; to allocate and zero a fresh one costs several times the copy.)
-    pub(crate) fn into_shared(mut self) -> Rc<DmaBuffer> {
+    pub(crate) fn into_memory(mut self) -> Memory {
         let len = self.len;
-        if let Memory::Owned(buffer) = &self.memory
-            && buffer.len() == len
-        {
-            let Memory::Owned(buffer) = std::mem::replace(&mut self.memory, Memory::Gone) else {
-                unreachable!()
-            };
-            return buffer;
+        match std::mem::replace(&mut self.source, Source::Gone) {
+            Source::Owned(memory) if memory.length() == len => memory,
+            source => {
+                let mut exact = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
+                let bytes: &[u8] = match &source {
+                    Source::Owned(memory) => memory.bytes(),
+                    Source::Read(filled) => filled.bytes(),
+                    Source::Gone => &[],
+                };
+                if let Some(target) = exact.bytes_mut() {
+                    target[..len].copy_from_slice(&bytes[..len]);
+                }
+                self.source = source;
+                exact
+            }
         }
-        let mut exact = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
-        if let Some(exact) = Rc::get_mut(&mut exact) {
-            exact.as_bytes_mut()[..len].copy_from_slice(&self);
-        }
-        exact
     }
 }
 
 /// Returns memory to this core's pool after a write, if it has a pooled size and nobody else holds it.
-pub(crate) fn recycle(mut buffer: Rc<DmaBuffer>) {
-    let capacity = buffer.len();
+pub(crate) fn recycle(mut memory: Memory) {
+    let capacity = memory.length();
     let Some(class) = class_of(capacity) else { return };
-    if Rc::get_mut(&mut buffer).is_none() {
+    if memory.bytes_mut().is_none() {
         return;
     }
     // The thread may be ending: then the memory is simply freed.
@@ -152,7 +152,7 @@ pub(crate) fn recycle(mut buffer: Rc<DmaBuffer>) {
             pool.free.borrow_mut().iter_mut().for_each(Vec::clear);
         }
         pool.free_bytes.set(pool.free_bytes.get() + capacity);
-        pool.free.borrow_mut()[class].push(buffer);
+        pool.free.borrow_mut()[class].push(memory);
     });
 }
 
@@ -163,8 +163,8 @@ pub fn pooled_bytes() -> usize {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        if let Memory::Owned(buffer) = std::mem::replace(&mut self.memory, Memory::Gone) {
-            recycle(buffer);
+        if let Source::Owned(memory) = std::mem::replace(&mut self.source, Source::Gone) {
+            recycle(memory);
         }
     }
 }
@@ -172,10 +172,10 @@ impl Drop for Buf {
 impl Deref for Buf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Owned(buffer) => &buffer.as_bytes()[..self.len],
-            Memory::Read(result) => &result[..self.len],
-            Memory::Gone => &[],
+        match &self.source {
+            Source::Owned(memory) => &memory.bytes()[..self.len],
+            Source::Read(filled) => &filled.bytes()[..self.len],
+            Source::Gone => &[],
         }
     }
 }
@@ -183,15 +183,17 @@ impl Deref for Buf {
 impl DerefMut for Buf {
     fn deref_mut(&mut self) -> &mut [u8] {
         let len = self.len;
-        if let Memory::Read(result) = &self.memory {
-            let mut copy = glommio::allocate_dma_buffer_global(len.max(1));
-            copy.as_bytes_mut()[..len].copy_from_slice(&result[..len]);
-            self.memory = Memory::Owned(Rc::new(copy));
+        if let Source::Read(filled) = &self.source {
+            let mut copy = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
+            if let Some(target) = copy.bytes_mut() {
+                target[..len].copy_from_slice(&filled.bytes()[..len]);
+            }
+            self.source = Source::Owned(copy);
         }
-        match &mut self.memory {
-            Memory::Owned(buffer) => {
-                let owned = Rc::get_mut(buffer).unwrap_or_else(|| unreachable!("owned alone"));
-                &mut owned.as_bytes_mut()[..len]
+        match &mut self.source {
+            Source::Owned(memory) => {
+                let bytes = memory.bytes_mut().unwrap_or_else(|| unreachable!("owned alone"));
+                &mut bytes[..len]
             }
             _ => &mut [],
         }

@@ -18,6 +18,7 @@ pub use glommio::{
     rename, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms, yield_if_needed,
     yield_now,
 };
+pub(crate) use glommio::{Filled, Memory};
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
 pub use pace::Pacer;
 pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};

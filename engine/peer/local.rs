@@ -1,5 +1,6 @@
 //! The operations on this core's own segments.
 
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{Located, Place, Reply, Request, SmallBlob, WrittenExtent};
 use crate::error::{Error, Result};
 use crate::ids::DataId;
 use crate::io;
-use crate::segment::{Class, Location, PublishItem, Store};
+use crate::segment::{Class, Config, Location, PublishItem, Store};
 
 /// How often leases that were let go are settled without any other operation.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +52,19 @@ impl Home {
         let inner = Rc::new(Inner { core, store, returns: Returns::new(SegQueue::new()) });
         io::spawn(settle_now_and_then(Rc::downgrade(&inner)));
         Home(inner)
+    }
+
+    /// Opens the segments of core `core` in a data directory.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub async fn open(data_dir: &Path, core: usize) -> Result<Home> {
+        Ok(Home::new(core, Store::open(Config::new(data_dir, core)).await?))
+    }
+
+    /// Closes the segments: what is durable stays, nothing more is taken.
+    pub async fn close(&self) {
+        self.0.store.shutdown().await;
     }
 
     /// The store below.

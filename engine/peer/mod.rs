@@ -18,7 +18,8 @@ use std::rc::Rc;
 pub use lease::{Located, Place};
 pub use local::Home;
 
-use crate::error::{Error, Result};
+pub use crate::error::Error;
+use crate::error::Result;
 use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;

@@ -69,21 +69,15 @@ fn on_a_node<F>(
         let (shared, test, home) = (shared.clone(), test.clone(), home.clone());
         async move {
             let seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");
-            let settings = engine::segment::Config {
-                log_segment_bytes: 1 << 20,
-                reserve_bytes: 1 << 20,
-                background: false,
-                ..engine::segment::Config::new(&home, core)
-            };
-            let store = engine::segment::Store::open(settings).await.expect("store");
-            let metadata = seed.start(CORES, Home::new(core, store.clone()));
+            let bytes = Home::open(&home, core).await.expect("store");
+            let metadata = seed.start(CORES, bytes.clone());
             let node = if core == 0 { shared.lock().expect("lock").0.take() } else { None };
             let node = match node {
                 Some(seed) => Some(seed.start().await.expect("starts")),
                 None => None,
             };
             test(core, node, metadata).await;
-            store.shutdown().await;
+            bytes.close().await;
         }
     })
     .expect("executors start")

@@ -82,13 +82,12 @@ impl<'a> Body<'a> {
         self.expects_continue
     }
 
-    /// Whether nothing of the body is left on the wire.
-    pub(crate) fn is_consumed(&self) -> bool {
-        self.front == 0
-            && match &self.framing {
-                Framing::Length(left) => *left == 0,
-                Framing::Chunked(decoder) => decoder.is_done(),
-            }
+    /// Bytes of the body that are left on the wire; none where that can't be told.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match &self.framing {
+            Framing::Length(left) => Some(*left + self.front as u64),
+            Framing::Chunked(decoder) => (self.front == 0 && decoder.is_done()).then_some(0),
+        }
     }
 
     /// Tells the client to send its body, if it waits for that.
@@ -186,25 +185,6 @@ impl<'a> Body<'a> {
     /// The trailers of the body, once it is complete.
     pub(crate) fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.aws.iter().flat_map(|decoder| decoder.trailers())
-    }
-
-    /// Reads and drops what is left, `limit` bytes at most. Says whether the wire now stands behind the body.
-    pub(crate) async fn discard(&mut self, limit: usize) -> bool {
-        if self.expects_continue && !self.is_consumed() {
-            return false;
-        }
-        let mut dropped = 0;
-        while !self.is_consumed() {
-            match self.fill_front().await {
-                Ok(true) if dropped < limit => {
-                    dropped += self.front;
-                    self.take_front(self.front);
-                }
-                Ok(false) => return true,
-                Ok(true) | Err(_) => return false,
-            }
-        }
-        true
     }
 
     /// Makes sure that content waits at the front of the wire's buffer; false at the end of the body.

@@ -52,9 +52,8 @@ impl Slot {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let result = io(cx);
-            if result.is_pending() {
-                *self.waker.borrow_mut() = Some(cx.waker().clone());
-            }
+            // Only who waits can be late: a handler may take its time.
+            *self.waker.borrow_mut() = result.is_pending().then(|| cx.waker().clone());
             result
         })
         .await
@@ -89,7 +88,7 @@ impl Deadlines {
                 slots.borrow_mut().retain(|slot| match slot.upgrade() {
                     None => false,
                     Some(slot) => {
-                        if slot.deadline.get() <= now {
+                        if slot.deadline.get() <= now && slot.waker.borrow().is_some() {
                             slot.expire();
                         }
                         true

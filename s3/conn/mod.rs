@@ -118,6 +118,7 @@ async fn exchange(
 ) -> Next {
     let started = io::now();
     let _underway = io::underway();
+    wire.begin_body();
     let request_id = service.next_request_id();
     let (bytes_in, bytes_out) = (wire.bytes_in, wire.bytes_out);
     let mut record = Finished::begin(head, peer, &request_id);
@@ -134,8 +135,8 @@ async fn exchange(
         }
     };
     // An answer without the 100 that the client waits for would be taken for the next one's: close instead.
-    let close =
-        !head.keep_alive() || !body_state.consumed || body_state.expects_continue || service.draining();
+    let left = body_state.left.filter(|left| *left <= limits::DISCARD_BYTES);
+    let close = !head.keep_alive() || left.is_none() || body_state.expects_continue || service.draining();
     out.clear();
     let without_body = head.method() == Method::Head;
     reply.write_head(out, service, &request_id, without_body, close);
@@ -159,13 +160,18 @@ async fn exchange(
     match (sent, close) {
         (false, _) => Next::Gone,
         (true, true) => Next::Close,
-        (true, false) => Next::Request,
+        // The answer does not wait for a body that nobody wants.
+        (true, false) => match wire.discard(left.unwrap_or(0)).await {
+            Ok(()) => Next::Request,
+            Err(_) => Next::Gone,
+        },
     }
 }
 
 /// How a body was left by its handler.
 struct BodyState {
-    consumed: bool,
+    /// Bytes left on the wire, where that can be told.
+    left: Option<u64>,
     expects_continue: bool,
 }
 
@@ -176,8 +182,8 @@ async fn handle(
     route: Result<Route, S3Error>,
     record: &mut Finished<'_>,
 ) -> (Result<Reply, S3Error>, BodyState) {
-    let no_body = !head.is_chunked() && head.content_length().unwrap_or(0) == 0;
-    let early = BodyState { consumed: no_body, expects_continue: head.expect_continue() };
+    let announced = (!head.is_chunked()).then(|| head.content_length().unwrap_or(0));
+    let early = BodyState { left: announced, expects_continue: head.expect_continue() };
     let now_ms = io::unix_ms();
     let verified = match service.verify(head, now_ms / 1000) {
         Ok(verified) => verified,
@@ -198,8 +204,8 @@ async fn handle(
     record.key = exchange.route.key.map(ObjectKey::into_string);
     // An accepted request gets its 100 even if nobody read the body, for example an empty one.
     if result.is_ok() && body.send_continue().await.is_err() {
-        return (result, BodyState { consumed: false, expects_continue: false });
+        return (result, BodyState { left: None, expects_continue: false });
     }
-    let consumed = body.discard(limits::DISCARD_BYTES).await;
-    (result, BodyState { consumed, expects_continue: body.expects_continue() })
+    let state = BodyState { left: body.left(), expects_continue: body.expects_continue() };
+    (result, state)
 }

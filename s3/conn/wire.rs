@@ -5,9 +5,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::io::{Stream, yield_if_needed};
+use engine::io::{Instant, Stream, now, yield_if_needed};
 
 use super::deadline::Slot;
+use crate::limits::BODY_BYTES_PER_SECOND;
 
 /// Bytes read at once while a head or small frames are awaited.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -32,6 +33,9 @@ pub(crate) struct Wire {
     turn: usize,
     /// A read or write without progress for so long ends the connection.
     stall: Duration,
+    /// Of the body at hand: time waited for it, and what came.
+    waited: Duration,
+    body_bytes: u64,
     /// Bytes taken from and given to the socket since the connection began.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -39,7 +43,18 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(stream: Stream, slot: Rc<Slot>, stall: Duration) -> Wire {
-        Wire { stream, slot, input: Vec::new(), start: 0, turn: 0, stall, bytes_in: 0, bytes_out: 0 }
+        Wire {
+            stream,
+            slot,
+            input: Vec::new(),
+            start: 0,
+            turn: 0,
+            stall,
+            waited: Duration::ZERO,
+            body_bytes: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
     }
 
     /// Bytes received and not yet used.
@@ -87,8 +102,41 @@ impl Wire {
 
     /// Like [`Wire::fill`], within a body: a client that sends nothing for too long is given up.
     pub(crate) async fn fill_body(&mut self) -> io::Result<usize> {
-        self.slot.extend(self.stall);
-        self.fill().await
+        self.slot.extend(self.patience());
+        let began = now();
+        let count = self.fill().await?;
+        self.note_body(began, count);
+        Ok(count)
+    }
+
+    /// A new request: nothing was waited for yet.
+    pub(crate) fn begin_body(&mut self) {
+        self.waited = Duration::ZERO;
+        self.body_bytes = 0;
+    }
+
+    /// How long the next bytes of a body are waited for: a client that sends a byte now and then earns no time.
+    fn patience(&self) -> Duration {
+        let earned = Duration::from_millis(self.body_bytes * 1000 / BODY_BYTES_PER_SECOND);
+        (self.stall + earned).saturating_sub(self.waited).min(self.stall)
+    }
+
+    fn note_body(&mut self, began: Instant, count: usize) {
+        self.waited += began.elapsed();
+        self.body_bytes += count as u64;
+    }
+
+    /// Reads and drops `count` bytes of a body that nobody wants.
+    pub(crate) async fn discard(&mut self, mut count: u64) -> io::Result<()> {
+        while count > 0 {
+            if self.buffered().is_empty() && self.fill_body().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let used = self.buffered().len().min(usize::try_from(count).unwrap_or(usize::MAX));
+            self.consume(used);
+            count -= used as u64;
+        }
+        Ok(())
     }
 
     /// Drops the used bytes in front, so that the buffer does not creep upwards.
@@ -109,9 +157,11 @@ impl Wire {
             return Ok(count);
         }
         self.take_turn().await;
-        self.slot.extend(self.stall);
+        self.slot.extend(self.patience());
+        let began = now();
         let stream = &mut self.stream;
         let count = self.slot.guard(|cx| stream.poll_read(cx, dst)).await?;
+        self.note_body(began, count);
         self.moved(count);
         self.bytes_in += count as u64;
         Ok(count)

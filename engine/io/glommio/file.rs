@@ -8,6 +8,8 @@ use glommio::io::{Directory, DmaFile, OpenOptions};
 use crate::buf::Buf;
 use crate::io::ALIGNMENT;
 
+use super::memory::Filled;
+
 /// A file open for direct I/O on this core. Any core may open the same path.
 pub struct File {
     inner: DmaFile,
@@ -50,16 +52,16 @@ impl File {
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
         let result = self.inner.read_at_aligned(pos, len).await.map_err(plain)?;
-        Ok(Buf::from_read(result))
+        Ok(Buf::from_read(Filled(result)))
     }
 
     /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
     pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
         let len = buf.len();
-        let shared = buf.into_shared();
-        let written = self.inner.write_rc_at(shared.clone(), pos).await.map_err(plain)?;
-        crate::buf::recycle(shared);
+        let memory = buf.into_memory();
+        let written = self.inner.write_rc_at(memory.share(), pos).await.map_err(plain)?;
+        crate::buf::recycle(memory);
         if written != len {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "short write"));
         }

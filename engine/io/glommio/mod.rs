@@ -11,6 +11,7 @@
 mod coalesce;
 mod executor;
 mod file;
+mod memory;
 mod net;
 mod watchdog;
 
@@ -22,4 +23,5 @@ pub use executor::{
 pub use file::{
     File, create_dir_all, file_exists, free_bytes, read_dir, read_small_file, remove_file, rename, sync_dir,
 };
+pub use memory::{Filled, Memory};
 pub use net::{Listener, Stream};
