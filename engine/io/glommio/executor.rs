@@ -198,8 +198,16 @@ pub fn fill_random(bytes: &mut [u8]) {
     rand::Rng::fill_bytes(&mut rand::rng(), bytes);
 }
 
-/// Share of the time since the executor began in which this core ran tasks, and that whole time.
+/// CPU time that this core's thread has used, and the time since the process began.
 pub fn busy_share() -> (Duration, Duration) {
-    let stats = glommio::executor().executor_stats();
-    (stats.executor_runtime(), stats.total_runtime())
+    // SAFETY: timespec is plain data; zeroes are a valid value, and the call fills it.
+    let mut spent: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: `spent` outlives the call.
+    let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut spent) } == 0;
+    let (seconds, nanos) = (u64::try_from(spent.tv_sec), u32::try_from(spent.tv_nsec));
+    let busy = match (known, seconds, nanos) {
+        (true, Ok(seconds), Ok(nanos)) => Duration::new(seconds, nanos),
+        _ => Duration::ZERO,
+    };
+    (busy, epoch().elapsed())
 }
