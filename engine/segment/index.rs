@@ -206,7 +206,7 @@ impl Index {
         &self.tables[table_of(hash)]
     }
 
-    /// Stores where `key` lies; returns where it lay before. A mark that it had is lost.
+    /// Stores where `key` lies; returns where it lay before. A mark that it had stays: a move must not look unwanted.
     pub fn insert(&mut self, key: Key, slot: Slot) -> Option<Slot> {
         let hash = hash(&key.data_id.0);
         let table = &mut self.tables[table_of(hash)];
