@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::io::{self, sleep};
 use engine::peer::Bytes;
 use engine::segment::Store;
+use hdrhistogram::Histogram;
 use raft::Metadata;
 use s3::counters::Class;
 use s3::service::{Finished, Service};
@@ -51,6 +52,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
         ],
         commit_batches: store.batches,
         commit_records: store.records,
+        commit_batch_records: batch_records(&store.batch_sizes),
         data_syncs: store.batches,
         segments: vec![
             ("log", store.log_segments as u64),
@@ -88,6 +90,15 @@ fn core_stats(sources: &Sources) -> CoreStats {
             .collect();
     }
     stats
+}
+
+/// Records a group commit: the store counts batches by the power of two that their records reach.
+fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
+    let mut histogram = Histogram::new_with_max(1 << sizes.len(), 1).ok()?;
+    for (power, count) in sizes.iter().enumerate() {
+        histogram.saturating_record_n(1 << power, *count);
+    }
+    Some(histogram)
 }
 
 fn raft_stats(group: &raft::Node) -> RaftStats {
