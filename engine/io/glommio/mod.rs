@@ -4,7 +4,7 @@
 //!   later read: so each executor first opens a primed file of 4 KiB ([`executor`]).
 //! - An executor can park with runnable work: so the preempt timer is 10 ms, and a plain thread wakes each
 //!   core that has been active lately ([`watchdog`]).
-//! - Unaligned reads across the end of a file show uninitialised bytes: so reads are aligned ([`file`]).
+//! - Unaligned reads across the end of a file show uninitialised bytes: so reads are aligned ([`mod@file`]).
 
 #![allow(unsafe_code, clippy::disallowed_methods)]
 
