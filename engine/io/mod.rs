@@ -15,8 +15,8 @@ mod time;
 pub use glommio::{
     Executors, ExecutorsConfig, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share,
     create_dir_all, file_exists, fill_random, free_bytes, now, read_dir, read_small_file, remove_file,
-    rename, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms, yield_if_needed,
-    yield_now,
+    rename, requests_underway, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms,
+    yield_if_needed, yield_now,
 };
 pub(crate) use glommio::{Filled, Memory};
 pub use mailbox::{Receiver, SendError, Sender, mailbox};

@@ -188,9 +188,9 @@ impl Queue {
         Queue { batches: RefCell::default(), max_batch_bytes, closed: Cell::new(false) }
     }
 
-    /// Whether no batch waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.batches.borrow().is_empty()
+    /// Records that wait.
+    pub(super) fn records(&self) -> usize {
+        self.batches.borrow().iter().map(Batch::records).sum()
     }
 
     /// Copies a record into the forming batch. `pending` is told the record's offset in the batch.

@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// Bytes that may still be queued.
     pub(super) room: Semaphore,
+    pacer: io::Pacer,
     /// A batch waits, or the queue was closed.
     pub(super) work: Event,
     /// There may be something to reclaim, or the queue was closed.
@@ -109,6 +110,7 @@ impl Shared {
             dir,
             state: RefCell::new(state),
             queue: Queue::new(max_batch),
+            pacer: io::Pacer::default(),
             room: Semaphore::new(MAX_QUEUED_BYTES),
             work: Event::new(),
             reclaim: Event::new(),
@@ -163,6 +165,7 @@ impl Shared {
         pending: impl FnOnce(u64, &mut Vec<super::batch::Pending>),
     ) -> Result<Ticket> {
         let ticket = self.queue.push(record, room, pending)?;
+        self.pacer.queued(self.queue.records());
         self.work.notify();
         Ok(ticket)
     }
@@ -187,16 +190,14 @@ impl Shared {
 
 /// Runs until the queue is closed and empty.
 pub(super) async fn run(shared: Rc<Shared>, mut active: Option<Active>) {
-    let pacer = io::Pacer::default();
     loop {
-        if !shared.queue.is_empty() {
-            pacer.wait().await;
+        if let queued @ 1.. = shared.queue.records() {
+            shared.pacer.wait(queued).await;
         }
         match shared.queue.take() {
             Some(batch) => {
-                let (records, started) = (batch.records(), io::now());
+                shared.pacer.started();
                 flush(&shared, &mut active, batch).await;
-                pacer.done(records, started);
             }
             None if shared.queue.is_closed() => break,
             None => shared.work.wait().await,

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use engine::buf::Buf;
-use engine::io::{ALIGNMENT, Pacer, align_up, now, remove_file, sleep, spawn, sync_dir};
+use engine::io::{ALIGNMENT, align_up, now, remove_file, sleep, spawn, sync_dir};
 
 use super::record::Record;
 use super::segment::{self, HEADER_PAGE, Segment};
@@ -24,12 +24,11 @@ struct Batch {
 impl Wal {
     /// Writes whatever gathers, for as long as the executor lives.
     pub(super) async fn flush_loop(self) {
-        let pacer = Pacer::default();
         loop {
             self.0.work.wait().await;
-            pacer.wait().await;
+            self.0.pacer.wait(self.pending_records()).await;
             while let Some(batch) = self.take_batch() {
-                let started = now();
+                self.0.pacer.started();
                 let result = if batch.records.is_empty() {
                     Ok(())
                 } else {
@@ -44,9 +43,8 @@ impl Wal {
                 if result.is_err() {
                     return;
                 }
-                pacer.done(batch.records.len(), started);
-                if self.has_pending() {
-                    pacer.wait().await;
+                if let queued @ 1.. = self.pending_records() {
+                    self.0.pacer.wait(queued).await;
                 }
             }
         }
@@ -71,8 +69,8 @@ impl Wal {
         self.0.prepared.notify();
     }
 
-    fn has_pending(&self) -> bool {
-        !self.0.state.borrow().pending.is_empty()
+    pub(super) fn pending_records(&self) -> usize {
+        self.0.state.borrow().pending.iter().filter(|pending| matches!(pending, Pending::Record(_))).count()
     }
 
     fn take_batch(&self) -> Option<Batch> {

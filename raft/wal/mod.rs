@@ -23,7 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use engine::io::{ALIGNMENT, Event, OneshotSender, create_dir_all, oneshot, spawn};
+use engine::io::{ALIGNMENT, Event, OneshotSender, Pacer, create_dir_all, oneshot, spawn};
 use openraft::storage::IOFlushed;
 
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -124,6 +124,7 @@ struct Inner {
     state: RefCell<State>,
     /// There is something to write.
     work: Event,
+    pacer: Pacer,
     /// The next segment is ready.
     prepared: Event,
     preparing: Cell<bool>,
@@ -169,6 +170,7 @@ impl Wal {
             config,
             state: RefCell::new(state),
             work: Event::new(),
+            pacer: Pacer::default(),
             prepared: Event::new(),
             preparing: Cell::new(false),
             on_fatal: Box::new(on_fatal),
@@ -217,6 +219,7 @@ impl Wal {
             }
             state.pending.push_back(Pending::Waiter(Waiter::Openraft(done)));
         }
+        self.0.pacer.queued(self.pending_records());
         self.0.work.notify();
         Ok(())
     }

@@ -51,6 +51,11 @@ fn nap(load: &Load) {
     std::thread::sleep(NAP);
     load.awake_since.set(super::now());
 }
+/// Requests under way on this core.
+pub fn requests_underway() -> usize {
+    LOAD.with(|load| load.requests.get())
+}
+
 impl Drop for Underway {
     fn drop(&mut self) {
         self.0.requests.set(self.0.requests.get() - 1);

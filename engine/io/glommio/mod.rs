@@ -15,7 +15,7 @@ mod memory;
 mod net;
 mod watchdog;
 
-pub use coalesce::{Underway, underway};
+pub use coalesce::{Underway, requests_underway, underway};
 pub use executor::{
     Executors, ExecutorsConfig, JoinHandle, Sleep, block_on, busy_share, fill_random, now, run_executors,
     sleep, spawn, spawn_thread, unix_ms, yield_if_needed, yield_now,
