@@ -24,7 +24,7 @@ pub struct Pacer {
 
 impl Pacer {
     /// Waits until three quarters of the requests under way on this core, `queued` records being here already, have come to
-    /// the log, but not longer than until the last batch's start lies [`LONGEST`] back. Call it when something is
+    /// the log, but not longer than until the last batch's start lies 4 ms back. Call it when something is
     /// there to be written.
     pub async fn wait(&self, queued: usize) {
         let wanted = super::requests_underway() * 3 / 4;
