@@ -65,7 +65,7 @@ fn append(c: &mut Criterion) {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
         let (ask, asked) = flume::bounded::<Ask>(1);
         let path = directory.path().to_owned();
-        let body = move || io::block_on(&path, serve(&path, writers, asked)).expect("an executor");
+        let body = move || io::block_on(serve(&path, writers, asked)).expect("an executor");
         let core = io::spawn_thread("core", body).expect("a thread");
         group.throughput(Throughput::Elements(writers));
         group.bench_function(BenchmarkId::new("writers", writers), |b| {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::DataId;
-use crate::io::{ExecutorsConfig, run_executors};
+use crate::io::run_executors;
 use crate::peer::harness::{directory, flip, on_one_core, pattern, start, write};
 use crate::peer::seeds;
 use crate::write::Finished;
@@ -124,8 +124,7 @@ fn blobs_of_other_cores_are_written_and_read_through_own_handles() {
     let seeds = Arc::new(Mutex::new(seeds(2).into_iter().map(Some).collect::<Vec<_>>()));
     let done = Arc::new(AtomicUsize::new(0));
     let counted = done.clone();
-    let config = ExecutorsConfig { cores: 2, directory: path.clone() };
-    let executors = run_executors(&config, move |core| {
+    let executors = run_executors(2, move |core| {
         let seed = seeds.lock().expect("not poisoned")[core].take().expect("once");
         let (path, done) = (path.clone(), counted.clone());
         async move {

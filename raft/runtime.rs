@@ -178,7 +178,7 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        match io::block_on(&std::env::temp_dir(), future) {
+        match io::block_on(future) {
             Ok(value) => value,
             Err(error) => panic!("no executor: {error}"),
         }

@@ -152,8 +152,7 @@ mod tests {
 
     /// What the port answers to `request`, asked by a plain socket.
     fn ask(board: Arc<Board>, request: Vec<u8>) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        block_on(dir.path(), async move {
+        block_on(async move {
             let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let address = listener.local_addr().unwrap();
             drop(spawn(serve_admin(listener, board)));

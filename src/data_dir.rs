@@ -70,8 +70,7 @@ impl DataDir {
         // For the message of who comes second; nothing else reads it.
         let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|error| files::cannot("write", &lock_path, &error))?;
-        // The cores open by absolute paths: glommio opens no relative directory, and nothing may depend on where the
-        // process was started.
+        // Nothing may depend on where the process was started.
         let path = std::path::absolute(path).map_err(|error| files::cannot("find", path, &error))?;
         Ok(Self { path, _lock: lock })
     }

@@ -33,8 +33,7 @@ mod tests {
     fn every_clone_is_told_also_one_that_comes_late() {
         let (opener, latch) = latch();
         let other = latch.clone();
-        let dir = tempfile::tempdir().unwrap();
-        engine::io::block_on(dir.path(), async {
+        engine::io::block_on(async {
             let early = engine::io::timeout(std::time::Duration::from_millis(5), latch.wait()).await;
             assert!(early.is_err());
             drop(opener);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::io::{ExecutorsConfig, run_executors};
+use engine::io::run_executors;
 use engine::peer::mesh::MeshSeed;
 use engine::peer::{Reply, Request};
 use raft::kv::FjallKv;
@@ -134,8 +134,7 @@ pub fn run(startup: Startup) -> Result<()> {
         parts,
     });
     shared.board.set_waits_for(vec!["segments".to_owned(), "metadata".to_owned()]);
-    let executors = ExecutorsConfig { cores, directory: data_dir.clone() };
-    let executors = run_executors(&executors, move |core| core::run(core, shared.clone()))
+    let executors = run_executors(cores, move |core| core::run(core, shared.clone()))
         .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;
     executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))?;
     if let Some(writer) = writer {

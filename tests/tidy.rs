@@ -13,7 +13,7 @@ const SAFETY_LINES_ABOVE: usize = 8;
 const ENGINE_FOR_RAFT: [&str; 9] =
     ["io", "ids", "placement", "peer", "buf", "error", "limits", "Error", "FixedState"];
 /// Where `unsafe` may stand.
-const UNSAFE_PLACES: [&str; 3] = ["engine/io/glommio", "engine/buf", "engine/hash"];
+const UNSAFE_PLACES: [&str; 3] = ["engine/io/uring", "engine/buf", "engine/hash"];
 const STRAY: [&str; 7] = ["println!", "eprintln!", "print!", "eprint!", "dbg!", "todo!", "unimplemented!"];
 
 /// One file: its path relative to the repository, its text, and the text with comments and literals blanked.
@@ -255,9 +255,9 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     let place = source.path.split('/').next().unwrap();
     let banned: &[&str] = match place {
         "engine" => &["raft::", "s3::", "hamster::", "openraft", "fjall"],
-        "raft" => &["s3::", "hamster::", "glommio"],
-        "s3" => &["hamster::", "glommio", "openraft", "fjall"],
-        "src" => &["glommio", "openraft", "fjall"],
+        "raft" => &["s3::", "hamster::", "io_uring"],
+        "s3" => &["hamster::", "io_uring", "openraft", "fjall"],
+        "src" => &["openraft", "fjall"],
         _ => return Vec::new(),
     };
     let mut found = Vec::new();
@@ -265,8 +265,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
         for at in words(&source.code, word) {
             let before = &source.code[..at];
             let own_module = before.ends_with("::") || before.ends_with("mod ");
-            let behind_the_seam = *word == "glommio" && own_module;
-            if behind_the_seam || (own_module && word.ends_with("::")) {
+            if own_module && word.ends_with("::") {
                 continue;
             }
             let line = line_of(&source.code, at);
@@ -277,13 +276,10 @@ fn wrong_imports(source: &Source) -> Vec<String> {
             ));
         }
     }
-    if place == "engine" && !source.path.starts_with("engine/io/glommio") {
-        for (at, _) in segments_used(&source.code, "glommio") {
+    if place == "engine" && !source.path.starts_with("engine/io/uring") {
+        for (at, _) in segments_used(&source.code, "io_uring") {
             let line = line_of(&source.code, at);
-            if !words(&source.code, "mod glommio").is_empty() {
-                continue; // A parent naming its own submodule.
-            }
-            found.push(format!("{}:{line}: only engine/io/glommio names glommio", source.path));
+            found.push(format!("{}:{line}: only engine/io/uring names io_uring", source.path));
         }
     }
     if place == "raft" && !source.path.ends_with("tests.rs") {
@@ -488,19 +484,18 @@ mod detectors {
         for (path, text) in [
             ("engine/a.rs", "use raft::command;"),
             ("engine/a.rs", "fn f() { s3::x() }"),
-            ("engine/io/mod.rs", "use glommio::Task;"),
+            ("engine/io/mod.rs", "use io_uring::IoUring;"),
             ("raft/a.rs", "use engine::segment::Log;"),
             ("raft/a.rs", "use engine::{io::File, write};"),
             ("raft/a.rs", "use s3::op;"),
             ("s3/a.rs", "use openraft::Raft;"),
-            ("s3/a.rs", "use glommio::Task;"),
+            ("s3/a.rs", "use io_uring::IoUring;"),
             ("src/a.rs", "let x = fjall::open();"),
         ] {
             assert_eq!(count(wrong_imports, path, text), 1, "{path}: {text}");
         }
         for (path, text) in [
-            ("engine/io/glommio/mod.rs", "use glommio::Task;"),
-            ("engine/io/mod.rs", "mod glommio;\npub use self::glommio::spawn;"),
+            ("engine/io/uring/ring.rs", "use io_uring::IoUring;"),
             ("engine/a.rs", "// raft::x is not ours\nlet s = \"openraft\";"),
             ("raft/a.rs", "use engine::{io::{File, Task}, ids};\nuse openraft::Raft;"),
             ("s3/a.rs", "use engine::write;\nuse raft::command;\nuse crate::raft::x;"),

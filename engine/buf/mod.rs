@@ -4,10 +4,12 @@
 //! in steady state no memory is allocated and none is page-faulted in. What the pool keeps is bounded; what requests
 //! may hold is bounded by the permits that they take ([`crate::io::Semaphore`]).
 
+mod memory;
+
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 
-use crate::io::{Filled, Memory};
+use memory::Memory;
 
 /// Capacities are multiples of it.
 const PAGE_BYTES: usize = 4096;
@@ -28,18 +30,10 @@ thread_local! {
         const { Pool { free: RefCell::new([const { Vec::new() }; CLASSES]), free_bytes: Cell::new(0) } };
 }
 
-enum Source {
-    /// Owned alone.
-    Owned(Memory),
-    /// Filled by a read.
-    Read(Filled),
-    /// Given away, or never there.
-    Gone,
-}
-
 /// A buffer aligned to 4096 bytes, with a length up to its capacity. Stays on its core.
 pub struct Buf {
-    source: Source,
+    /// None in a buffer of no memory.
+    memory: Option<Memory>,
     len: usize,
 }
 
@@ -65,26 +59,22 @@ impl Buf {
     /// An empty buffer for `capacity` bytes at least; its bytes are arbitrary until written.
     pub fn with_capacity(capacity: usize) -> Buf {
         let capacity = capacity.max(1).next_multiple_of(PAGE_BYTES);
-        Buf { source: Source::Owned(allocate(capacity)), len: 0 }
+        Buf { memory: Some(allocate(capacity)), len: 0 }
     }
 
     /// A buffer of no memory.
     pub fn empty() -> Buf {
-        Buf { source: Source::Gone, len: 0 }
-    }
-
-    pub(crate) fn from_read(filled: Filled) -> Buf {
-        let len = filled.bytes().len();
-        Buf { source: Source::Read(filled), len }
+        Buf { memory: None, len: 0 }
     }
 
     /// Bytes that fit.
     pub fn capacity(&self) -> usize {
-        match &self.source {
-            Source::Owned(memory) => memory.length(),
-            Source::Read(filled) => filled.bytes().len(),
-            Source::Gone => 0,
-        }
+        self.memory.as_ref().map_or(0, Memory::length)
+    }
+
+    /// Where the kernel finds the memory, all of the capacity; it stays there as long as the buffer lives.
+    pub(crate) fn memory(&self) -> *mut u8 {
+        self.memory.as_ref().map_or(std::ptr::null_mut(), Memory::pointer)
     }
 
     /// Sets the length; what lies between the old and the new one is whatever the memory held.
@@ -112,38 +102,12 @@ impl Buf {
         self.set_len(start.next_multiple_of(align));
         self[start..].fill(0);
     }
-
-    /// Gives the memory to a write, which takes all of it: where the length, a multiple of the page size, is shorter
-    /// than the capacity, a copy of just that length. (glommio can only trim a buffer for good, and a trimmed one is
-    /// of no use to the pool; to allocate and zero a fresh one costs several times the copy.)
-    pub(crate) fn into_memory(mut self) -> Memory {
-        let len = self.len;
-        match std::mem::replace(&mut self.source, Source::Gone) {
-            Source::Owned(memory) if memory.length() == len => memory,
-            source => {
-                let mut exact = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
-                let bytes: &[u8] = match &source {
-                    Source::Owned(memory) => memory.bytes(),
-                    Source::Read(filled) => filled.bytes(),
-                    Source::Gone => &[],
-                };
-                if let Some(target) = exact.bytes_mut() {
-                    target[..len].copy_from_slice(&bytes[..len]);
-                }
-                self.source = source;
-                exact
-            }
-        }
-    }
 }
 
-/// Returns memory to this core's pool after a write, if it has a pooled size and nobody else holds it.
-pub(crate) fn recycle(mut memory: Memory) {
+/// Returns memory to this core's pool, if it has a pooled size.
+fn recycle(memory: Memory) {
     let capacity = memory.length();
     let Some(class) = class_of(capacity) else { return };
-    if memory.bytes_mut().is_none() {
-        return;
-    }
     // The thread may be ending: then the memory is simply freed.
     let _ = POOL.try_with(|pool| {
         if pool.free_bytes.get() + capacity > POOL_LIMIT_BYTES {
@@ -163,7 +127,7 @@ pub fn pooled_bytes() -> usize {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        if let Source::Owned(memory) = std::mem::replace(&mut self.source, Source::Gone) {
+        if let Some(memory) = self.memory.take() {
             recycle(memory);
         }
     }
@@ -172,31 +136,13 @@ impl Drop for Buf {
 impl Deref for Buf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        match &self.source {
-            Source::Owned(memory) => &memory.bytes()[..self.len],
-            Source::Read(filled) => &filled.bytes()[..self.len],
-            Source::Gone => &[],
-        }
+        self.memory.as_ref().map_or(&[], |memory| &memory.bytes()[..self.len])
     }
 }
 
 impl DerefMut for Buf {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let len = self.len;
-        if let Source::Read(filled) = &self.source {
-            let mut copy = allocate(len.max(1).next_multiple_of(PAGE_BYTES));
-            if let Some(target) = copy.bytes_mut() {
-                target[..len].copy_from_slice(&filled.bytes()[..len]);
-            }
-            self.source = Source::Owned(copy);
-        }
-        match &mut self.source {
-            Source::Owned(memory) => {
-                let bytes = memory.bytes_mut().unwrap_or_else(|| unreachable!("owned alone"));
-                &mut bytes[..len]
-            }
-            _ => &mut [],
-        }
+        self.memory.as_mut().map_or(&mut [], |memory| &mut memory.bytes_mut()[..self.len])
     }
 }
 

@@ -5,8 +5,7 @@ use crate::buf::Buf;
 use crate::io;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
-    io::block_on(directory.path(), future).expect("executor")
+    io::block_on(future).expect("executor")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,23 +6,22 @@
 //!
 //! It leaves to others: what the bytes mean ([`crate::segment`]), and which core does what.
 
-mod glommio;
 mod mailbox;
 mod pace;
 mod sync;
 mod time;
+mod uring;
 
-pub use glommio::{
-    Executors, ExecutorsConfig, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share,
-    create_dir_all, file_exists, fill_random, free_bytes, now, read_dir, read_small_file, remove_file,
-    rename, requests_underway, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms,
-    yield_if_needed, yield_now,
-};
-pub(crate) use glommio::{Filled, Memory};
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
 pub use pace::Pacer;
 pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
 pub use time::{Elapsed, Instant, timeout};
+pub use uring::{
+    Executors, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share, create_dir_all,
+    file_exists, fill_random, free_bytes, now, read_dir, read_small_file, remove_file, rename,
+    requests_underway, run_executors, sleep, spawn, spawn_thread, sync_dir, underway, unix_ms,
+    yield_if_needed, yield_now,
+};
 
 /// Direct I/O alignment, bytes: positions, lengths and memory of every file access.
 pub const ALIGNMENT: usize = 4096;

@@ -1,17 +1,17 @@
 use super::*;
 use crate::buf::Buf;
+use std::task::Poll;
 use std::time::Duration;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
-    block_on(directory.path(), future).expect("executor")
+    block_on(future).expect("executor")
 }
 
 #[test]
 fn a_file_reads_back_what_was_written() {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
     let path = directory.path().join("f");
-    block_on(directory.path(), async {
+    block_on(async {
         let file = File::create(&path).await.expect("create");
         let mut buf = Buf::with_capacity(8192);
         buf.extend_from_slice(&[7; 5000]);
@@ -52,11 +52,9 @@ fn a_semaphore_serves_in_order_and_survives_an_abandoned_wait() {
 
 #[test]
 fn a_mailbox_carries_every_message_between_cores_in_order() {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
     let (sender, receiver) = mailbox::<u64>(8);
     let ends = std::sync::Arc::new(std::sync::Mutex::new((Some(sender), Some(receiver))));
-    let config = ExecutorsConfig { cores: 2, directory: directory.path().to_owned() };
-    run_executors(&config, move |core| {
+    run_executors(2, move |core| {
         let ends = ends.clone();
         async move {
             if core == 0 {
@@ -94,5 +92,244 @@ fn a_stream_echoes_over_loopback() {
         let mut bytes = [0; 16];
         let count = stream.read(&mut bytes).await.expect("read");
         assert_eq!(&bytes[..count], b"hello");
+    });
+}
+
+#[test]
+fn bytes_that_come_with_the_end_of_the_stream_do_not_hide_it() {
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut near = Stream::connect(listener.local_addr().expect("address")).await.expect("connect");
+        let mut far = listener.accept().await.expect("accept");
+        near.write_all(b"last words").await.expect("write");
+        near.close().await.expect("close");
+        // Both are there before the first read, which has room for more than it finds.
+        sleep(Duration::from_millis(5)).await;
+        let mut bytes = [0; 64];
+        assert_eq!(far.read(&mut bytes).await.expect("read"), 10);
+        assert_eq!(far.read(&mut bytes).await.expect("end"), 0);
+        far.write_all(b"answer").await.expect("the other direction is open");
+        assert_eq!(near.read(&mut bytes).await.expect("read"), 6);
+    });
+}
+
+#[test]
+fn a_stream_carries_more_than_the_kernel_buffers_both_ways() {
+    const TOTAL: usize = 12 << 20;
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let address = listener.local_addr().expect("address");
+        let echo = spawn(async move {
+            let mut stream = listener.accept().await.expect("accept");
+            let mut bytes = vec![0; 100_000];
+            loop {
+                let count = stream.read(&mut bytes).await.expect("read");
+                if count == 0 {
+                    return;
+                }
+                stream.write_all(&bytes[..count]).await.expect("write");
+            }
+        });
+        let mut stream = Stream::connect(address).await.expect("connect");
+        let sent: Vec<u8> = (0..TOTAL).map(|at| (at % 251) as u8).collect();
+        let (mut written, mut back, mut closed) = (0, Vec::new(), false);
+        std::future::poll_fn(|cx| {
+            let mut bytes = [0; 30_000];
+            while written < TOTAL
+                && let Poll::Ready(count) = stream.poll_write(cx, &sent[written..])
+            {
+                written += count.expect("write");
+            }
+            while let Poll::Ready(count) = stream.poll_read(cx, &mut bytes) {
+                back.extend_from_slice(&bytes[..count.expect("read")]);
+                if back.len() == TOTAL {
+                    closed = true;
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        assert!(closed && back == sent);
+        drop(stream);
+        assert_eq!(echo.await, Some(()), "a dropped stream is closed");
+    });
+}
+
+#[test]
+fn more_connections_than_the_ring_has_entries_are_all_served() {
+    const CONNECTIONS: usize = 700;
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let address = listener.local_addr().expect("address");
+        spawn(async move {
+            while let Ok(mut stream) = listener.accept().await {
+                spawn(async move {
+                    let mut byte = [0; 1];
+                    while stream.read(&mut byte).await.is_ok_and(|count| count == 1) {
+                        stream.write_all(&byte).await.expect("write");
+                    }
+                });
+            }
+        });
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS {
+            streams.push(Stream::connect(address).await.expect("connect"));
+        }
+        for round in 0..3 {
+            for stream in &mut streams {
+                stream.write_all(&[round]).await.expect("write");
+            }
+            for stream in &mut streams {
+                let mut byte = [9; 1];
+                assert_eq!((stream.read(&mut byte).await.expect("read"), byte[0]), (1, round));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_port_where_nobody_listens_refuses() {
+    run(async {
+        let address = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind").local_addr();
+        let error = Stream::connect(address.expect("address")).await.err().expect("nobody listens there");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn operations_that_nobody_waits_for_run_to_their_end() {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+    let path = directory.path().join("f");
+    let page = |byte: u8| {
+        let mut buf = Buf::with_capacity(ALIGNMENT);
+        buf.extend_from_slice(&[byte; ALIGNMENT]);
+        buf
+    };
+    run(async {
+        let file = File::create(&path).await.expect("create");
+        file.allocate(4 << 20).await.expect("allocate");
+        // Each is begun by its first poll and given up at once.
+        for at in 0..600_u64 {
+            let mut write = Box::pin(file.write_at(page(at as u8), at * ALIGNMENT as u64));
+            let mut read = Box::pin(file.read_at(0, 16 * ALIGNMENT));
+            std::future::poll_fn(|cx| {
+                assert!(write.as_mut().poll(cx).is_pending() && read.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+    });
+    let bytes = std::fs::read(&path).expect("the file");
+    for at in 0..600 {
+        assert!(bytes[at * ALIGNMENT..][..ALIGNMENT].iter().all(|byte| *byte == at as u8), "page {at}");
+    }
+}
+
+#[test]
+fn an_executor_ends_the_tasks_that_have_not_ended() {
+    struct Noted(std::rc::Rc<std::cell::Cell<u32>>);
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let ended = std::rc::Rc::new(std::cell::Cell::new(0));
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let noted = || Noted(ended.clone());
+        let (a, b, c) = (noted(), noted(), noted());
+        spawn(async move {
+            let _noted = a;
+            let _ = listener.accept().await;
+        });
+        spawn(async move {
+            let _noted = b;
+            sleep(Duration::from_secs(1000)).await;
+        });
+        yield_now().await;
+        spawn(async move { drop(c) });
+    });
+    assert_eq!(ended.get(), 3);
+}
+
+#[test]
+fn a_task_runs_on_without_its_handle_and_hands_its_value_to_one_that_waits() {
+    run(async {
+        let (sender, receiver) = oneshot();
+        drop(spawn(async move {
+            sleep(Duration::from_millis(1)).await;
+            sender.send(5);
+        }));
+        assert_eq!(receiver.await, Ok(5));
+        assert_eq!(spawn(async { 7 }).await, Some(7));
+    });
+}
+
+#[test]
+fn sleeps_end_in_the_order_of_their_times() {
+    run(async {
+        let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let tasks: Vec<_> = [9_u64, 3, 6]
+            .into_iter()
+            .map(|millis| {
+                let order = order.clone();
+                spawn(async move {
+                    sleep(Duration::from_millis(millis)).await;
+                    order.borrow_mut().push(millis);
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await;
+        }
+        assert_eq!(*order.borrow(), [3, 6, 9]);
+    });
+}
+
+#[test]
+fn a_plain_thread_wakes_a_core_that_sleeps() {
+    let (sender, mut receiver) = mailbox::<u32>(1);
+    let (answer, answers) = std::sync::mpsc::channel();
+    let thread = spawn_thread("sender", move || {
+        for number in 0..2_000 {
+            assert!(sender.try_send(number).is_ok());
+            // The next is sent once the core has taken this one, and goes to sleep again.
+            assert_eq!(answers.recv(), Ok(number));
+        }
+    })
+    .expect("thread");
+    run(async move {
+        while let Some(number) = receiver.recv().await {
+            answer.send(number).expect("the thread listens");
+        }
+    });
+    thread.join().expect("the thread ends");
+}
+
+#[test]
+fn a_core_with_many_requests_under_way_still_serves_a_lone_event() {
+    run(async {
+        let busy: Vec<Underway> = (0..50).map(|_| underway()).collect();
+        assert_eq!(requests_underway(), 50);
+        sleep(Duration::from_millis(1)).await;
+        let (sender, mut receiver) = mailbox::<u32>(1);
+        let thread = spawn_thread("sender", move || assert!(sender.try_send(1).is_ok())).expect("thread");
+        assert_eq!(receiver.recv().await, Some(1));
+        thread.join().expect("the thread ends");
+        drop(busy);
+        assert_eq!(requests_underway(), 0);
+    });
+}
+
+#[test]
+fn a_task_that_is_always_ready_lets_others_run() {
+    run(async {
+        let done = std::rc::Rc::new(std::cell::Cell::new(false));
+        let seen = done.clone();
+        spawn(async move { seen.set(true) });
+        while !done.get() {
+            yield_if_needed().await;
+        }
     });
 }

@@ -42,7 +42,7 @@ pub(crate) async fn start(
 /// Runs a test on one core.
 pub(crate) fn on_one_core<T, F: Future<Output = T>>(test: impl FnOnce(Bytes) -> F) -> T {
     let directory = directory();
-    io::block_on(directory.path(), async {
+    io::block_on(async {
         let seed = seeds(1).pop().expect("one");
         let bytes = start(0, directory.path(), seed).await;
         let result = test(bytes.clone()).await;

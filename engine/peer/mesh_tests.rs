@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::io::{ExecutorsConfig, run_executors};
+use crate::io::run_executors;
 
 type Seeds = Arc<Mutex<Vec<Option<MeshSeed<u64, u64>>>>>;
 
@@ -12,12 +12,10 @@ fn on_cores<F: Future<Output = ()> + 'static>(
     capacity: usize,
     main: fn(MeshSeed<u64, u64>, Arc<AtomicU64>) -> F,
 ) -> u64 {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
     let seeds: Seeds = Arc::new(Mutex::new(mesh(cores, capacity).into_iter().map(Some).collect()));
     let count = Arc::new(AtomicU64::new(0));
     let counted = count.clone();
-    let config = ExecutorsConfig { cores, directory: directory.path().to_owned() };
-    let executors = run_executors(&config, move |core| {
+    let executors = run_executors(cores, move |core| {
         let seed = seeds.lock().expect("not poisoned")[core].take().expect("once per core");
         main(seed, counted.clone())
     });

@@ -3,7 +3,7 @@
 use super::super::batch::{Pending, Queue, Record};
 use super::*;
 use crate::format::BlobHeader;
-use crate::io::{Semaphore, block_on};
+use crate::io::Semaphore;
 use proptest::prelude::*;
 
 const SALT: Salt = Salt { segment: 4, generation: 2 };
@@ -34,31 +34,20 @@ fn batch_of(number: u32, ids: &[u8], length: usize) -> Vec<u8> {
     batch.seal(SALT, number).to_vec()
 }
 
-/// Buffers need an executor's thread.
-fn on_executor(test: impl FnOnce()) {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
-    block_on(directory.path(), async { test() }).expect("executor");
-}
-
 fn ids(entries: &[Entry]) -> Vec<DataId> {
     entries.iter().map(|entry| entry.data_id).collect()
 }
 
 #[test]
 fn a_whole_batch_with_a_higher_number_is_replayed_and_an_older_one_is_the_end() {
-    on_executor(|| {
-        let bytes = batch_of(3, &[1, 2], 1000);
-        let read = || read_batch(&bytes, 4096, SALT).expect("readable");
-        let Verdict::Replay { number, entries, bad, next } = judge(read(), 4096, 4, 2, None) else {
-            panic!("not replayed")
-        };
-        assert_eq!((number, ids(&entries), bad.len(), next), (3, vec![id(1), id(2)], 0, 4096 + 4096));
-        assert_eq!(judge(read(), 4096, 4, 3, None), Verdict::End { torn: false });
-        assert!(matches!(
-            judge(read(), 4096, 4, 3, Some(8192)),
-            Verdict::Replay { number: 3, next: 8192, .. }
-        ));
-    });
+    let bytes = batch_of(3, &[1, 2], 1000);
+    let read = || read_batch(&bytes, 4096, SALT).expect("readable");
+    let Verdict::Replay { number, entries, bad, next } = judge(read(), 4096, 4, 2, None) else {
+        panic!("not replayed")
+    };
+    assert_eq!((number, ids(&entries), bad.len(), next), (3, vec![id(1), id(2)], 0, 4096 + 4096));
+    assert_eq!(judge(read(), 4096, 4, 3, None), Verdict::End { torn: false });
+    assert!(matches!(judge(read(), 4096, 4, 3, Some(8192)), Verdict::Replay { number: 3, next: 8192, .. }));
 }
 
 #[test]
@@ -74,36 +63,30 @@ fn nothing_is_the_end_unless_a_later_batch_follows() {
 
 #[test]
 fn a_partial_batch_is_a_torn_tail_unless_a_later_batch_follows() {
-    on_executor(|| {
-        let mut bytes = batch_of(3, &[1, 2, 3], 3000);
-        bytes[3500] ^= 1;
-        let read = || read_batch(&bytes, 4096, SALT).expect("readable");
-        assert_eq!(judge(read(), 4096, 4, 2, None), Verdict::End { torn: true });
-        let Verdict::Replay { entries, bad, .. } = judge(read(), 4096, 4, 2, Some(65536)) else {
-            panic!("not damage")
-        };
-        assert_eq!(ids(&entries), [id(1), id(3)]);
-        assert_eq!((bad.len(), bad[0].data_id), (1, Some(id(2))));
-    });
+    let mut bytes = batch_of(3, &[1, 2, 3], 3000);
+    bytes[3500] ^= 1;
+    let read = || read_batch(&bytes, 4096, SALT).expect("readable");
+    assert_eq!(judge(read(), 4096, 4, 2, None), Verdict::End { torn: true });
+    let Verdict::Replay { entries, bad, .. } = judge(read(), 4096, 4, 2, Some(65536)) else {
+        panic!("not damage")
+    };
+    assert_eq!(ids(&entries), [id(1), id(3)]);
+    assert_eq!((bad.len(), bad[0].data_id), (1, Some(id(2))));
 }
 
 #[test]
 fn a_later_batch_is_found_by_its_number_and_salt() {
-    on_executor(|| {
-        let mut bytes = vec![0; 8192];
-        bytes.extend(batch_of(7, &[1], 100));
-        assert_eq!(later_batch(&bytes, 4096, SALT, 6), Some(12288));
-        assert_eq!(later_batch(&bytes, 4096, SALT, 7), None);
-        assert_eq!(later_batch(&bytes, 4096, Salt { segment: 5, ..SALT }, 0), None);
-    });
+    let mut bytes = vec![0; 8192];
+    bytes.extend(batch_of(7, &[1], 100));
+    assert_eq!(later_batch(&bytes, 4096, SALT, 6), Some(12288));
+    assert_eq!(later_batch(&bytes, 4096, SALT, 7), None);
+    assert_eq!(later_batch(&bytes, 4096, Salt { segment: 5, ..SALT }, 0), None);
 }
 
 #[test]
 fn a_batch_cut_by_the_end_of_the_file_is_partial() {
-    on_executor(|| {
-        let bytes = batch_of(1, &[1, 2], 3000);
-        assert!(matches!(read_batch(&bytes[..4096], 0, SALT), Ok(BatchAt::Partial { .. })));
-    });
+    let bytes = batch_of(1, &[1, 2], 3000);
+    assert!(matches!(read_batch(&bytes[..4096], 0, SALT), Ok(BatchAt::Partial { .. })));
 }
 
 proptest! {
@@ -112,24 +95,18 @@ proptest! {
     /// However a batch is damaged, what is replayed of it is what was written.
     #[test]
     fn no_damage_makes_a_wrong_record(places in proptest::collection::vec((any::<prop::sample::Index>(), 1..=255u8), 1..5)) {
-        let mut verdict = Ok(());
-        on_executor(|| {
-            let mut bytes = batch_of(1, &[1, 2, 3, 4], 900);
-            let clean = match read_batch(&bytes, 0, SALT) {
-                Ok(BatchAt::Whole { entries, .. }) => entries,
-                other => panic!("{other:?}"),
-            };
-            for (at, flip) in &places {
-                let at = at.index(bytes.len());
-                bytes[at] ^= flip;
-            }
-            if let Ok(BatchAt::Whole { entries, .. } | BatchAt::Partial { entries, .. }) = read_batch(&bytes, 0, SALT)
-                && !entries.iter().all(|entry| clean.contains(entry))
-            {
-                verdict = Err(entries);
-            }
-        });
-        prop_assert!(verdict.is_ok(), "{verdict:?}");
+        let mut bytes = batch_of(1, &[1, 2, 3, 4], 900);
+        let clean = match read_batch(&bytes, 0, SALT) {
+            Ok(BatchAt::Whole { entries, .. }) => entries,
+            other => panic!("{other:?}"),
+        };
+        for (at, flip) in &places {
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+        }
+        if let Ok(BatchAt::Whole { entries, .. } | BatchAt::Partial { entries, .. }) = read_batch(&bytes, 0, SALT) {
+            prop_assert!(entries.iter().all(|entry| clean.contains(entry)), "{entries:?}");
+        }
     }
 
     #[test]

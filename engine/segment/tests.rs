@@ -11,7 +11,7 @@ use std::path::Path;
 /// Runs a test over a data folder of its own.
 pub(super) fn run(test: impl AsyncFnOnce(&Path)) {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
-    block_on(directory.path(), test(directory.path())).expect("executor");
+    block_on(test(directory.path())).expect("executor");
 }
 
 fn config(data: &Path) -> Config {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use engine::io::{ExecutorsConfig, run_executors, unix_ms};
+use engine::io::{run_executors, unix_ms};
 
 use super::*;
 use crate::apply::Change;
@@ -63,9 +63,8 @@ fn on_a_node<F>(
     let seeds: Vec<Option<MetadataSeed>> = cores.into_iter().map(Some).collect();
     type Seeds = (Option<NodeSeed>, Vec<Option<MetadataSeed>>);
     let shared: Arc<Mutex<Seeds>> = Arc::new(Mutex::new((Some(node), seeds)));
-    let executors = ExecutorsConfig { cores: CORES, directory: directory.to_owned() };
     let home = directory.to_owned();
-    run_executors(&executors, move |core| {
+    run_executors(CORES, move |core| {
         let (shared, test, home) = (shared.clone(), test.clone(), home.clone());
         async move {
             let seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");

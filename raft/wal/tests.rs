@@ -11,7 +11,7 @@ const SEGMENT: u64 = 64 << 10;
 
 fn in_directory<T>(test: impl AsyncFnOnce(&Path) -> T) -> T {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
-    block_on(directory.path(), test(&directory.path().join("raft"))).expect("executor")
+    block_on(test(&directory.path().join("raft"))).expect("executor")
 }
 
 fn config(directory: &Path) -> WalConfig {

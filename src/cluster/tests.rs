@@ -30,14 +30,13 @@ fn found(name: &str) -> (tempfile::TempDir, Identity) {
 /// Serves `served` while `client` runs on a thread of its own.
 fn with_server<T: Send + 'static>(
     served: &Identity,
-    directory: &std::path::Path,
     client: impl FnOnce(SocketAddr) -> T + Send + 'static,
 ) -> T {
     let board = Board::new(1);
     board.publish(0, CoreStats { bytes_in: 77, ..CoreStats::default() });
     let tls = tls::cluster_server(served).unwrap();
     let answers = Answers { record: served.record.clone(), board };
-    block_on(directory, async move {
+    block_on(async move {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         drop(spawn(serve_cluster(listener, tls, Rc::new(answers))));
@@ -52,33 +51,30 @@ fn with_server<T: Send + 'static>(
 fn status_and_metrics_travel_over_mutual_tls() {
     let (dir, served) = found("c");
     let loaded = identity::load(dir.path()).unwrap();
-    let (status, metrics): (Result<Status>, Result<MetricsReply>) =
-        with_server(&served, dir.path(), move |address| {
-            let status = call_at(&loaded, address, Kind::Status, Kind::StatusReply);
-            (status, call_at(&loaded, address, Kind::Metrics, Kind::MetricsReply))
-        });
+    let (status, metrics): (Result<Status>, Result<MetricsReply>) = with_server(&served, move |address| {
+        let status = call_at(&loaded, address, Kind::Status, Kind::StatusReply);
+        (status, call_at(&loaded, address, Kind::Metrics, Kind::MetricsReply))
+    });
     assert_eq!(status.unwrap().cluster_name, "c");
     assert!(metrics.unwrap().text.contains("hamster_received_bytes_total{core=\"0\"} 77"));
 }
 
 #[test]
 fn a_node_of_another_cluster_is_refused_in_the_handshake() {
-    let (dir, served) = found("one");
+    let (_dir, served) = found("one");
     let (_other_dir, mut stranger) = found("two");
-    let refused: Result<Status> = with_server(&served, dir.path(), move |address| {
-        call_at(&stranger, address, Kind::Status, Kind::StatusReply)
-    });
+    let refused: Result<Status> =
+        with_server(&served, move |address| call_at(&stranger, address, Kind::Status, Kind::StatusReply));
     assert!(refused.unwrap_err().to_string().contains("certificate"));
 
     // It trusts the served cluster and knows its ids, and still has no certificate of it.
-    let (dir, served) = found("one");
+    let (_dir, served) = found("one");
     let (_other_dir, other) = found("two");
     stranger = other;
     stranger.ca_certificate.clone_from(&served.ca_certificate);
     stranger.record = served.record.clone();
-    let refused: Result<Status> = with_server(&served, dir.path(), move |address| {
-        call_at(&stranger, address, Kind::Status, Kind::StatusReply)
-    });
+    let refused: Result<Status> =
+        with_server(&served, move |address| call_at(&stranger, address, Kind::Status, Kind::StatusReply));
     assert!(refused.is_err());
 }
 
@@ -87,9 +83,8 @@ fn a_hello_of_another_cluster_is_refused_by_name() {
     let (dir, served) = found("one");
     let mut mistaken = identity::load(dir.path()).unwrap();
     mistaken.record.cluster = vec![9; 16];
-    let refused: Result<Status> = with_server(&served, dir.path(), move |address| {
-        call_at(&mistaken, address, Kind::Status, Kind::StatusReply)
-    });
+    let refused: Result<Status> =
+        with_server(&served, move |address| call_at(&mistaken, address, Kind::Status, Kind::StatusReply));
     assert!(refused.unwrap_err().to_string().contains("belongs to the cluster"));
 }
 

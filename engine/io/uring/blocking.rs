@@ -1,0 +1,46 @@
+//! Calls that block, on threads of their own: the few file operations that are rare.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+/// Threads of the process for blocking calls.
+const THREADS: usize = 2;
+
+type Call = Box<dyn FnOnce() + Send>;
+
+fn calls() -> io::Result<&'static flume::Sender<Call>> {
+    static CALLS: OnceLock<flume::Sender<Call>> = OnceLock::new();
+    if let Some(calls) = CALLS.get() {
+        return Ok(calls);
+    }
+    let (sender, receiver) = flume::unbounded::<Call>();
+    for number in 0..THREADS {
+        let receiver = receiver.clone();
+        let body = move || receiver.iter().for_each(|call| call());
+        std::thread::Builder::new().name(format!("blocking-{number}")).spawn(body)?;
+    }
+    // Where two threads came here at once, one set of threads ends with its sender.
+    Ok(CALLS.get_or_init(|| sender))
+}
+
+/// Runs `call` on another thread and waits for its result.
+pub async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (sender, result) = flume::bounded(1);
+    let call = move || {
+        let result = catch_unwind(AssertUnwindSafe(call));
+        let _ = sender.send(result.unwrap_or_else(|_| Err(io::Error::other("a blocking call panicked"))));
+    };
+    let gone = || io::Error::other("the threads for blocking calls are gone");
+    calls()?.send(Box::new(call)).map_err(|_| gone())?;
+    result.recv_async().await.map_err(|_| gone())?
+}
+
+/// Drops `value` on another thread.
+pub fn drop_elsewhere<T: Send + 'static>(value: T) {
+    if let Ok(calls) = calls() {
+        let _ = calls.send(Box::new(move || drop(value)));
+    }
+}

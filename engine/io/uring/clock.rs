@@ -1,0 +1,46 @@
+//! Time, randomness and plain threads.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::io::Instant;
+
+fn epoch() -> std::time::Instant {
+    static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
+    *EPOCH.get_or_init(std::time::Instant::now)
+}
+
+/// Monotonic time.
+pub fn now() -> Instant {
+    Instant(u64::try_from(epoch().elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub fn unix_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// CPU time that this core's thread has used, and the time since the process began.
+pub fn busy_share() -> (Duration, Duration) {
+    let spent = clock_gettime(ClockId::ThreadCPUTime);
+    let busy = Duration::try_from(spent).unwrap_or_default();
+    (busy, epoch().elapsed())
+}
+
+/// Fills `bytes` from a cryptographic generator of this thread, which the system's generator seeds.
+pub fn fill_random(bytes: &mut [u8]) {
+    rand::Rng::fill_bytes(&mut rand::rng(), bytes);
+}
+
+/// Starts a plain OS thread, for a library that blocks.
+pub fn spawn_thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}

@@ -1,0 +1,220 @@
+//! Files by direct I/O, and the few directory calls that the store needs.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use io_uring::{opcode, squeue, types};
+use rustix::fs::{Mode, OFlags};
+
+use super::blocking::{blocking, drop_elsewhere};
+use super::executor;
+use super::ring::Held;
+use crate::buf::Buf;
+use crate::io::ALIGNMENT;
+
+/// An open file's descriptor. The last one of a removed file frees its space, which takes time: on another thread.
+pub struct Descriptor(Option<OwnedFd>);
+
+impl Descriptor {
+    fn get(&self) -> &OwnedFd {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken by drop alone"))
+    }
+
+    fn raw(&self) -> types::Fd {
+        types::Fd(self.get().as_raw_fd())
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        drop_elsewhere(self.0.take());
+    }
+}
+
+/// A file open for direct I/O on this core. Any core may open the same path.
+pub struct File {
+    descriptor: Rc<Descriptor>,
+}
+
+/// One operation under way; dropping it leaves the operation to run to its end.
+struct Operation(Option<usize>);
+
+impl Future for Operation {
+    type Output = (i32, Held);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(i32, Held)> {
+        let Some(key) = self.0 else { unreachable!("polled after its end") };
+        let polled = executor::with(|core| core.ring.borrow_mut().poll_operation(key, cx));
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if let Some(key) = self.0 {
+            executor::try_with(|core| core.ring.borrow_mut().abandon(key));
+        }
+    }
+}
+
+impl File {
+    async fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+        let path = path.to_owned();
+        let flags = flags | OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
+        let opened = blocking(move || Ok(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?)).await?;
+        Ok(File { descriptor: Rc::new(Descriptor(Some(opened))) })
+    }
+
+    /// Opens a file that exists, for reading and writing.
+    pub async fn open(path: &Path) -> io::Result<File> {
+        File::open_with(path, OFlags::empty()).await
+    }
+
+    /// Creates a file, or empties the one that is there.
+    pub async fn create(path: &Path) -> io::Result<File> {
+        File::open_with(path, OFlags::CREATE | OFlags::TRUNC).await
+    }
+
+    /// Performs one operation, again if it was interrupted; its result and the buffer.
+    async fn operate(
+        &self,
+        buf: Buf,
+        entry: impl Fn(types::Fd, &Buf) -> squeue::Entry,
+    ) -> (io::Result<usize>, Buf) {
+        let mut held = Held { file: self.descriptor.clone(), buf };
+        loop {
+            let entry = entry(self.descriptor.raw(), &held.buf);
+            let key = executor::with(|core| core.ring.borrow_mut().begin(entry, held));
+            let (result, back) = Operation(Some(key)).await;
+            if let Ok(count) = usize::try_from(result) {
+                return (Ok(count), back.buf);
+            }
+            if !matches!(-result, libc::EINTR | libc::EAGAIN) {
+                return (Err(io::Error::from_raw_os_error(-result)), back.buf);
+            }
+            held = back;
+        }
+    }
+
+    /// Reads up to `len` bytes at `pos`, both multiples of the alignment; fewer come back at the file's end.
+    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
+        debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
+        let length = length_of(len)?;
+        let read = |fd, buf: &Buf| opcode::Read::new(fd, buf.memory(), length).offset(pos).build();
+        let (result, mut buf) = self.operate(Buf::with_capacity(len), read).await;
+        buf.set_len(result?);
+        Ok(buf)
+    }
+
+    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
+    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
+        debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
+        let len = length_of(buf.len())?;
+        let write = |fd, buf: &Buf| opcode::Write::new(fd, buf.memory(), len).offset(pos).build();
+        let (result, buf) = self.operate(buf, write).await;
+        if result? != buf.len() {
+            return Err(io::Error::new(io::ErrorKind::WriteZero, "short write"));
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable (data and the size needed to read it back).
+    pub async fn sync_data(&self) -> io::Result<()> {
+        let sync = |fd, _: &Buf| opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
+        self.operate(Buf::empty(), sync).await.0.map(|_| ())
+    }
+
+    async fn reserve(&self, mode: i32, pos: u64, len: u64) -> io::Result<()> {
+        let change = |fd, _: &Buf| opcode::Fallocate::new(fd, len).offset(pos).mode(mode).build();
+        self.operate(Buf::empty(), change).await.0.map(|_| ())
+    }
+
+    /// Reserves space from the start of the file up to `len` bytes and makes the file that long.
+    pub async fn allocate(&self, len: u64) -> io::Result<()> {
+        self.reserve(0, 0, len).await
+    }
+
+    /// Gives the space of a range back to the file system; it reads as zeros afterwards.
+    pub async fn punch_hole(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.reserve(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, pos, len).await
+    }
+
+    /// Cuts or extends the file to `len` bytes.
+    pub async fn truncate(&self, len: u64) -> io::Result<()> {
+        let file = self.descriptor.get().try_clone()?;
+        blocking(move || Ok(rustix::fs::ftruncate(&file, len)?)).await
+    }
+
+    /// Length, bytes.
+    pub async fn len(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstat(self.descriptor.get().as_fd())?;
+        u64::try_from(stat.st_size).map_err(io::Error::other)
+    }
+
+    /// Closes the file; dropping it does so too, without telling of errors.
+    pub async fn close(self) -> io::Result<()> {
+        drop(self);
+        Ok(())
+    }
+}
+
+fn length_of(len: usize) -> io::Result<u32> {
+    u32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "4 GiB or more at once"))
+}
+
+/// Makes entries created, renamed or removed in `path` durable.
+pub async fn sync_dir(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking(move || std::fs::File::open(path)?.sync_all()).await
+}
+
+/// Renames a file within one file system, replacing the target.
+pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    blocking(move || std::fs::rename(from, to)).await
+}
+
+/// Removes a file.
+pub async fn remove_file(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking(move || std::fs::remove_file(path)).await
+}
+
+/// Creates a directory and its parents. Blocks: for start-up.
+pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// The entries of a directory, sorted by name. Blocks: for start-up.
+pub fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries =
+        std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Whether a file is there. Blocks: for start-up.
+pub fn file_exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// A whole small file of `limit` bytes at most. Blocks: for start-up.
+pub fn read_small_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    if std::fs::metadata(path)?.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "file is larger than it may be"));
+    }
+    std::fs::read(path)
+}
+
+/// Bytes that an unprivileged writer may still use on the file system of `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail * stat.f_frsize)
+}

@@ -1,0 +1,260 @@
+//! TCP, with TLS where asked.
+//!
+//! A read or write is tried at once; only when it would block does the ring watch the socket. After a read that found
+//! less than there was room for, the next one waits for an event instead of asking in vain.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures_rustls::{TlsAcceptor, server::TlsStream};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind, connect,
+    getpeername, getsockname, listen, recv, send, shutdown, socket_with, sockopt,
+};
+
+use super::executor;
+use super::ring::Readiness;
+
+/// Connections that wait to be accepted, at most.
+const BACKLOG: i32 = 1024;
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// A socket that doesn't block, and what is known of it.
+struct Socket {
+    fd: OwnedFd,
+    readiness: Rc<Readiness>,
+}
+
+impl Socket {
+    fn new(fd: OwnedFd) -> Socket {
+        Socket { fd, readiness: Rc::default() }
+    }
+
+    fn fresh(address: SocketAddr) -> io::Result<Socket> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        Ok(Socket::new(socket_with(family, SocketType::STREAM, FLAGS, None)?))
+    }
+
+    /// Tries what needs something to be there, when there is.
+    fn poll_in<T>(
+        &self,
+        cx: &Context<'_>,
+        mut attempt: impl FnMut(&OwnedFd) -> rustix::io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            if !self.readiness.readable.get() {
+                let fd = self.fd.as_raw_fd();
+                executor::with(|core| core.ring.borrow_mut().watch_reads(fd, &self.readiness, cx));
+                return Poll::Pending;
+            }
+            match attempt(&self.fd) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.readiness.readable.set(false),
+                result => return Poll::Ready(result.map_err(io::Error::from)),
+            }
+        }
+    }
+
+    fn poll_recv(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = buf.len();
+        let polled = self.poll_in(cx, |fd| recv(fd, &mut *buf, RecvFlags::DONTWAIT).map(|(count, _)| count));
+        if let Poll::Ready(Ok(count)) = polled
+            && count < room
+        {
+            self.readiness.drained();
+        }
+        polled
+    }
+
+    fn poll_room(&self, cx: &Context<'_>) {
+        let fd = self.fd.as_raw_fd();
+        executor::with(|core| core.ring.borrow_mut().watch_writes(fd, &self.readiness, cx));
+    }
+
+    fn poll_send(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.poll_room(cx);
+                    return Poll::Pending;
+                }
+                result => return Poll::Ready(result.map_err(io::Error::from)),
+            }
+        }
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(getpeername(&self.fd)?.ok_or(Errno::NOTCONN)?.try_into()?)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        executor::try_with(|core| core.ring.borrow_mut().forget(&self.readiness));
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_recv(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shutdown(&self.fd, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+/// A listening socket. Several cores may listen on one address: the kernel spreads the connections.
+pub struct Listener {
+    socket: Socket,
+}
+
+impl Listener {
+    /// Listens on `address`, shared with the other cores.
+    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        let socket = Socket::fresh(address)?;
+        sockopt::set_socket_reuseaddr(&socket.fd, true)?;
+        sockopt::set_socket_reuseport(&socket.fd, true)?;
+        bind(&socket.fd, &address)?;
+        listen(&socket.fd, BACKLOG)?;
+        socket.readiness.readable.set(true);
+        Ok(Listener { socket })
+    }
+
+    /// The address in use, with the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(getsockname(&self.socket.fd)?.try_into()?)
+    }
+
+    /// The next connection; small writes leave at once.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        let fd = poll_fn(|cx| self.socket.poll_in(cx, |fd| accept_with(fd, FLAGS))).await?;
+        sockopt::set_tcp_nodelay(&fd, true)?;
+        Ok(Stream { inner: Transport::Plain(Socket::new(fd)) })
+    }
+}
+
+enum Transport {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A connection.
+pub struct Stream {
+    inner: Transport,
+}
+
+impl Stream {
+    /// Connects to `address`.
+    pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
+        let socket = Socket::fresh(address)?;
+        sockopt::set_tcp_nodelay(&socket.fd, true)?;
+        match connect(&socket.fd, &address) {
+            Err(Errno::INPROGRESS) => {
+                let mut begun = false;
+                poll_fn(|cx| {
+                    if std::mem::replace(&mut begun, true) && !socket.readiness.waits_for_room() {
+                        return Poll::Ready(());
+                    }
+                    socket.poll_room(cx);
+                    Poll::Pending
+                })
+                .await;
+                sockopt::socket_error(&socket.fd)??;
+            }
+            result => result?,
+        }
+        Ok(Stream { inner: Transport::Plain(socket) })
+    }
+
+    /// Performs the server's side of a TLS handshake on a fresh connection.
+    pub async fn accept_tls(self, config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
+        match self.inner {
+            Transport::Plain(socket) => {
+                let tls = TlsAcceptor::from(config).accept(socket).await?;
+                Ok(Stream { inner: Transport::Tls(Box::new(tls)) })
+            }
+            Transport::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "already encrypted")),
+        }
+    }
+
+    /// Whether bytes travel encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.inner, Transport::Tls(_))
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match &self.inner {
+            Transport::Plain(socket) => socket.peer_addr(),
+            Transport::Tls(stream) => stream.get_ref().0.peer_addr(),
+        }
+    }
+
+    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
+    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.poll_recv(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    /// Writes some of `bytes`; returns how many.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.poll_send(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Sends what TLS still holds back.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.write_all(bytes).await,
+            Transport::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn close(&mut self) -> io::Result<()> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.close().await,
+            Transport::Tls(stream) => stream.close().await,
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! One io_uring and what is under way on it.
+//!
+//! Promises: memory that the kernel reads or writes stays alive and in place until the kernel is done with it, whoever
+//! stops waiting; a completion reaches the waker of the task that waits for it.
+//!
+//! Sockets are watched by a multishot poll each (one submission for the life of a connection), files are read and
+//! written by the kernel on its own time. Task work of the kernel runs only inside `enter` (DEFER_TASKRUN), so an event
+//! interrupts nobody and many of them cost one wake-up.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use slab::Slab;
+
+use super::file::Descriptor;
+use crate::buf::Buf;
+
+/// Submission entries; completions have four times as many, and the kernel keeps what overflows.
+const ENTRIES: u32 = 512;
+/// Tags a completion that nobody waits for.
+const IGNORED: u64 = u64::MAX;
+/// Tags the poll of the descriptor by which other threads wake this one.
+const DOORBELL: u64 = u64::MAX - 1;
+
+/// Poll events, as in poll(2).
+const READABLE: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const WRITABLE: u32 = libc::POLLOUT as u32;
+const HUNG_UP: u32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32;
+
+/// What an operation on a file holds until the kernel is done.
+pub struct Held {
+    #[expect(dead_code, reason = "it keeps the file open")]
+    pub file: Rc<Descriptor>,
+    pub buf: Buf,
+}
+
+enum Entry {
+    Operation(Held, State),
+    /// A poll of a socket for bytes to read.
+    Reads(Rc<Readiness>),
+    /// A poll of a socket for room to write.
+    Writes(Rc<Readiness>),
+}
+
+enum State {
+    /// Submitted; the waker is that of the task that waits, if it has asked.
+    Waiting(Option<Waker>),
+    /// Submitted, and nobody waits any more.
+    Abandoned,
+    /// Completed with a result of the kernel's, not yet fetched.
+    Done(i32),
+}
+
+/// What is known of a socket, from the polls on it.
+#[derive(Default)]
+pub struct Readiness {
+    /// There may be something to read. Whoever finds nothing clears it.
+    pub readable: Cell<bool>,
+    /// The other end is gone or has said its last word: reads will not block.
+    hung_up: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    writer: RefCell<Option<Waker>>,
+    /// Keys of the polls under way.
+    reads: Cell<Option<usize>>,
+    writes: Cell<Option<usize>>,
+}
+
+impl Readiness {
+    /// Notes that a read found less than it asked for. After the other end's last word there is no further event to
+    /// tell of the end of the stream, so reading goes on.
+    pub fn drained(&self) {
+        self.readable.set(self.hung_up.get());
+    }
+
+    /// Whether a wait for room to write has not ended.
+    pub fn waits_for_room(&self) -> bool {
+        self.writes.get().is_some()
+    }
+}
+
+fn keep(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+    let mut slot = slot.borrow_mut();
+    if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *slot = Some(cx.waker().clone());
+    }
+}
+
+/// A ring of the thread that made it.
+pub struct Ring {
+    ring: IoUring,
+    entries: Slab<Entry>,
+    /// Operations that hold memory.
+    moving: usize,
+    min_wait: bool,
+    doorbell: RawFd,
+    doorbell_polled: bool,
+}
+
+impl Ring {
+    /// Sets a ring up. `doorbell` is an eventfd that outlives it.
+    ///
+    /// # Errors
+    /// The kernel forbids io_uring, is too old, or lets the user lock too little memory.
+    pub fn new(doorbell: RawFd) -> io::Result<Ring> {
+        let mut modern = IoUring::builder();
+        modern.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        let ring = match build(&mut modern) {
+            // Before Linux 6.1.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => build(&mut IoUring::builder())?,
+            ring => ring?,
+        };
+        let known = ring.params();
+        if !known.is_feature_ext_arg() || !known.is_feature_nodrop() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let min_wait = known.is_feature_min_timeout();
+        Ok(Ring { ring, entries: Slab::new(), moving: 0, min_wait, doorbell, doorbell_polled: false })
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: what `entry` points to is held by `self.entries` until its completion, or is nothing.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            // Full: hand over what is there. Where the kernel can't take it now, its completions are in the way.
+            if self.ring.submit().is_err() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Begins an operation that uses `held`; its key.
+    pub fn begin(&mut self, entry: squeue::Entry, held: Held) -> usize {
+        let key = self.entries.insert(Entry::Operation(held, State::Waiting(None)));
+        self.moving += 1;
+        self.push(&entry.user_data(key as u64));
+        key
+    }
+
+    /// The result of an operation, once it is there.
+    pub fn poll_operation(&mut self, key: usize, cx: &Context<'_>) -> Poll<(i32, Held)> {
+        if let Entry::Operation(_, State::Waiting(waker)) = &mut self.entries[key] {
+            *waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        match self.entries.remove(key) {
+            Entry::Operation(held, State::Done(result)) => Poll::Ready((result, held)),
+            _ => unreachable!("operation {key} is waited for"),
+        }
+    }
+
+    /// Stops waiting for an operation; it goes on.
+    pub fn abandon(&mut self, key: usize) {
+        match &mut self.entries[key] {
+            Entry::Operation(_, State::Done(_)) => drop(self.entries.remove(key)),
+            Entry::Operation(_, state) => *state = State::Abandoned,
+            _ => unreachable!("operation {key} is waited for"),
+        }
+    }
+
+    /// Waits for bytes to read.
+    pub fn watch_reads(&mut self, fd: RawFd, readiness: &Rc<Readiness>, cx: &Context<'_>) {
+        keep(&readiness.reader, cx);
+        if readiness.reads.get().is_none() {
+            let key = self.entries.insert(Entry::Reads(readiness.clone()));
+            readiness.reads.set(Some(key));
+            let poll = opcode::PollAdd::new(types::Fd(fd), READABLE).multi(true).build();
+            self.push(&poll.user_data(key as u64));
+        }
+    }
+
+    /// Waits for room to write, or for the end of a connect.
+    pub fn watch_writes(&mut self, fd: RawFd, readiness: &Rc<Readiness>, cx: &Context<'_>) {
+        keep(&readiness.writer, cx);
+        if readiness.writes.get().is_none() {
+            let key = self.entries.insert(Entry::Writes(readiness.clone()));
+            readiness.writes.set(Some(key));
+            let poll = opcode::PollAdd::new(types::Fd(fd), WRITABLE).build();
+            self.push(&poll.user_data(key as u64));
+        }
+    }
+
+    /// Ends the polls of a socket that is about to be closed: they would keep it open.
+    pub fn forget(&mut self, readiness: &Readiness) {
+        for key in [readiness.reads.get(), readiness.writes.get()].into_iter().flatten() {
+            self.push(&opcode::PollRemove::new(key as u64).build().user_data(IGNORED));
+        }
+    }
+
+    /// Hands new submissions to the kernel and fetches what is complete, without waiting.
+    pub fn look(&mut self, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        let submission = self.ring.submission();
+        let needed = !submission.is_empty() || submission.taskrun() || submission.cq_overflow();
+        drop(submission);
+        if needed {
+            passed(self.ring.submit())?;
+        }
+        self.reap(wakers);
+        Ok(())
+    }
+
+    /// Hands new submissions to the kernel and waits until something is complete, for `timeout` at most.
+    ///
+    /// With a `patience` it first waits so long for `many` completions, and only then for one.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        patience: Option<(usize, Duration)>,
+        wakers: &mut Vec<Waker>,
+    ) -> io::Result<()> {
+        if !self.doorbell_polled {
+            self.doorbell_polled = true;
+            let poll = opcode::PollAdd::new(types::Fd(self.doorbell), READABLE).multi(true).build();
+            self.push(&poll.user_data(DOORBELL));
+        }
+        let mut args = types::SubmitArgs::new();
+        let spec = types::Timespec::from(timeout.unwrap_or_default());
+        if timeout.is_some() {
+            args = args.timespec(&spec);
+        }
+        let mut want = 1;
+        if let Some((many, patience)) = patience.filter(|_| self.min_wait) {
+            want = many;
+            args = args.min_wait_usec(u32::try_from(patience.as_micros()).unwrap_or(u32::MAX));
+        }
+        passed(self.ring.submitter().submit_with_args(want, &args))?;
+        self.reap(wakers);
+        Ok(())
+    }
+
+    fn reap(&mut self, wakers: &mut Vec<Waker>) {
+        let Ring { ring, entries, moving, doorbell_polled, .. } = self;
+        for completion in ring.completion() {
+            let more = cqueue::more(completion.flags());
+            match completion.user_data() {
+                IGNORED => {}
+                DOORBELL => *doorbell_polled = more,
+                key => {
+                    let key = usize::try_from(key).unwrap_or(usize::MAX);
+                    complete(entries, moving, key, completion.result(), more, wakers);
+                }
+            }
+        }
+    }
+}
+
+fn complete(
+    entries: &mut Slab<Entry>,
+    moving: &mut usize,
+    key: usize,
+    result: i32,
+    more: bool,
+    wakers: &mut Vec<Waker>,
+) {
+    let Some(entry) = entries.get_mut(key) else { return };
+    match entry {
+        Entry::Operation(_, state) => {
+            *moving -= 1;
+            match std::mem::replace(state, State::Done(result)) {
+                State::Waiting(waker) => wakers.extend(waker),
+                State::Abandoned => drop(entries.remove(key)),
+                State::Done(_) => unreachable!("operation {key} completed twice"),
+            }
+        }
+        Entry::Reads(readiness) => {
+            readiness.readable.set(true);
+            if result > 0 && result.cast_unsigned() & HUNG_UP != 0 {
+                readiness.hung_up.set(true);
+            }
+            wakers.extend(readiness.reader.take());
+            if !more {
+                readiness.reads.set(None);
+                entries.remove(key);
+            }
+        }
+        Entry::Writes(readiness) => {
+            wakers.extend(readiness.writer.take());
+            readiness.writes.set(None);
+            entries.remove(key);
+        }
+    }
+}
+
+/// Passes over what is no failure: the time was up, a signal came, completions must be fetched first.
+fn passed(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+fn build(builder: &mut io_uring::Builder) -> io::Result<IoUring> {
+    builder.setup_submit_all().setup_cqsize(4 * ENTRIES).dontfork().build(ENTRIES)
+}
+
+impl Drop for Ring {
+    /// Waits for the operations that hold memory.
+    fn drop(&mut self) {
+        let mut wakers = Vec::new();
+        while self.moving > 0 && self.wait(None, None, &mut wakers).is_ok() {}
+        if self.moving > 0 {
+            // The kernel may still write to what they hold.
+            std::mem::forget(std::mem::take(&mut self.entries));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_hung_up_stays_readable() {
+        let readiness = Readiness::default();
+        readiness.readable.set(true);
+        readiness.drained();
+        assert!(!readiness.readable.get());
+        readiness.hung_up.set(true);
+        readiness.drained();
+        assert!(readiness.readable.get());
+    }
+}

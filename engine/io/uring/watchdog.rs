@@ -1,0 +1,62 @@
+//! One plain thread that sees whether each core still begins rounds, and ends the process with a report when one has
+//! been stuck for long.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle, park_timeout};
+use std::time::{Duration, Instant};
+
+use super::executor::Remote;
+
+/// Between two looks at the cores.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// A core that is awake and begins no round for so long ends the process.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// The thread that watches.
+pub struct Watchdog {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Watchdog {
+    /// Starts to watch these cores.
+    pub fn start(cores: Vec<Arc<Remote>>) -> io::Result<Watchdog> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let thread = Builder::new().name("watchdog".to_owned()).spawn(move || watch(&cores, &seen))?;
+        Ok(Watchdog { thread, stop })
+    }
+
+    /// Stops watching.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        let _ = self.thread.join();
+    }
+}
+
+fn watch(cores: &[Arc<Remote>], stop: &AtomicBool) {
+    let mut seen: Vec<(u64, Instant)> = cores.iter().map(|core| (core.pulse().0, Instant::now())).collect();
+    while !stop.load(Ordering::Acquire) {
+        park_timeout(INTERVAL);
+        for (core, (remote, seen)) in cores.iter().zip(&mut seen).enumerate() {
+            let (rounds, asleep) = remote.pulse();
+            if asleep || rounds != seen.0 {
+                *seen = (rounds, Instant::now());
+            } else if seen.1.elapsed() > STUCK_AFTER {
+                report_and_abort(core);
+            }
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn report_and_abort(core: usize) -> ! {
+    eprintln!(
+        "hamster: core {core} has been stuck in one task for {STUCK_AFTER:?}; \
+         the process ends so that it can be restarted"
+    );
+    std::process::abort();
+}
