@@ -240,10 +240,14 @@ fn scope(credential: &str, malformed: Code) -> Result<Scope<'_>, S3Error> {
             "The Credential is malformed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
         )
     };
-    let mut parts = credential.rsplitn(5, '/');
-    let terminator = parts.next().unwrap_or_default();
-    let mut part = || parts.next().ok_or_else(refuse);
-    let (service, region, day, access_key) = (part()?, part()?, part()?, part()?);
+    let mut access_key = credential;
+    let mut last = || {
+        let at = memchr::memrchr(b'/', access_key.as_bytes()).ok_or_else(refuse)?;
+        let part = &access_key[at + 1..];
+        access_key = &access_key[..at];
+        Ok::<_, S3Error>(part)
+    };
+    let (terminator, service, region, day) = (last()?, last()?, last()?, last()?);
     if terminator != "aws4_request" || access_key.is_empty() {
         return Err(refuse());
     }
@@ -258,10 +262,29 @@ pub fn hex64(bytes: &[u8; 32]) -> [u8; 64] {
     out
 }
 
+/// What each byte is worth as a hexadecimal digit; 255: it is none.
+const HEX_DIGITS: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+
 /// 32 bytes from 64 hexadecimal digits.
 pub fn hex32(text: &[u8]) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.try_into().ok()?;
     let mut out = [0; 32];
-    hex::decode_to_slice(text, &mut out).ok().map(|()| out)
+    let mut seen = 0;
+    for (byte, pair) in out.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = pair.map(|digit| HEX_DIGITS[usize::from(digit)]);
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    (seen < 16).then_some(out)
 }
 
 #[cfg(test)]
