@@ -112,7 +112,7 @@ impl BlobWriter {
             k: profile.k,
             m: profile.m,
             partition,
-            created_ms: io::unix_ms(),
+            created_ms: data_id.unix_ms(),
             ..BlobHeader::default()
         };
         let sinks = (0..profile.shards()).map(|shard| ShardSink::new(shard as u8)).collect();

@@ -133,7 +133,8 @@ fn more_or_fewer_bytes_than_announced_are_refused() {
 fn a_writer_that_was_interrupted_takes_no_more_bytes() {
     on_one_core(|bytes| async move {
         let plan = Plan { md5: true, ..Plan::default() };
-        let _other = bytes.hashes().open(plan);
+        // Another request is under way, so that the hash waits for its company.
+        let _both = (io::underway(), io::underway());
         let mut writer = BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, plan).expect("writer");
         let count = writer.space().await.expect("space").len();
         let mut advance = Box::pin(writer.advance(count));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::route::Operation;
 use crate::service::Finished;
 
 /// Longest latency that is told apart, µs.
@@ -40,12 +41,13 @@ impl Class {
         }
     }
 
-    fn of(operation: &str) -> Class {
+    fn of(operation: Operation) -> Class {
+        use Operation::{CopyObject, GetObject, HeadObject, PutObject, UploadPart, UploadPartCopy};
         match operation {
-            "GetObject" | "HeadObject" => Class::Get,
-            "PutObject" | "UploadPart" | "CopyObject" | "UploadPartCopy" => Class::Put,
-            _ if operation.starts_with("List") => Class::List,
-            _ if operation.starts_with("Delete") => Class::Delete,
+            GetObject | HeadObject => Class::Get,
+            PutObject | UploadPart | CopyObject | UploadPartCopy => Class::Put,
+            other if other.name().starts_with("List") => Class::List,
+            other if other.name().starts_with("Delete") => Class::Delete,
             _ => Class::Other,
         }
     }
@@ -91,7 +93,7 @@ impl Counters {
         self.bytes_out.set(self.bytes_out.get() + record.bytes_out);
         if record.head.is_some() {
             let micros = u64::try_from(record.duration.as_micros()).unwrap_or(LATENCY_MAX_US);
-            let class = Class::of(operation) as usize;
+            let class = record.operation.map_or(Class::Other, Class::of) as usize;
             self.latency_us.borrow_mut()[class].saturating_record(micros);
         }
     }

@@ -23,16 +23,16 @@ impl BucketName {
     fn is_valid(name: &str) -> bool {
         const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
         const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
-        let label = |label: &str| {
+        let label = |label: &[u8]| {
             let alphanumeric = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-            let bytes = label.as_bytes();
-            alphanumeric(bytes.first()) && alphanumeric(bytes.last())
+            alphanumeric(label.first()) && alphanumeric(label.last())
         };
+        let labels = || name.as_bytes().split(|b| *b == b'.');
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
         (3..=63).contains(&name.len())
             && name.bytes().all(allowed)
-            && name.split('.').all(label)
-            && !(name.split('.').count() == 4 && name.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+            && labels().all(label)
+            && !(name.bytes().all(|b| b.is_ascii_digit() || b == b'.') && labels().count() == 4)
             && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             && !SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
     }
@@ -92,6 +92,9 @@ impl ObjectKey {
 /// Whether reading the key as a path leaves its root on the way. AWS refuses such keys, since clients that
 /// map keys to files would write outside of their folder.
 fn climbs(key: &str) -> bool {
+    if memchr::memmem::find(key.as_bytes(), b"..").is_none() {
+        return false;
+    }
     let mut depth = 0usize;
     for segment in key.split('/') {
         match segment {

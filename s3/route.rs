@@ -124,6 +124,9 @@ impl Route {
 /// The bucket that a host names: what stands before `.domain`, the port left aside. Of several domains the
 /// longest that fits counts.
 pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str> {
+    if domains.is_empty() {
+        return None;
+    }
     let host = std::str::from_utf8(host).ok()?;
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -75,7 +75,15 @@ pub fn encode_into(bytes: &[u8], set: Set, out: &mut Vec<u8>) {
 pub fn recode_into(raw: &[u8], set: Set, plus_is_space: bool, out: &mut Vec<u8>) {
     let table = set.table();
     let mut at = 0;
-    while at < raw.len() {
+    loop {
+        // Most bytes stay as they are.
+        let rest = &raw[at..];
+        let stay = rest.iter().position(|byte| !table[usize::from(*byte)]).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..stay]);
+        at += stay;
+        if at == raw.len() {
+            return;
+        }
         let (byte, used) = match raw[at] {
             b'%' => match escape_at(raw, at) {
                 Some(byte) => (byte, 3),

@@ -2,7 +2,8 @@
 //!
 //! A buffer that waits for its MD5 belongs to the service meanwhile, so that its bytes stay put without a
 //! borrow; it comes back when it is done. The first buffer of a scheduler round starts a task that runs after
-//! everything that is ready now, and then hashes all buffers that have gathered.
+//! everything that is ready now, and then hashes all buffers that have gathered. The only request under way on
+//! its core waits for nobody.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,7 +13,9 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use sha2::Digest as _;
+use smallvec::SmallVec;
 
+use super::simd::MAX_STREAMS;
 use super::{ChecksumKind, ChecksumState, Digests, Md5, Plan, update_many};
 use crate::buf::Buf;
 use crate::io;
@@ -28,19 +31,19 @@ pub struct HashService(Rc<Queue>);
 
 #[derive(Default)]
 struct Queue {
-    waiting: RefCell<VecDeque<Rc<Lane>>>,
+    waiting: RefCell<VecDeque<SharedLane>>,
     draining: Cell<bool>,
-    /// Bodies with an MD5 that are open now.
-    open: Cell<usize>,
 }
 
 /// One body's MD5 and the buffer it waits for.
 #[derive(Default)]
 struct Lane {
-    md5: RefCell<Md5>,
-    job: RefCell<Option<Job>>,
-    waker: RefCell<Option<Waker>>,
+    md5: Md5,
+    job: Option<Job>,
+    waker: Option<Waker>,
 }
+
+type SharedLane = Rc<RefCell<Lane>>;
 
 struct Job {
     buf: Buf,
@@ -51,7 +54,7 @@ struct Job {
 /// The digests of one body being computed.
 pub struct BodyHash {
     service: HashService,
-    lane: Option<Rc<Lane>>,
+    lane: Option<SharedLane>,
     sha256: Option<sha2::Sha256>,
     checksum: Option<ChecksumState>,
     /// The wanted checksum is the SHA-256 that is computed anyway.
@@ -67,9 +70,6 @@ impl HashService {
     /// Starts the digests of a body.
     pub fn open(&self, plan: Plan) -> BodyHash {
         let checksum_is_sha256 = plan.checksum == Some(ChecksumKind::Sha256);
-        if plan.md5 {
-            self.0.open.set(self.0.open.get() + 1);
-        }
         BodyHash {
             service: self.clone(),
             lane: plan.md5.then(Rc::default),
@@ -84,7 +84,7 @@ impl HashService {
         self.0.waiting.borrow().len()
     }
 
-    fn enqueue(&self, lane: &Rc<Lane>) {
+    fn enqueue(&self, lane: &SharedLane) {
         self.0.waiting.borrow_mut().push_back(lane.clone());
         if !self.0.draining.replace(true) {
             let queue = self.0.clone();
@@ -98,7 +98,7 @@ impl Queue {
         loop {
             // A task runs at once when it is spawned: let whoever is ready now add its buffer first.
             io::yield_now().await;
-            let batch: Vec<Rc<Lane>> = {
+            let batch: SmallVec<[SharedLane; MAX_STREAMS]> = {
                 let mut waiting = self.waiting.borrow_mut();
                 let count = waiting.len().min(BATCH);
                 waiting.drain(..count).collect()
@@ -113,30 +113,31 @@ impl Queue {
 }
 
 /// Hashes the jobs of all lanes and wakes their owners. A lane stands in the queue once at most.
-fn hash(lanes: &[Rc<Lane>]) {
-    let mut jobs: Vec<_> = lanes.iter().map(|lane| lane.job.borrow_mut()).collect();
-    let mut states: Vec<_> = lanes.iter().map(|lane| lane.md5.borrow_mut()).collect();
-    let (mut streams, mut inputs) = (Vec::with_capacity(lanes.len()), Vec::with_capacity(lanes.len()));
-    for (job, state) in jobs.iter().zip(&mut states) {
-        if let Some(job) = job.as_ref().filter(|job| !job.done) {
-            streams.push(&mut **state);
-            inputs.push(&job.buf[job.range.clone()]);
+fn hash(lanes: &[SharedLane]) {
+    {
+        let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
+        let mut streams: SmallVec<[&mut Md5; MAX_STREAMS]> = SmallVec::new();
+        let mut inputs: SmallVec<[&[u8]; MAX_STREAMS]> = SmallVec::new();
+        for lane in &mut held {
+            let Lane { md5, job, .. } = &mut **lane;
+            if let Some(job) = job.as_mut().filter(|job| !job.done) {
+                job.done = true;
+                streams.push(md5);
+                inputs.push(&job.buf[job.range.clone()]);
+            }
         }
+        update_many(&mut streams, &inputs);
     }
-    update_many(&mut streams, &inputs);
-    for job in jobs.iter_mut().filter_map(|job| job.as_mut()) {
-        job.done = true;
-    }
-    drop((jobs, states));
     for lane in lanes {
-        if let Some(waker) = lane.waker.borrow_mut().take() {
+        let waker = lane.borrow_mut().waker.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
 impl BodyHash {
-    /// Takes `range` of `buf` in, and gives the buffer back. Waits for company if other bodies are open.
+    /// Takes `range` of `buf` in, and gives the buffer back. Waits for company if other requests are under way.
     ///
     /// A caller that stops waiting loses the buffer, and the piece counts as taken in.
     ///
@@ -146,19 +147,19 @@ impl BodyHash {
         let bytes = &buf[range.clone()];
         self.update_others(bytes);
         let Some(lane) = &self.lane else { return buf };
-        if self.service.0.open.get() < 2 || bytes.len() < QUEUE_MIN_BYTES {
+        if io::requests_underway() < 2 || bytes.len() < QUEUE_MIN_BYTES {
             self.update_md5(bytes);
             return buf;
         }
         self.settle();
-        *lane.job.borrow_mut() = Some(Job { buf, range, done: false });
+        lane.borrow_mut().job = Some(Job { buf, range, done: false });
         self.service.enqueue(lane);
         poll_fn(|cx| {
-            let mut job = lane.job.borrow_mut();
-            match job.take_if(|job| job.done) {
+            let mut lane = lane.borrow_mut();
+            match lane.job.take_if(|job| job.done) {
                 Some(job) => Poll::Ready(job.buf),
                 None => {
-                    *lane.waker.borrow_mut() = Some(cx.waker().clone());
+                    lane.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
             }
@@ -177,7 +178,7 @@ impl BodyHash {
         self.settle();
         let sha256 = self.sha256.take().map(|digest| digest.finalize().into());
         Digests {
-            md5: self.lane.as_ref().map(|lane| lane.md5.borrow().clone().finish()),
+            md5: self.lane.as_ref().map(|lane| std::mem::take(&mut lane.borrow_mut().md5).finish()),
             sha256,
             checksum: match sha256 {
                 Some(bytes) if self.checksum_is_sha256 => super::Checksum::new(ChecksumKind::Sha256, &bytes),
@@ -198,26 +199,24 @@ impl BodyHash {
     fn update_md5(&self, bytes: &[u8]) {
         if let Some(lane) = &self.lane {
             self.settle();
-            lane.md5.borrow_mut().update(bytes);
+            lane.borrow_mut().md5.update(bytes);
         }
     }
 
     /// Completes a piece whose caller stopped waiting, so that the order of the bytes holds.
     fn settle(&self) {
-        let Some(lane) = self.lane.as_ref().filter(|lane| lane.job.borrow().is_some()) else { return };
+        let Some(lane) = self.lane.as_ref().filter(|lane| lane.borrow().job.is_some()) else { return };
         self.service.0.waiting.borrow_mut().retain(|queued| !Rc::ptr_eq(queued, lane));
         hash(std::slice::from_ref(lane));
-        *lane.job.borrow_mut() = None;
+        lane.borrow_mut().job = None;
     }
 }
 
 impl Drop for BodyHash {
     fn drop(&mut self) {
         if let Some(lane) = &self.lane {
-            let open = &self.service.0.open;
-            open.set(open.get() - 1);
             // A queued buffer of a body that is given up need not be hashed.
-            *lane.job.borrow_mut() = None;
+            lane.borrow_mut().job = None;
         }
     }
 }

@@ -80,6 +80,8 @@ proptest! {
         ),
     ) {
         run(async move {
+            // With one request alone, nothing would wait for company.
+            let _underway = (io::underway(), io::underway());
             let service = HashService::new();
             let mut tasks = Vec::new();
             for (len, cuts, seed, kind) in bodies {
@@ -108,6 +110,7 @@ proptest! {
 #[test]
 fn a_body_given_up_while_it_waits_disturbs_nobody() {
     run(async {
+        let _underway = (io::underway(), io::underway());
         let service = HashService::new();
         let bytes = vec![3; 10_000];
         let mut given_up = service.open(Plan { md5: true, ..Plan::default() });
@@ -127,5 +130,23 @@ fn a_body_given_up_while_it_waits_disturbs_nobody() {
         buf.extend_from_slice(&bytes);
         kept.update(buf, 0..10_000).await;
         assert_eq!(kept.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
+    });
+}
+
+#[test]
+fn a_body_waits_only_while_another_request_is_under_way() {
+    run(async {
+        let service = HashService::new();
+        let mut body = service.open(Plan { md5: true, ..Plan::default() });
+        let _own = io::underway();
+        for (others, waits) in [(0, false), (1, true)] {
+            let _others: Vec<_> = (0..others).map(|_| io::underway()).collect();
+            let mut buf = Buf::with_capacity(4096);
+            buf.extend_from_slice(&[7; 4096]);
+            let mut taken = Box::pin(body.update(buf, 0..4096));
+            let waited =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(taken.as_mut().poll(cx).is_pending()));
+            assert_eq!(waited.await, waits, "{others} other requests");
+        }
     });
 }

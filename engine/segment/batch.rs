@@ -97,7 +97,8 @@ pub(super) struct Batch {
     _room: Vec<io::Permit>,
 }
 
-const SMALLEST_BUFFER: usize = 32 << 10;
+/// Thirty small records: to grow is to copy. The buffers are pooled, so a larger one costs no more.
+const SMALLEST_BUFFER: usize = 128 << 10;
 
 impl Batch {
     fn new() -> Batch {

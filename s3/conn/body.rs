@@ -133,10 +133,9 @@ impl<'a> Body<'a> {
         loop {
             let more = self.fill_front().await?;
             let Some(decoder) = self.aws.as_mut() else { return Ok(Piece::End) };
-            let given = self.front.min(dst.len().max(1));
-            let input = &self.wire.buffered()[..given];
-            let step = decoder.feed(input)?;
-            let used = step.consumed(given);
+            let input = &self.wire.buffered()[..self.front];
+            let step = decoder.feed(input, dst.len())?;
+            let used = step.consumed(self.front);
             match step {
                 Step::Data(range) => {
                     let count = range.len();

@@ -10,6 +10,9 @@ use super::wire::Wire;
 /// Bodies up to this size leave in one write with their head.
 const ONE_WRITE_BYTES: usize = 64 << 10;
 
+/// Room for the header lines of a usual answer.
+const HEADERS_BYTES: usize = 512;
+
 /// The body of an answer.
 pub(crate) enum ReplyBody {
     /// None; `Content-Length: 0`, or no length at all for 204 and 304.
@@ -31,14 +34,14 @@ pub(crate) struct Reply {
 impl Reply {
     /// An answer without a body.
     pub(crate) fn empty(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), body: ReplyBody::Empty }
+        Reply { status, headers: Vec::with_capacity(HEADERS_BYTES), body: ReplyBody::Empty }
     }
 
     /// An XML document, written by `write`.
     pub(crate) fn xml(write: impl FnOnce(&mut Vec<u8>)) -> Reply {
         let mut body = Vec::new();
         write(&mut body);
-        let mut reply = Reply { status: 200, headers: Vec::new(), body: ReplyBody::Bytes(body) };
+        let mut reply = Reply { body: ReplyBody::Bytes(body), ..Reply::empty(200) };
         reply.lines().header("Content-Type", "application/xml");
         reply
     }

@@ -81,12 +81,20 @@ pub struct RequestHead {
     path: Span,
     query: Span,
     headers: SmallVec<[(Span, Span); 24]>,
+    /// The [`mark`]s of all headers' names: most of those that are asked for are not there.
+    marks: u64,
     http_1_0: bool,
     content_length: Option<u64>,
     chunked: bool,
     keep_alive: bool,
     expect_continue: bool,
     host: Option<Span>,
+}
+
+/// One bit of 64, by a header name's length and last byte, the same in upper and lower case.
+fn mark(name: &[u8]) -> u64 {
+    let last = name.last().map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() + 31 * last) % 64)
 }
 
 fn bad(why: &str) -> S3Error {
@@ -191,9 +199,11 @@ impl RequestHead {
         self.keep_alive = !self.http_1_0;
         self.expect_continue = false;
         self.host = None;
+        self.marks = 0;
         for &(name, value) in &self.headers {
             let text = &self.bytes[value.range()];
             let name = &self.bytes[name.range()];
+            self.marks |= mark(name);
             if name.eq_ignore_ascii_case(b"content-length") {
                 if self.content_length.is_some() {
                     return Err(bad("There is more than one Content-Length."));
@@ -258,8 +268,7 @@ impl RequestHead {
 
     /// The first value of a header, trimmed. `name` in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut all = self.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
-        all.next().map(|(_, value)| value)
+        self.header_all(name).next()
     }
 
     /// The first value of a header, where it is text (UTF-8).
@@ -269,7 +278,10 @@ impl RequestHead {
 
     /// All values of a header, in order.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        let name = name.as_bytes();
+        let some = if self.marks & mark(name) == 0 { &[] } else { self.headers.as_slice() };
+        let equal = move |n: &[u8]| n.eq_ignore_ascii_case(name);
+        some.iter().filter(move |(n, _)| equal(&self.bytes[n.range()])).map(|(_, v)| &self.bytes[v.range()])
     }
 
     /// All headers in order: names as sent, values trimmed.

@@ -145,3 +145,20 @@ proptest! {
         let _ = RequestHead::new().parse(&bytes);
     }
 }
+
+#[test]
+fn a_header_is_found_in_any_case_and_among_many_others() {
+    let names: Vec<String> =
+        (1..=60).map(|len| "x".repeat(len)).chain((0..30).map(|n| format!("h{n}"))).collect();
+    let lines: String = names.iter().map(|name| format!("{name}: {name}\r\n")).collect();
+    let mut head = RequestHead::new();
+    head.parse(format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes()).unwrap().unwrap();
+    for name in &names {
+        assert_eq!(head.header(&name.to_uppercase()), Some(name.as_bytes()));
+        assert_eq!(head.header_all(name).count(), 1);
+        assert_eq!(head.header(&format!("{name}-")), None);
+    }
+    // What the last head had is forgotten.
+    head.parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().unwrap();
+    assert!(names.iter().all(|name| head.header(name).is_none()));
+}

@@ -68,6 +68,9 @@ pub(crate) fn request(head: &RequestHead, signed: &[u8], payload: &[u8], presign
 
 /// A trimmed value with each run of spaces made one.
 fn collapse(value: &[u8], out: &mut Vec<u8>) {
+    if memchr::memchr(b' ', value).is_none() {
+        return out.extend_from_slice(value);
+    }
     let mut space = false;
     for &byte in value {
         if byte != b' ' || !space {

@@ -35,14 +35,14 @@ const EMPTY_SHA256: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b93
 pub struct ChunkVerifier {
     key: SigningKey,
     /// `\ntimestamp\nscope\n`, the part that all strings to sign share.
-    context: Vec<u8>,
+    context: SmallVec<[u8; 64]>,
     previous: [u8; 32],
 }
 
 impl ChunkVerifier {
     /// A chain that starts at the request's own signature.
     pub fn new(key: SigningKey, timestamp: &[u8], region: &str, seed: [u8; 32]) -> ChunkVerifier {
-        let mut context = Vec::with_capacity(64);
+        let mut context = SmallVec::new();
         for piece in
             [b"\n", timestamp, b"\n", &timestamp[..8], b"/", region.as_bytes(), b"/s3/aws4_request\n"]
         {
@@ -186,10 +186,10 @@ impl AwsChunked {
         self.pending.len()
     }
 
-    /// Looks at the next bytes; see [`Step`]. After a `ChunkEnd` (one for each chunk, the empty last one
+    /// Looks at the next bytes; see [`Step`]. Content is given out `room` bytes at a time at most. After a `ChunkEnd` (one for each chunk, the empty last one
     /// included, where chunks are signed) the caller owes a `verify_chunk`, within the next [`PENDING_MAX`]
     /// of them.
-    pub fn feed(&mut self, input: &[u8]) -> Result<Step, S3Error> {
+    pub fn feed(&mut self, input: &[u8], room: usize) -> Result<Step, S3Error> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
@@ -207,7 +207,7 @@ impl AwsChunked {
                 }
                 _ if rest.is_empty() => return Ok(Step::NeedMore),
                 State::Data(left) => {
-                    let len = left.min(rest.len() as u64);
+                    let len = left.min(rest.len().min(room) as u64);
                     self.state =
                         if left == len { State::Ended { last: false } } else { State::Data(left - len) };
                     return Ok(Step::Data(at..at + len as usize));

@@ -51,35 +51,38 @@ fn timestamp<'a>(head: &'a RequestHead, space: &'a mut [u8; 16], now_s: u64) -> 
     Ok(text)
 }
 
-/// Credential, SignedHeaders and Signature of an Authorization header.
+/// Credential, SignedHeaders and Signature of an Authorization header. Over bytes, since std's search of text for a
+/// character takes several times as long as memchr's.
 fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
     let malformed = |what: &str| Code::AuthorizationHeaderMalformed.with(what);
-    let text =
-        std::str::from_utf8(authorization).map_err(|_| malformed("The Authorization header is not text."))?;
-    let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
-    if algorithm == "AWS" || algorithm != ALGORITHM && !algorithm.starts_with("AWS4-") {
+    let (algorithm, mut rest) = split_at(authorization, b' ').unwrap_or((authorization, b""));
+    if algorithm == b"AWS" || algorithm != ALGORITHM.as_bytes() && !algorithm.starts_with(b"AWS4-") {
         return Err(Code::InvalidRequest.with(
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
         ));
     }
-    if algorithm != ALGORITHM {
+    if algorithm != ALGORITHM.as_bytes() {
         return Err(
             Code::NotImplemented.with("Of version 4 signatures only AWS4-HMAC-SHA256 is implemented.")
         );
     }
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-    for field in rest.split(',').map(str::trim) {
-        let (name, value) = field
-            .split_once('=')
+    loop {
+        let (field, more) = split_at(rest, b',').map_or((rest, None), |(field, more)| (field, Some(more)));
+        let (name, value) = split_at(field.trim_ascii(), b'=')
             .ok_or_else(|| malformed("The authorization header is malformed; a field has no '='."))?;
         let place = match name {
-            "Credential" => &mut credential,
-            "SignedHeaders" => &mut signed_headers,
-            "Signature" => &mut signature,
-            _ => continue,
+            b"Credential" => Some(&mut credential),
+            b"SignedHeaders" => Some(&mut signed_headers),
+            b"Signature" => Some(&mut signature),
+            _ => None,
         };
-        if place.replace(value).is_some() {
+        if place.is_some_and(|place| place.replace(value).is_some()) {
             return Err(malformed("The authorization header is malformed; a field is given twice."));
+        }
+        match more {
+            Some(more) => rest = more,
+            None => break,
         }
     }
     let missing =
@@ -87,7 +90,15 @@ fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
     let credential = credential.ok_or_else(|| missing("Credential"))?;
     let signed_headers = signed_headers.ok_or_else(|| missing("SignedHeaders"))?;
     let signature = signature.ok_or_else(|| missing("Signature"))?;
+    let credential =
+        std::str::from_utf8(credential).map_err(|_| malformed("The Authorization header is not text."))?;
     // A signature that can't be one matches nothing.
-    let signature = hex32(signature.as_bytes()).ok_or(Code::SignatureDoesNotMatch)?;
-    Ok((credential, signed_headers.as_bytes(), signature))
+    let signature = hex32(signature).ok_or(Code::SignatureDoesNotMatch)?;
+    Ok((credential, signed_headers, signature))
+}
+
+/// What stands before and behind the first `byte`.
+fn split_at(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(byte, bytes)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
 }

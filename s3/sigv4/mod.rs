@@ -240,10 +240,14 @@ fn scope(credential: &str, malformed: Code) -> Result<Scope<'_>, S3Error> {
             "The Credential is malformed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
         )
     };
-    let mut parts = credential.rsplitn(5, '/');
-    let terminator = parts.next().unwrap_or_default();
-    let mut part = || parts.next().ok_or_else(refuse);
-    let (service, region, day, access_key) = (part()?, part()?, part()?, part()?);
+    let mut access_key = credential;
+    let mut last = || {
+        let at = memchr::memrchr(b'/', access_key.as_bytes()).ok_or_else(refuse)?;
+        let part = &access_key[at + 1..];
+        access_key = &access_key[..at];
+        Ok::<_, S3Error>(part)
+    };
+    let (terminator, service, region, day) = (last()?, last()?, last()?, last()?);
     if terminator != "aws4_request" || access_key.is_empty() {
         return Err(refuse());
     }
@@ -258,10 +262,22 @@ pub fn hex64(bytes: &[u8; 32]) -> [u8; 64] {
     out
 }
 
-/// 32 bytes from 64 hexadecimal digits.
+/// 32 bytes from 64 hexadecimal digits. Without branches, so that the compiler computes all digits side by side.
 pub fn hex32(text: &[u8]) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.try_into().ok()?;
+    let mut values = [0; 64];
+    let mut all_good = true;
+    for (value, digit) in values.iter_mut().zip(digits) {
+        let number = digit.wrapping_sub(b'0');
+        let letter = (digit | 0x20).wrapping_sub(b'a');
+        *value = if number < 10 { number } else { letter.wrapping_add(10) };
+        all_good &= (number < 10) | (letter < 6);
+    }
     let mut out = [0; 32];
-    hex::decode_to_slice(text, &mut out).ok().map(|()| out)
+    for (byte, pair) in out.iter_mut().zip(values.as_chunks::<2>().0) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    all_good.then_some(out)
 }
 
 #[cfg(test)]

@@ -223,3 +223,20 @@ fn presigned_urls_of_version_2_verify_and_expire() {
     assert_eq!(at(&url.replace("&Expires=1", "&Expires=x"), Some("johnsmith"), 0), Err(Code::AccessDenied));
     assert!(verifier().verify(&head(url), Some("johnsmith"), 0).is_ok());
 }
+
+#[test]
+fn hexadecimal_digits_are_read_in_either_case_and_nothing_else_is() {
+    let bytes: [u8; 32] = std::array::from_fn(|at| (at * 37) as u8);
+    let text = hex64(&bytes);
+    assert_eq!(hex32(&text), Some(bytes));
+    assert_eq!(hex32(&text.to_ascii_uppercase()), Some(bytes));
+    assert_eq!(hex32(&text[..63]), None);
+    assert_eq!(hex32(&[&text[..], b"0"].concat()), None);
+    for at in 0..64 {
+        for wrong in [b'g', b'G', b'/', b':', b'@', b'`', 0, 255] {
+            let mut text = text;
+            text[at] = wrong;
+            assert_eq!(hex32(&text), None, "{wrong} at {at}");
+        }
+    }
+}
