@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 
 use sha2::Digest as _;
 
-use super::{ChecksumKind, ChecksumState, Digests, Md5, Plan, update_many};
+use super::{ChecksumAlgorithm, ChecksumState, Digests, Md5, Plan, update_many};
 use crate::buf::Buf;
 use crate::io;
 
@@ -66,7 +66,7 @@ impl HashService {
 
     /// Starts the digests of a body.
     pub fn open(&self, plan: Plan) -> BodyHash {
-        let checksum_is_sha256 = plan.checksum == Some(ChecksumKind::Sha256);
+        let checksum_is_sha256 = plan.checksum == Some(ChecksumAlgorithm::Sha256);
         if plan.md5 {
             self.0.open.set(self.0.open.get() + 1);
         }
@@ -180,7 +180,9 @@ impl BodyHash {
             md5: self.lane.as_ref().map(|lane| lane.md5.borrow().clone().finish()),
             sha256,
             checksum: match sha256 {
-                Some(bytes) if self.checksum_is_sha256 => super::Checksum::new(ChecksumKind::Sha256, &bytes),
+                Some(bytes) if self.checksum_is_sha256 => {
+                    super::Checksum::new(ChecksumAlgorithm::Sha256, &bytes)
+                }
                 _ => self.checksum.take().map(ChecksumState::finish),
             },
         }
