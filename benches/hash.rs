@@ -1,7 +1,7 @@
 //! Throughput of body hashing: MD5 over 1 to 32 streams, SHA-256, CRC-64/NVME.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use engine::hash::{ChecksumKind, ChecksumState, Md5, update_many};
+use engine::hash::{ChecksumAlgorithm, ChecksumState, Md5, update_many};
 
 /// A block's payload: what a connection hands over at once.
 const PIECE_BYTES: usize = 65_504;
@@ -27,9 +27,9 @@ fn checksums(c: &mut Criterion) {
     let mut group = c.benchmark_group("checksum");
     let piece = vec![7; PIECE_BYTES];
     group.throughput(Throughput::Bytes(PIECE_BYTES as u64));
-    for kind in [ChecksumKind::Sha256, ChecksumKind::Crc64Nvme] {
-        group.bench_function(BenchmarkId::from_parameter(format!("{kind:?}")), |b| {
-            let mut state = ChecksumState::new(kind);
+    for algorithm in [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc64Nvme] {
+        group.bench_function(BenchmarkId::from_parameter(format!("{algorithm:?}")), |b| {
+            let mut state = ChecksumState::new(algorithm);
             b.iter(|| state.update(&piece));
         });
     }

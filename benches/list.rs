@@ -43,25 +43,9 @@ fn rows() -> MemoryKv {
 type Page = list::Page<ListedObject, String>;
 
 fn write(page: &Page, out: &mut Vec<u8>) {
-    let etag = |entry: &list::Entry<ListedObject>| match entry {
-        list::Entry::Row(object) => object.current.etag(),
-        list::Entry::CommonPrefix(_) => String::new(),
-    };
-    let etags: Vec<String> = page.entries.iter().map(etag).collect();
-    let rows = page.entries.iter().zip(&etags).map(|(entry, etag)| match entry {
-        list::Entry::CommonPrefix(prefix) => xml::Entry::CommonPrefix(prefix),
-        list::Entry::Row(ListedObject { key, current }) => xml::Entry::Object(xml::Object {
-            key,
-            modified_ms: current.modified_ms,
-            etag,
-            size: current.size,
-            owner: None,
-            checksum: None,
-        }),
-    });
-    let head =
-        xml::Page { bucket: BUCKET, max_keys: 1000, url: true, truncated: true, ..xml::Page::default() };
-    xml::objects_v2(head, xml::Continuation::default(), rows, out);
+    let asked = xml::Asked { bucket: BUCKET, max: 1000, url: true, ..xml::Asked::default() };
+    let continuation = xml::Continuation { next_token: page.next.as_deref(), ..xml::Continuation::default() };
+    xml::objects_v2(asked, continuation, &page.entries, None, out);
 }
 
 fn pages(c: &mut Criterion) {

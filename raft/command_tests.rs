@@ -1,10 +1,8 @@
 use super::*;
-use crate::record::{BlobRef, ChecksumAlgorithm, ChecksumKind};
+use crate::record::tests::{checksum, id};
+use crate::record::{BlobRef, ChecksumType};
+use engine::hash::ChecksumAlgorithm;
 use proptest::prelude::*;
-
-fn id(byte: u8) -> Bytes16 {
-    [byte; 16].into()
-}
 
 fn command(kind: Kind) -> Command {
     Command::new([7; 16], 300, kind)
@@ -47,10 +45,10 @@ fn one_of_each() -> Vec<Command> {
             parts: vec![CompletedPart { number: 2, md5: id(3), checksum: vec![1, 2, 3, 4] }],
             version_id: id(1),
             precondition,
-            expected_checksum: Some(Checksum::new(
+            expected_checksum: Some(checksum(
                 ChecksumAlgorithm::Crc32,
-                ChecksumKind::FullObject,
-                vec![1, 2, 3, 4],
+                ChecksumType::FullObject,
+                &[1, 2, 3, 4],
             )),
             expected_size: Some(4),
         }),

@@ -87,6 +87,13 @@ pub enum VersionMarker {
     Null,
 }
 
+impl VersionMarker {
+    /// After `version`.
+    pub fn after(version: &VersionRecord) -> Self {
+        if version.null_version { Self::Null } else { Self::Id(version.version_id) }
+    }
+}
+
 /// A page of an upload's parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartsPage {
@@ -146,10 +153,7 @@ pub fn versions(
         Ok(Step::Take(ListedVersion { key: key.to_owned(), version, is_latest }))
     })?;
     let next = entries.last().filter(|_| truncated).map(|last| match last {
-        Entry::Row(ListedVersion { key, version, .. }) => {
-            let id = VersionMarker::Id(version.version_id);
-            (key.clone(), Some(if version.null_version { VersionMarker::Null } else { id }))
-        }
+        Entry::Row(ListedVersion { key, version, .. }) => (key.clone(), Some(VersionMarker::after(version))),
         Entry::CommonPrefix(common) => (common.clone(), None),
     });
     Ok(Page { entries, next })

@@ -77,11 +77,6 @@ impl Conditions {
         }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        *self == Conditions::default()
-    }
-
     /// For GET and HEAD of an object with this tag (without quotes), last modified at this second:
     /// NotModified or PreconditionFailed where a condition does not hold.
     pub fn check_read(&self, etag: &str, modified_ms: u64) -> Result<(), S3Error> {
@@ -143,15 +138,14 @@ impl Conditions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::head;
 
     const DAY: u64 = 784_111_777;
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
     fn conditions(headers: &str) -> Conditions {
-        let mut head = RequestHead::new();
-        head.parse(format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n").as_bytes()).unwrap().unwrap();
-        Conditions::from_head(&head)
+        Conditions::from_head(&head(headers))
     }
 
     fn read(headers: &str) -> u16 {
@@ -191,15 +185,13 @@ mod tests {
 
     #[test]
     fn a_copys_source_never_answers_not_modified() {
-        let mut head = RequestHead::new();
-        let text = b"PUT / HTTP/1.1\r\nHost: h\r\nx-amz-copy-source-if-none-match: abc\r\n\r\n";
-        head.parse(text).unwrap().unwrap();
+        let head = head("x-amz-copy-source-if-none-match: abc\r\n");
         let error = Conditions::from_copy_source(&head).check_copy_source("abc", 0).unwrap_err();
         assert_eq!(
             (error.code(), error.field_value("Condition")),
             (Code::PreconditionFailed, Some("If-None-Match"))
         );
-        assert!(Conditions::from_head(&head).is_empty());
+        assert_eq!(Conditions::from_head(&head), Conditions::default());
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod conn;
 pub mod copy_source;
 pub mod counters;
 pub mod error;
-pub mod etag;
 pub mod http;
 pub mod limits;
 pub mod meta;
@@ -19,6 +18,8 @@ pub mod route;
 pub mod service;
 pub mod sigv2;
 pub mod sigv4;
+#[cfg(test)]
+mod test_support;
 pub mod time;
 pub mod uri;
 pub mod xml;

@@ -24,16 +24,18 @@ pub const LINGER: Duration = Duration::from_secs(5);
 
 /// Largest body of one PUT or one part, bytes.
 pub const OBJECT_PUT_BYTES_MAX: u64 = 5 << 30;
-/// Largest object by multipart, bytes.
-pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 /// Smallest part but the last, bytes.
-pub const PART_BYTES_MIN: u64 = 5 << 20;
+pub const PART_BYTES_MIN: u64 = raft::apply::MIN_PART_BYTES;
 /// Highest part number.
-pub const PART_NUMBER_MAX: u32 = 10_000;
+pub const PART_NUMBER_MAX: u32 = raft::key::MAX_PART_NUMBER;
 /// Entries of one page of a list.
 pub const LIST_KEYS_MAX: u32 = 1000;
 /// Largest XML body that is read, bytes: 10,000 parts with checksums fit in it.
 pub const XML_BODY_BYTES_MAX: usize = 4 << 20;
-
-const _: () = assert!(PART_BYTES_MIN * (PART_NUMBER_MAX as u64) < OBJECT_BYTES_MAX);
-const _: () = assert!(OBJECT_PUT_BYTES_MAX * (PART_NUMBER_MAX as u64) >= OBJECT_BYTES_MAX);
+/// Largest XML body of a CreateBucket, bytes.
+pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 16 << 10;
+/// Largest XML body of a DeleteObjects, bytes: 1,000 keys of 1,024 bytes, each byte escaped at worst, do not come
+/// close in practice.
+pub const DELETE_XML_BYTES_MAX: usize = 2 << 20;
+/// The most objects of a DeleteObjects.
+pub const DELETE_OBJECTS_MAX: usize = 1000;

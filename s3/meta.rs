@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use raft::record::{ObjectHeaders, UserMetadata};
+
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
@@ -21,71 +23,54 @@ pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 
 const USER_PREFIX: &str = "x-amz-meta-";
 
-/// The headers of an object that are stored with it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub struct StoredHeaders {
-    pub content_type: Option<String>,
-    pub cache_control: Option<String>,
-    pub content_disposition: Option<String>,
-    /// Without `aws-chunked`, which describes the request's framing and not the object.
-    pub content_encoding: Option<String>,
-    pub content_language: Option<String>,
-    pub expires: Option<String>,
-    /// User metadata: names in lower case without `x-amz-meta-`, in order of first appearance.
-    pub user: Vec<(String, String)>,
+/// The headers of a request that are stored with its object; MetadataTooLarge beyond the bounds.
+pub fn stored_headers(head: &RequestHead) -> Result<ObjectHeaders, S3Error> {
+    let text =
+        |name| head.header(name).filter(|value| !value.is_empty()).map(|value| to_text(value).into_owned());
+    let stored = ObjectHeaders {
+        content_type: text("content-type"),
+        cache_control: text("cache-control"),
+        content_disposition: text("content-disposition"),
+        content_encoding: content_encoding(head),
+        content_language: text("content-language"),
+        expires: text("expires"),
+        website_redirect: None,
+        user_metadata: user_metadata(head)?,
+    };
+    let system = [
+        &stored.content_type,
+        &stored.cache_control,
+        &stored.content_disposition,
+        &stored.content_encoding,
+        &stored.content_language,
+        &stored.expires,
+    ];
+    let bytes: usize = system.into_iter().flatten().map(String::len).sum();
+    if bytes > STORED_HEADERS_BYTES_MAX {
+        return Err(too_large(bytes, STORED_HEADERS_BYTES_MAX));
+    }
+    Ok(stored)
 }
 
-impl StoredHeaders {
-    /// Gathers them from a request; MetadataTooLarge beyond the bounds.
-    pub fn from_head(head: &RequestHead) -> Result<StoredHeaders, S3Error> {
-        let text = |name| {
-            head.header(name).filter(|value| !value.is_empty()).map(|value| to_text(value).into_owned())
-        };
-        let stored = StoredHeaders {
-            content_type: text("content-type"),
-            cache_control: text("cache-control"),
-            content_disposition: text("content-disposition"),
-            content_encoding: content_encoding(head),
-            content_language: text("content-language"),
-            expires: text("expires"),
-            user: user_metadata(head)?,
-        };
-        let system = [
-            &stored.content_type,
-            &stored.cache_control,
-            &stored.content_disposition,
-            &stored.content_encoding,
-            &stored.content_language,
-            &stored.expires,
-        ];
-        let bytes: usize = system.into_iter().flatten().map(String::len).sum();
-        if bytes > STORED_HEADERS_BYTES_MAX {
-            return Err(too_large(bytes, STORED_HEADERS_BYTES_MAX));
+/// Writes stored headers into an answer, the request's overrides in place of what is stored.
+pub fn write_headers(stored: &ObjectHeaders, overrides: &Overrides<'_>, response: &mut ResponseHead<'_>) {
+    let [content_type, cache_control, disposition, encoding, language, expires] = &overrides.values;
+    let content_type =
+        content_type.as_deref().or(stored.content_type.as_deref()).unwrap_or(CONTENT_TYPE_DEFAULT);
+    response.header("Content-Type", content_type);
+    for (name, over, stored) in [
+        ("Cache-Control", cache_control, &stored.cache_control),
+        ("Content-Disposition", disposition, &stored.content_disposition),
+        ("Content-Encoding", encoding, &stored.content_encoding),
+        ("Content-Language", language, &stored.content_language),
+        ("Expires", expires, &stored.expires),
+    ] {
+        if let Some(value) = over.as_deref().or(stored.as_deref()) {
+            response.header(name, value);
         }
-        Ok(stored)
     }
-
-    /// Writes them into an answer, the request's overrides in place of what is stored.
-    pub fn write(&self, response: &mut ResponseHead<'_>, overrides: &Overrides<'_>) {
-        let [content_type, cache_control, disposition, encoding, language, expires] = &overrides.values;
-        let content_type =
-            content_type.as_deref().or(self.content_type.as_deref()).unwrap_or(CONTENT_TYPE_DEFAULT);
-        response.header("Content-Type", content_type);
-        for (name, over, stored) in [
-            ("Cache-Control", cache_control, &self.cache_control),
-            ("Content-Disposition", disposition, &self.content_disposition),
-            ("Content-Encoding", encoding, &self.content_encoding),
-            ("Content-Language", language, &self.content_language),
-            ("Expires", expires, &self.expires),
-        ] {
-            if let Some(value) = over.as_deref().or(stored.as_deref()) {
-                response.header(name, value);
-            }
-        }
-        for (name, value) in &self.user {
-            response.client_header(USER_PREFIX, name, rfc2047::encode(value).as_bytes());
-        }
+    for entry in &stored.user_metadata {
+        response.client_header(USER_PREFIX, &entry.name, rfc2047::encode(&entry.value).as_bytes());
     }
 }
 
@@ -142,21 +127,22 @@ fn content_encoding(head: &RequestHead) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
-fn user_metadata(head: &RequestHead) -> Result<Vec<(String, String)>, S3Error> {
-    let mut user: Vec<(String, String)> = Vec::new();
+/// Entries of one name are joined, in order of first appearance.
+fn user_metadata(head: &RequestHead) -> Result<Vec<UserMetadata>, S3Error> {
+    let mut user: Vec<UserMetadata> = Vec::new();
     for (name, value) in head.headers() {
         let Some(name) = strip_prefix(name, USER_PREFIX).filter(|name| !name.is_empty()) else { continue };
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         let value = rfc2047::decode(&to_text(value));
-        match user.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, first)) => {
-                first.push(',');
-                first.push_str(&value);
+        match user.iter_mut().find(|entry| entry.name == name) {
+            Some(first) => {
+                first.value.push(',');
+                first.value.push_str(&value);
             }
-            None => user.push((name, value)),
+            None => user.push(UserMetadata { name, value }),
         }
     }
-    let bytes: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = user.iter().map(|entry| entry.name.len() + entry.value.len()).sum();
     if bytes > USER_METADATA_BYTES_MAX {
         return Err(too_large(bytes, USER_METADATA_BYTES_MAX));
     }

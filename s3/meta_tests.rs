@@ -1,29 +1,25 @@
 use super::*;
 use crate::http::response::DateCache;
+use crate::test_support::head;
 
-fn head(headers: &str) -> RequestHead {
-    let mut head = RequestHead::new();
-    head.parse(format!("PUT /b/k HTTP/1.1\r\nHost: h\r\n{headers}\r\n").as_bytes()).unwrap().unwrap();
-    head
-}
-
-fn written(stored: &StoredHeaders, query: &str) -> String {
+fn written(stored: &ObjectHeaders, query: &str) -> String {
     let mut out = Vec::new();
     let mut response = ResponseHead::start(&mut out, 200, DateCache::default().at(0), "1");
-    stored.write(&mut response, &Overrides::from_query(Query::new(query.as_bytes())).unwrap());
+    let overrides = Overrides::from_query(Query::new(query.as_bytes())).unwrap();
+    write_headers(stored, &overrides, &mut response);
     let text = String::from_utf8(out).unwrap();
     text.split_once("x-amz-request-id: 1\r\n").unwrap().1.to_owned()
 }
 
 #[test]
 fn stored_headers_come_back() {
-    let stored = StoredHeaders::from_head(&head(
+    let stored = stored_headers(&head(
         "Content-Type: text/plain\r\nCache-Control: no-cache\r\nContent-Encoding: aws-chunked, gzip\r\n\
          Content-Disposition: attachment; filename=\"ü\"\r\nContent-Language: de\r\nExpires: soon\r\n\
          X-Amz-Meta-Name: =?UTF-8?B?w7w=?=\r\nx-amz-meta-raw: ü\r\nx-amz-meta-a: 1\r\nX-AMZ-META-A: 2\r\n",
     ))
     .unwrap();
-    let user: Vec<_> = stored.user.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let user: Vec<_> = stored.user_metadata.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     assert_eq!(user, [("name", "ü"), ("raw", "ü"), ("a", "1,2")]);
     assert_eq!(
         written(&stored, ""),
@@ -35,26 +31,23 @@ fn stored_headers_come_back() {
 
 #[test]
 fn overrides_replace_what_is_stored_and_can_not_inject_headers() {
-    let stored = StoredHeaders { cache_control: Some("a".into()), ..StoredHeaders::default() };
+    let stored = ObjectHeaders { cache_control: Some("a".into()), ..ObjectHeaders::default() };
     let query = "response-content-type=text%2Fcss&response-cache-control=no%0d%0aX:%20y&response-expires=e";
     assert_eq!(
         written(&stored, query),
         "Content-Type: text/css\r\nCache-Control: no  X: y\r\nExpires: e\r\n"
     );
-    assert_eq!(written(&StoredHeaders::default(), ""), "Content-Type: binary/octet-stream\r\n");
+    assert_eq!(written(&ObjectHeaders::default(), ""), "Content-Type: binary/octet-stream\r\n");
 }
 
 #[test]
 fn aws_chunked_alone_is_no_content_encoding() {
-    assert_eq!(
-        StoredHeaders::from_head(&head("Content-Encoding: aws-chunked\r\n")).unwrap(),
-        StoredHeaders::default()
-    );
+    assert_eq!(stored_headers(&head("Content-Encoding: aws-chunked\r\n")).unwrap(), ObjectHeaders::default());
 }
 
 #[test]
 fn metadata_is_bounded() {
-    let code = |headers: String| StoredHeaders::from_head(&head(&headers)).map_err(|e| e.code());
+    let code = |headers: String| stored_headers(&head(&headers)).map_err(|e| e.code());
     assert!(code(format!("x-amz-meta-a: {}\r\n", "v".repeat(2047))).is_ok());
     assert_eq!(code(format!("x-amz-meta-a: {}\r\n", "v".repeat(2048))), Err(Code::MetadataTooLarge));
     assert_eq!(code(format!("Cache-Control: {}\r\n", "v".repeat(8193))), Err(Code::MetadataTooLarge));

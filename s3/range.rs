@@ -22,13 +22,6 @@ pub struct Extent {
     pub length: u64,
 }
 
-impl Extent {
-    /// The value of Content-Range for an object of `size` bytes.
-    pub fn content_range(&self, size: u64) -> String {
-        format!("bytes {}-{}/{size}", self.start, self.start + self.length - 1)
-    }
-}
-
 impl ByteRange {
     /// Reads the header. What is no single valid range of bytes is to be ignored, so there is none then:
     /// another unit, several ranges (S3 answers those with the whole object), an end before its start.
@@ -113,7 +106,6 @@ mod tests {
         assert_eq!(of("bytes=-10", 100), Some(Ok((90, 10))));
         assert_eq!(of("bytes=-1000", 100), Some(Ok((0, 100))));
         assert_eq!(of("bytes=0-99999999999999999999999", 100), Some(Ok((0, 100))));
-        assert_eq!(Extent { start: 5, length: 5 }.content_range(100), "bytes 5-9/100");
     }
 
     #[test]

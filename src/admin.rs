@@ -8,40 +8,29 @@
 //!
 //! It knows no users and changes nothing, so it listens on loopback unless told otherwise.
 
+use crate::accept::accept;
 use crate::metrics::{self, Board};
-use engine::io::{Listener, Semaphore, Stream, sleep, spawn, timeout};
+use engine::io::{Listener, Stream, timeout};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Connections at most; one more is closed at once.
-const CONNECTIONS_MAX: usize = 64;
 /// The longest head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A request must be there, and its answer gone, by then.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A failing accept is mostly a lack of descriptors: wait before the next.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the admin port on this core, for ever.
 pub async fn serve_admin(listener: Listener, board: Arc<Board>) {
-    let connections = Semaphore::new(CONNECTIONS_MAX);
-    loop {
-        let Ok(stream) = listener.accept().await else {
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Some(permit) = connections.try_acquire(1) else {
-            continue;
-        };
+    let serve = |stream| {
         let board = Arc::clone(&board);
-        drop(spawn(async move {
+        async move {
             // A client that leaves or is slow ends its own connection and nothing else.
             let _ = timeout(EXCHANGE_TIMEOUT, converse(stream, &board)).await;
-            drop(permit);
-        }));
-    }
+        }
+    };
+    accept(listener, serve).await;
 }
 
 async fn converse(mut stream: Stream, board: &Board) -> io::Result<()> {
@@ -146,7 +135,7 @@ fn answer(method: &str, path: &str, board: &Board) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::io::{block_on, spawn_thread};
+    use engine::io::{block_on, spawn, spawn_thread};
     use std::io::{Read, Write};
     use std::net::TcpStream;
 

@@ -73,7 +73,8 @@ pub fn decode<M: prost::Message + Default>(kind: Kind, bytes: &[u8], path: &Path
     M::decode(body).map_err(|_| bad("is damaged (not a message)"))
 }
 
-fn checksum(head: &[u8], body: &[u8]) -> u32 {
+/// The CRC-32C of a head followed by a body.
+pub fn checksum(head: &[u8], body: &[u8]) -> u32 {
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
     digest.update(head);
     digest.update(body);

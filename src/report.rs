@@ -13,7 +13,7 @@ use s3::counters::Class;
 use s3::service::{Finished, Service};
 
 use crate::access_log::{Entry, Logger};
-use crate::metrics::{CoreStats, Latency, RaftStats, RequestCount};
+use crate::metrics::{CoreStats, Latency, RequestCount};
 use crate::node::Shared;
 
 /// Where the numbers of a core come from.
@@ -31,7 +31,7 @@ pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources
     loop {
         shared.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
         if let Some(group) = &sources.group {
-            shared.board.publish_raft(raft_stats(group));
+            shared.board.publish_raft(group.stats());
         }
         sleep(interval).await;
     }
@@ -99,24 +99,6 @@ fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
         histogram.saturating_record_n(1 << power, *count);
     }
     Some(histogram)
-}
-
-fn raft_stats(group: &raft::Node) -> RaftStats {
-    let stats = group.stats();
-    RaftStats {
-        state: stats.state,
-        term: stats.term,
-        last_log: stats.last_log,
-        committed: stats.committed,
-        applied: stats.applied,
-        snapshot: stats.snapshot,
-        apply_batches: stats.apply_batches,
-        apply_entries: stats.apply_entries,
-        apply_batch_entries: None,
-        log_syncs: stats.wal.syncs,
-        store_stalls: stats.kv_stalls,
-        store_stall_max: Duration::from_micros(stats.kv_longest_write_us),
-    }
 }
 
 /// Tells of what the segments' recovery found damaged: it is left in place for repair, never dropped silently.

@@ -19,7 +19,7 @@ use sha2::Digest as _;
 
 /// S3's additional checksum algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ChecksumKind {
+pub enum ChecksumAlgorithm {
     /// CRC-32 as in zlib.
     Crc32,
     /// CRC-32C (Castagnoli).
@@ -32,23 +32,32 @@ pub enum ChecksumKind {
     Sha256,
 }
 
-impl ChecksumKind {
+impl ChecksumAlgorithm {
+    /// All of them.
+    pub const ALL: [ChecksumAlgorithm; 5] = [
+        ChecksumAlgorithm::Crc32,
+        ChecksumAlgorithm::Crc32c,
+        ChecksumAlgorithm::Crc64Nvme,
+        ChecksumAlgorithm::Sha1,
+        ChecksumAlgorithm::Sha256,
+    ];
+
     /// Bytes of a value.
     pub const fn value_len(self) -> usize {
         match self {
-            ChecksumKind::Crc32 | ChecksumKind::Crc32c => 4,
-            ChecksumKind::Crc64Nvme => 8,
-            ChecksumKind::Sha1 => 20,
-            ChecksumKind::Sha256 => 32,
+            ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
+            ChecksumAlgorithm::Crc64Nvme => 8,
+            ChecksumAlgorithm::Sha1 => 20,
+            ChecksumAlgorithm::Sha256 => 32,
         }
     }
 
     const fn crc(self) -> Option<CrcAlgorithm> {
         match self {
-            ChecksumKind::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
-            ChecksumKind::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
-            ChecksumKind::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
-            ChecksumKind::Sha1 | ChecksumKind::Sha256 => None,
+            ChecksumAlgorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            ChecksumAlgorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            ChecksumAlgorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => None,
         }
     }
 }
@@ -56,57 +65,64 @@ impl ChecksumKind {
 /// A checksum's value, its bytes in the order that S3 encodes in base64 (big-endian for CRCs).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Checksum {
-    kind: ChecksumKind,
+    algorithm: ChecksumAlgorithm,
     bytes: [u8; 32],
 }
 
 impl Checksum {
     /// A value from its bytes; `None` if their number is not the algorithm's.
-    pub fn new(kind: ChecksumKind, value: &[u8]) -> Option<Checksum> {
+    pub fn new(algorithm: ChecksumAlgorithm, value: &[u8]) -> Option<Checksum> {
         let mut bytes = [0; 32];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
-        (value.len() == kind.value_len()).then_some(Checksum { kind, bytes })
+        (value.len() == algorithm.value_len()).then_some(Checksum { algorithm, bytes })
     }
 
-    fn of_crc(kind: ChecksumKind, value: u64) -> Checksum {
+    /// The checksum of `bytes`.
+    pub fn of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Checksum {
+        let mut state = ChecksumState::new(algorithm);
+        state.update(bytes);
+        state.finish()
+    }
+
+    fn of_crc(algorithm: ChecksumAlgorithm, value: u64) -> Checksum {
         let mut bytes = [0; 32];
-        let len = kind.value_len();
+        let len = algorithm.value_len();
         bytes[..len].copy_from_slice(&value.to_be_bytes()[8 - len..]);
-        Checksum { kind, bytes }
+        Checksum { algorithm, bytes }
     }
 
     /// The algorithm.
-    pub fn kind(&self) -> ChecksumKind {
-        self.kind
+    pub fn algorithm(&self) -> ChecksumAlgorithm {
+        self.algorithm
     }
 
     /// The value.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.kind.value_len()]
+        &self.bytes[..self.algorithm.value_len()]
     }
 
     /// The checksum of this value's bytes followed by the `next_len` bytes of `next`: what multipart uploads
     /// with full-object checksums need. `None` for algorithms that can't, or that differ.
     pub fn followed_by(&self, next: &Checksum, next_len: u64) -> Option<Checksum> {
-        let algorithm = self.kind.crc().filter(|_| self.kind == next.kind)?;
+        let algorithm = self.algorithm.crc().filter(|_| self.algorithm == next.algorithm)?;
         let number = |checksum: &Checksum| {
             checksum.as_bytes().iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
         };
         let combined = crc_fast::checksum_combine(algorithm, number(self), number(next), next_len);
-        Some(Checksum::of_crc(self.kind, combined))
+        Some(Checksum::of_crc(self.algorithm, combined))
     }
 }
 
 impl std::fmt::Debug for Checksum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {:02x?}", self.kind, self.as_bytes())
+        write!(f, "{:?} {:02x?}", self.algorithm, self.as_bytes())
     }
 }
 
 /// A checksum being computed.
 #[derive(Clone)]
 pub struct ChecksumState {
-    kind: ChecksumKind,
+    algorithm: ChecksumAlgorithm,
     inner: Inner,
 }
 
@@ -119,13 +135,13 @@ enum Inner {
 
 impl ChecksumState {
     /// The checksum of nothing yet.
-    pub fn new(kind: ChecksumKind) -> ChecksumState {
-        let inner = match kind.crc() {
+    pub fn new(algorithm: ChecksumAlgorithm) -> ChecksumState {
+        let inner = match algorithm.crc() {
             Some(algorithm) => Inner::Crc(crc_fast::Digest::new(algorithm)),
-            None if kind == ChecksumKind::Sha1 => Inner::Sha1(sha1::Sha1::new()),
+            None if algorithm == ChecksumAlgorithm::Sha1 => Inner::Sha1(sha1::Sha1::new()),
             None => Inner::Sha256(sha2::Sha256::new()),
         };
-        ChecksumState { kind, inner }
+        ChecksumState { algorithm, inner }
     }
 
     /// Takes bytes in.
@@ -141,11 +157,11 @@ impl ChecksumState {
     pub fn finish(self) -> Checksum {
         let mut bytes = [0; 32];
         match self.inner {
-            Inner::Crc(digest) => return Checksum::of_crc(self.kind, digest.finalize()),
+            Inner::Crc(digest) => return Checksum::of_crc(self.algorithm, digest.finalize()),
             Inner::Sha1(digest) => bytes[..20].copy_from_slice(&digest.finalize()),
             Inner::Sha256(digest) => bytes.copy_from_slice(&digest.finalize()),
         }
-        Checksum { kind: self.kind, bytes }
+        Checksum { algorithm: self.algorithm, bytes }
     }
 }
 
@@ -178,7 +194,7 @@ pub struct Plan {
     /// SHA-256, for a signed payload.
     pub sha256: bool,
     /// An additional checksum.
-    pub checksum: Option<ChecksumKind>,
+    pub checksum: Option<ChecksumAlgorithm>,
 }
 
 /// What came out.

@@ -16,7 +16,7 @@ use sha2::Digest as _;
 use smallvec::SmallVec;
 
 use super::simd::MAX_STREAMS;
-use super::{ChecksumKind, ChecksumState, Digests, Md5, Plan, update_many};
+use super::{ChecksumAlgorithm, ChecksumState, Digests, Md5, Plan, update_many};
 use crate::buf::Buf;
 use crate::io;
 
@@ -69,7 +69,7 @@ impl HashService {
 
     /// Starts the digests of a body.
     pub fn open(&self, plan: Plan) -> BodyHash {
-        let checksum_is_sha256 = plan.checksum == Some(ChecksumKind::Sha256);
+        let checksum_is_sha256 = plan.checksum == Some(ChecksumAlgorithm::Sha256);
         BodyHash {
             service: self.clone(),
             lane: plan.md5.then(Rc::default),
@@ -181,7 +181,9 @@ impl BodyHash {
             md5: self.lane.as_ref().map(|lane| std::mem::take(&mut lane.borrow_mut().md5).finish()),
             sha256,
             checksum: match sha256 {
-                Some(bytes) if self.checksum_is_sha256 => super::Checksum::new(ChecksumKind::Sha256, &bytes),
+                Some(bytes) if self.checksum_is_sha256 => {
+                    super::Checksum::new(ChecksumAlgorithm::Sha256, &bytes)
+                }
                 _ => self.checksum.take().map(ChecksumState::finish),
             },
         }

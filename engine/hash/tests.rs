@@ -12,35 +12,29 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn checksum(kind: ChecksumKind, bytes: &[u8]) -> Checksum {
-    let mut state = ChecksumState::new(kind);
-    state.update(bytes);
-    state.finish()
-}
-
 #[test]
 fn checksums_have_their_published_values() {
-    for (kind, value) in [
-        (ChecksumKind::Crc32, "cbf43926"),
-        (ChecksumKind::Crc32c, "e3069283"),
-        (ChecksumKind::Crc64Nvme, "ae8b14860a799888"),
-        (ChecksumKind::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
-        (ChecksumKind::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+    for (algorithm, value) in [
+        (ChecksumAlgorithm::Crc32, "cbf43926"),
+        (ChecksumAlgorithm::Crc32c, "e3069283"),
+        (ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888"),
+        (ChecksumAlgorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+        (ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
     ] {
-        let made = checksum(kind, b"123456789");
-        assert_eq!(hex(made.as_bytes()), value, "{kind:?}");
-        assert_eq!(Checksum::new(kind, made.as_bytes()), Some(made));
-        assert_eq!(Checksum::new(kind, &made.as_bytes()[1..]), None);
+        let made = Checksum::of(algorithm, b"123456789");
+        assert_eq!(hex(made.as_bytes()), value, "{algorithm:?}");
+        assert_eq!(Checksum::new(algorithm, made.as_bytes()), Some(made));
+        assert_eq!(Checksum::new(algorithm, &made.as_bytes()[1..]), None);
     }
 }
 
 #[test]
 fn crcs_of_parts_combine_into_that_of_the_whole() {
-    for kind in [ChecksumKind::Crc32, ChecksumKind::Crc32c, ChecksumKind::Crc64Nvme] {
-        let (first, second) = (checksum(kind, b"first part, "), checksum(kind, b"second"));
-        assert_eq!(first.followed_by(&second, 6), Some(checksum(kind, b"first part, second")));
+    for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
+        let (first, second) = (Checksum::of(algorithm, b"first part, "), Checksum::of(algorithm, b"second"));
+        assert_eq!(first.followed_by(&second, 6), Some(Checksum::of(algorithm, b"first part, second")));
     }
-    let sha = checksum(ChecksumKind::Sha1, b"");
+    let sha = Checksum::of(ChecksumAlgorithm::Sha1, b"");
     assert_eq!(sha.followed_by(&sha, 0), None);
 }
 
@@ -48,10 +42,10 @@ fn crcs_of_parts_combine_into_that_of_the_whole() {
 fn a_chunk_digest_starts_anew_after_each_chunk() {
     let mut chunk = Sha256Chunk::new();
     chunk.update(b"first");
-    assert_eq!(&chunk.finish_chunk(), checksum(ChecksumKind::Sha256, b"first").as_bytes());
+    assert_eq!(&chunk.finish_chunk(), Checksum::of(ChecksumAlgorithm::Sha256, b"first").as_bytes());
     chunk.update(b"sec");
     chunk.update(b"ond");
-    assert_eq!(&chunk.finish_chunk(), checksum(ChecksumKind::Sha256, b"second").as_bytes());
+    assert_eq!(&chunk.finish_chunk(), Checksum::of(ChecksumAlgorithm::Sha256, b"second").as_bytes());
 }
 
 async fn digest_pieces(service: HashService, plan: Plan, bytes: Vec<u8>, cuts: Vec<usize>) -> Digests {
@@ -84,17 +78,14 @@ proptest! {
             let _underway = (io::underway(), io::underway());
             let service = HashService::new();
             let mut tasks = Vec::new();
-            for (len, cuts, seed, kind) in bodies {
+            for (len, cuts, seed, algorithm) in bodies {
                 let bytes: Vec<u8> = (0..len).map(|at| (at / 7) as u8 ^ seed).collect();
-                let checksum = [
-                    ChecksumKind::Crc32, ChecksumKind::Crc32c, ChecksumKind::Crc64Nvme,
-                    ChecksumKind::Sha1, ChecksumKind::Sha256,
-                ].get(kind).copied();
+                let checksum = ChecksumAlgorithm::ALL.get(algorithm).copied();
                 let plan = Plan { md5: true, sha256: seed % 2 == 0, checksum };
                 let expected = Digests {
                     md5: Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()),
-                    sha256: (plan.sha256 || checksum == Some(ChecksumKind::Sha256)).then(|| sha2::Sha256::digest(&bytes).into()),
-                    checksum: checksum.map(|kind| super::tests::checksum(kind, &bytes)),
+                    sha256: (plan.sha256 || checksum == Some(ChecksumAlgorithm::Sha256)).then(|| sha2::Sha256::digest(&bytes).into()),
+                    checksum: checksum.map(|algorithm| Checksum::of(algorithm, &bytes)),
                 };
                 let task = io::spawn(digest_pieces(service.clone(), plan, bytes, cuts));
                 tasks.push((task, expected));

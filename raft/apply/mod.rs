@@ -27,6 +27,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
+pub use multipart::MIN_PART_BYTES;
 pub use overlay::Overlay;
 
 use crate::{

@@ -8,6 +8,7 @@ use crate::{
     kv::Reader,
     record::{BlobRef, Bytes16, PartRecord, Record, UploadRecord, VersionKind, VersionRecord},
 };
+use engine::hash::ChecksumAlgorithm;
 use md5::{Digest, Md5};
 use std::{ops::ControlFlow, slice};
 
@@ -201,8 +202,8 @@ fn assemble(
     let checksum = match upload.checksum {
         None => None,
         Some(spec) => {
-            if let Some(part) = chosen.iter().find(|part| part.checksum.len() != spec.algorithm().value_len())
-            {
+            let len = spec.algorithm().map_or(0, ChecksumAlgorithm::value_len);
+            if let Some(part) = chosen.iter().find(|part| part.checksum.len() != len) {
                 return Err(Outcome::InvalidPart { number: part.number });
             }
             let parts: Vec<_> = chosen.iter().map(|part| (part.checksum.as_slice(), part.size)).collect();

@@ -26,6 +26,12 @@ impl Bytes16 {
         bytes.try_into().ok().map(|bytes: [u8; 16]| Self::from(bytes))
     }
 
+    /// Of 32 hexadecimal digits; `None` of anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok().map(|()| Self::from(bytes))
+    }
+
     /// The next value in order, wrapping at the end.
     pub(crate) fn next(self) -> Self {
         let value = u128::from_be_bytes(self.to_bytes()).wrapping_add(1);

@@ -1,40 +1,11 @@
 //! S3's additional checksums, as stored.
 
-/// S3's checksum algorithms. Numbers are frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum ChecksumAlgorithm {
-    /// None was named; never stored in a [`Checksum`].
-    Unspecified = 0,
-    /// CRC-32 (ISO-HDLC), 4 bytes.
-    Crc32 = 1,
-    /// CRC-32C (iSCSI), 4 bytes.
-    Crc32c = 2,
-    /// CRC-64/NVME, 8 bytes.
-    Crc64nvme = 3,
-    /// SHA-1, 20 bytes.
-    Sha1 = 4,
-    /// SHA-256, 32 bytes.
-    Sha256 = 5,
-}
-
-impl ChecksumAlgorithm {
-    /// Bytes of a value; 0 for [`Self::Unspecified`].
-    pub fn value_len(self) -> usize {
-        match self {
-            Self::Unspecified => 0,
-            Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64nvme => 8,
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
-        }
-    }
-}
+use engine::hash::ChecksumAlgorithm;
 
 /// What a checksum of a multipart object covers. Numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub enum ChecksumKind {
+pub enum ChecksumType {
     /// All bytes of the object.
     FullObject = 0,
     /// The parts' checksums, one after the other; its text ends with `-N`.
@@ -44,32 +15,43 @@ pub enum ChecksumKind {
 /// An algorithm and what it covers, without a value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct ChecksumSpec {
-    /// Read it with `algorithm()`.
-    #[prost(enumeration = "ChecksumAlgorithm", tag = "1")]
+    /// The algorithm's number; read it with `algorithm()`.
+    #[prost(int32, tag = "1")]
     pub algorithm: i32,
     /// Read it with `kind()`.
-    #[prost(enumeration = "ChecksumKind", tag = "2")]
+    #[prost(enumeration = "ChecksumType", tag = "2")]
     pub kind: i32,
 }
 
 /// An object's checksum.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Checksum {
-    /// Read it with `algorithm()`.
-    #[prost(enumeration = "ChecksumAlgorithm", tag = "1")]
+    /// The algorithm's number; read it with `algorithm()`.
+    #[prost(int32, tag = "1")]
     pub algorithm: i32,
     /// Read it with `kind()`.
-    #[prost(enumeration = "ChecksumKind", tag = "2")]
+    #[prost(enumeration = "ChecksumType", tag = "2")]
     pub kind: i32,
     /// The value, big-endian as S3 writes it (before base64).
     #[prost(bytes = "vec", tag = "3")]
     pub value: Vec<u8>,
 }
 
+/// The number that an algorithm is stored as. Numbers are frozen; 0 stands for none and is never stored.
+fn number_of(algorithm: ChecksumAlgorithm) -> i32 {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => 1,
+        ChecksumAlgorithm::Crc32c => 2,
+        ChecksumAlgorithm::Crc64Nvme => 3,
+        ChecksumAlgorithm::Sha1 => 4,
+        ChecksumAlgorithm::Sha256 => 5,
+    }
+}
+
 impl Checksum {
-    /// Of its parts.
-    pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumKind, value: Vec<u8>) -> Self {
-        Self { algorithm: algorithm.into(), kind: kind.into(), value }
+    /// A value and what it covers.
+    pub fn new(value: &engine::hash::Checksum, kind: ChecksumType) -> Self {
+        Self { algorithm: number_of(value.algorithm()), kind: kind.into(), value: value.as_bytes().to_vec() }
     }
 
     /// Its algorithm and kind.
@@ -77,25 +59,46 @@ impl Checksum {
         ChecksumSpec { algorithm: self.algorithm, kind: self.kind }
     }
 
+    /// The value; `None` where this version does not know the algorithm.
+    pub fn value(&self) -> Option<engine::hash::Checksum> {
+        engine::hash::Checksum::new(self.spec().algorithm()?, &self.value)
+    }
+
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         self.spec().check()?;
-        if self.value.len() != self.algorithm().value_len() {
-            return Err("a checksum's value has the wrong length");
-        }
-        Ok(())
+        self.value().map(drop).ok_or("a checksum's value has the wrong length")
     }
 }
 
 impl ChecksumSpec {
     /// Of its parts.
-    pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> Self {
-        Self { algorithm: algorithm.into(), kind: kind.into() }
+    pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Self {
+        Self { algorithm: number_of(algorithm), kind: kind.into() }
+    }
+
+    /// The algorithm; `None` for one that this version does not know.
+    pub fn algorithm(self) -> Option<ChecksumAlgorithm> {
+        ChecksumAlgorithm::ALL.into_iter().find(|&algorithm| number_of(algorithm) == self.algorithm)
+    }
+
+    /// Algorithm and kind; `None` where the algorithm is unknown.
+    pub fn known(self) -> Option<(ChecksumAlgorithm, ChecksumType)> {
+        Some((self.algorithm()?, self.kind()))
+    }
+
+    /// Whether S3 has such checksums: CRC64NVME is of whole objects only, the hashes are of parts' values only.
+    pub fn exists(self) -> bool {
+        self.known().is_some_and(|(algorithm, kind)| match algorithm {
+            ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
+            ChecksumAlgorithm::Crc64Nvme => kind == ChecksumType::FullObject,
+            ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => kind == ChecksumType::Composite,
+        })
     }
 
     pub(crate) fn check(self) -> Result<(), &'static str> {
-        if self.algorithm() == ChecksumAlgorithm::Unspecified {
+        if self.algorithm().is_none() {
             return Err("a checksum's algorithm is unknown");
         }
-        ChecksumKind::try_from(self.kind).map(drop).map_err(|_| "a checksum's kind is unknown")
+        ChecksumType::try_from(self.kind).map(drop).map_err(|_| "a checksum's kind is unknown")
     }
 }

@@ -23,7 +23,7 @@ pub(crate) mod tests;
 pub use blob::BlobRef;
 pub use bucket::{BucketRecord, Versioning};
 pub use bytes16::Bytes16;
-pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumSpec};
+pub use checksum::{Checksum, ChecksumSpec, ChecksumType};
 pub use current::CurrentRecord;
 pub use headers::{ObjectHeaders, UserMetadata};
 pub use reclaim::ReclaimRecord;

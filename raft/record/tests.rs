@@ -1,5 +1,6 @@
 use super::*;
 use crate::Error;
+use engine::hash::{self, ChecksumAlgorithm};
 use proptest::prelude::*;
 
 /// Sixteen equal bytes.
@@ -9,6 +10,10 @@ pub(crate) fn id(byte: u8) -> Bytes16 {
 
 pub(crate) fn blob(byte: u8, size: u64) -> BlobRef {
     BlobRef { data_id: id(byte), size, partition: 7, k: 1, ..BlobRef::default() }
+}
+
+pub(crate) fn checksum(algorithm: ChecksumAlgorithm, kind: ChecksumType, value: &[u8]) -> Checksum {
+    Checksum::new(&hash::Checksum::new(algorithm, value).unwrap(), kind)
 }
 
 fn full_blob() -> BlobRef {
@@ -49,7 +54,7 @@ fn full_version() -> VersionRecord {
         md5: id(0x22),
         part_count: 1,
         headers: Some(full_headers()),
-        checksum: Some(Checksum::new(ChecksumAlgorithm::Crc32c, ChecksumKind::Composite, vec![9, 8, 7, 6])),
+        checksum: Some(checksum(ChecksumAlgorithm::Crc32c, ChecksumType::Composite, &[9, 8, 7, 6])),
         blobs: vec![full_blob()],
         storage_class: Some("STANDARD_IA".into()),
         owner: "o".into(),
@@ -98,7 +103,7 @@ fn the_bytes_of_an_upload_and_its_parts_are_frozen() {
         key: "k".into(),
         created_ms: 300,
         headers: Some(ObjectHeaders { content_type: Some("a/b".into()), ..ObjectHeaders::default() }),
-        checksum: Some(ChecksumSpec::new(ChecksumAlgorithm::Sha256, ChecksumKind::Composite)),
+        checksum: Some(ChecksumSpec::new(ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
         storage_class: Some("X".into()),
         owner: "o".into(),
     };
@@ -112,6 +117,18 @@ fn the_bytes_of_an_upload_and_its_parts_are_frozen() {
         checksum: vec![1, 2],
     };
     holds(&part, GOLDEN_PART);
+}
+
+#[test]
+fn the_numbers_of_checksum_algorithms_are_frozen() {
+    let number = |algorithm| ChecksumSpec::new(algorithm, ChecksumType::FullObject).algorithm;
+    assert_eq!(ChecksumAlgorithm::ALL.map(number), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        ChecksumAlgorithm::ALL.map(|a| ChecksumSpec::new(a, ChecksumType::Composite).algorithm()),
+        ChecksumAlgorithm::ALL.map(Some)
+    );
+    let of_number = |algorithm| ChecksumSpec { algorithm, kind: 0 }.algorithm();
+    assert_eq!((of_number(0), of_number(6), of_number(-1)), (None, None, None));
 }
 
 #[test]
@@ -173,6 +190,8 @@ fn sixteen_bytes_order_count_and_turn_over_as_bytes_do() {
     assert_eq!(id(0xff).next(), id(0));
     assert_eq!(id(0x0f).complement(), id(0xf0));
     assert_eq!(Bytes16::from_slice(&bytes[1..]), None);
+    assert_eq!(Bytes16::from_hex(&value.to_hex().to_uppercase()), Some(value));
+    assert_eq!((Bytes16::from_hex("00"), Bytes16::from_hex(&"x".repeat(32))), (None, None));
 }
 
 prop_compose! {
@@ -202,7 +221,7 @@ prop_compose! {
         VersionRecord {
             version_id, null_version, kind: 0, modified_ms, size: blobs.iter().map(|b| b.size).sum(), md5, part_count,
             headers: Some(headers),
-            checksum: sha.map(|v| Checksum::new(ChecksumAlgorithm::Sha256, ChecksumKind::FullObject, v.to_vec())),
+            checksum: sha.map(|v| checksum(ChecksumAlgorithm::Sha256, ChecksumType::FullObject, &v)),
             blobs, storage_class: text(7), owner, proposed_id,
         }
     }

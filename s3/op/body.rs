@@ -1,26 +1,29 @@
 //! Receiving a body: into its blob, checked against all that the client said of it.
 
-use engine::hash::{self, Digests, Plan, Sha256Chunk};
+use std::sync::Arc;
+
+use engine::hash::{self, ChecksumAlgorithm, Digests, Plan, Sha256Chunk};
 use engine::placement::{Partition, Profile};
 use engine::write::{BlobWriter, Finished};
-use raft::Metadata;
-use raft::command::{Command, Outcome};
-use raft::record::{BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumSpec};
+use raft::command::{Kind, Outcome, Precondition, PutPart, PutVersion};
+use raft::record::{
+    BlobRef, Bytes16, Checksum, ChecksumType, ObjectHeaders, PartRecord, VersionKind, VersionRecord,
+};
 
 use super::Exchange;
-use crate::checksum::{Algorithm, ChecksumType, Value, Wanted};
+use crate::checksum::{self, Wanted};
 use crate::conn::Piece;
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::response::ResponseHead;
 use crate::limits;
 use crate::sigv4::PayloadMode;
+use crate::xml;
 
-/// A body that is wholly here and is what the client said.
+/// A blob whose bytes are all here, and are what the client said.
 pub(super) struct Received {
-    pub(super) blob: BlobRef,
-    pub(super) md5: [u8; 16],
-    /// The checksum that the client sent, verified; or the one that was asked for by `compute`.
-    pub(super) checksum: Option<Value>,
+    blob: BlobRef,
+    /// The checksum that was asked for, by the client or by the upload.
+    pub(super) checksum: Option<hash::Checksum>,
     finished: Finished,
 }
 
@@ -29,7 +32,7 @@ pub(super) struct Received {
 pub(super) async fn receive(
     ex: &mut Exchange<'_, '_>,
     partition: Partition,
-    compute: Option<Algorithm>,
+    compute: Option<ChecksumAlgorithm>,
 ) -> S3Result<Received> {
     let wanted = Wanted::from_head(ex.head)?;
     if !ex.head.is_chunked() && ex.head.content_length().is_none() {
@@ -39,39 +42,27 @@ pub(super) async fn receive(
     if size.is_some_and(|size| size > limits::OBJECT_PUT_BYTES_MAX) {
         return Err(too_large());
     }
-    let algorithm = wanted.algorithm().or(compute);
     let plan = Plan {
         md5: true,
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: algorithm.map(to_engine),
+        checksum: wanted.algorithm().or(compute),
     };
-    let data_id = ex.service.new_data_id(ex.now_ms);
-    let mut writer =
-        BlobWriter::new(&ex.service.bytes, partition, data_id, Profile::for_nodes(1), size, plan)?;
+    let mut writer = writer(ex, partition, size, plan)?;
     fill(ex, &mut writer).await?;
     let digests = writer.end().await?;
-    let checksum = check(ex, &wanted, algorithm, &digests)?;
-    let size = writer.taken();
-    let finished = writer.finish().await?;
-    let md5 = digests.md5.unwrap_or_default();
-    let blob = record_of(&finished, size, md5, checksum.as_ref());
-    Ok(Received { blob, md5, checksum, finished })
+    check(ex, &wanted, &digests)?;
+    Received::finish(writer, digests).await
 }
 
-/// The record of a finished blob.
-pub(super) fn record_of(finished: &Finished, size: u64, md5: [u8; 16], checksum: Option<&Value>) -> BlobRef {
-    let place = finished.blob_ref();
-    BlobRef {
-        data_id: place.data_id.0.into(),
-        size,
-        partition: u32::from(place.partition),
-        k: u32::from(place.profile.k),
-        m: u32::from(place.profile.m),
-        codec: u32::from(place.codec),
-        part_number: 0,
-        md5: Some(md5.into()),
-        checksum: checksum.map(|value| value.bytes().to_vec()).unwrap_or_default(),
-    }
+/// A writer of a new blob.
+pub(super) fn writer(
+    ex: &Exchange<'_, '_>,
+    partition: Partition,
+    size: Option<u64>,
+    plan: Plan,
+) -> S3Result<BlobWriter> {
+    let data_id = ex.service.new_data_id(ex.now_ms);
+    Ok(BlobWriter::new(&ex.service.bytes, partition, data_id, Profile::for_nodes(1), size, plan)?)
 }
 
 async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()> {
@@ -108,13 +99,8 @@ fn too_large() -> S3Error {
     Code::EntityTooLarge.field("MaxSizeAllowed", limits::OBJECT_PUT_BYTES_MAX.to_string())
 }
 
-/// Compares what was received with what was announced. Gives the checksum to store.
-fn check(
-    ex: &Exchange<'_, '_>,
-    wanted: &Wanted,
-    algorithm: Option<Algorithm>,
-    digests: &Digests,
-) -> S3Result<Option<Value>> {
+/// Compares what was received with what was announced.
+fn check(ex: &Exchange<'_, '_>, wanted: &Wanted, digests: &Digests) -> S3Result<()> {
     if let PayloadMode::Signed(expected) = &ex.payload
         && digests.sha256.as_ref() != Some(expected)
     {
@@ -123,40 +109,110 @@ fn check(
     if wanted.content_md5.is_some() && wanted.content_md5 != digests.md5 {
         return Err(Code::BadDigest.into());
     }
-    let computed = algorithm
-        .zip(digests.checksum.as_ref())
-        .and_then(|(algorithm, sum)| Value::new(algorithm, sum.as_bytes()));
-    let expected = match (&wanted.value, wanted.trailer) {
-        (Some(value), _) => Some(value.clone()),
+    let expected = match (wanted.value, wanted.trailer) {
+        (Some(value), _) => Some(value),
         (None, Some(algorithm)) => {
             let text = ex
                 .body
                 .trailers()
-                .find(|(name, _)| name.eq_ignore_ascii_case(algorithm.header()))
+                .find(|(name, _)| name.eq_ignore_ascii_case(checksum::header(algorithm)))
                 .map(|(_, text)| text)
                 .ok_or_else(|| Code::MalformedTrailerError.with("The announced trailer is missing."))?;
-            Some(Value::parse(algorithm, text.as_bytes())?)
+            Some(checksum::parse(algorithm, text.as_bytes())?)
         }
         (None, None) => None,
     };
     match expected {
-        Some(expected) if computed.as_ref() != Some(&expected) => Err(Code::BadDigest.with(format!(
+        Some(expected) if digests.checksum != Some(expected) => Err(Code::BadDigest.with(format!(
             "The {} you specified did not match the calculated checksum.",
-            expected.algorithm().name()
+            checksum::name(expected.algorithm())
         ))),
-        _ => Ok(computed),
+        _ => Ok(()),
     }
 }
 
 impl Received {
-    /// Commits the blob with its command: a small one's bytes travel along.
-    pub(super) async fn commit(self, metadata: &Metadata, command: Command) -> S3Result<Outcome> {
-        commit(self.finished, metadata, command).await
+    /// Of a writer that has ended its payload with these digests, the MD5 among them.
+    pub(super) async fn finish(writer: BlobWriter, digests: Digests) -> S3Result<Received> {
+        let size = writer.taken();
+        let Digests { md5, checksum, .. } = digests;
+        let finished = writer.finish().await?;
+        let place = finished.blob_ref();
+        let blob = BlobRef {
+            data_id: place.data_id.0.into(),
+            size,
+            partition: u32::from(place.partition),
+            k: u32::from(place.profile.k),
+            m: u32::from(place.profile.m),
+            codec: u32::from(place.codec),
+            part_number: 0,
+            md5: md5.map(Bytes16::from),
+            checksum: checksum.map(|value| value.as_bytes().to_vec()).unwrap_or_default(),
+        };
+        Ok(Received { blob, checksum, finished })
+    }
+
+    /// The MD5 of the bytes.
+    pub(super) fn md5(&self) -> Bytes16 {
+        self.blob.md5.unwrap_or_default()
+    }
+
+    /// Makes it the object of the request's key. Gives the version as it was written.
+    pub(super) async fn put_version(
+        self,
+        ex: &Exchange<'_, '_>,
+        headers: Option<ObjectHeaders>,
+        precondition: Option<Precondition>,
+    ) -> S3Result<Arc<VersionRecord>> {
+        let version = VersionRecord {
+            version_id: ex.service.new_id(ex.now_ms).into(),
+            kind: VersionKind::Object.into(),
+            modified_ms: ex.now_ms,
+            size: self.blob.size,
+            md5: self.md5(),
+            headers,
+            checksum: self.checksum.map(|value| Checksum::new(&value, ChecksumType::FullObject)),
+            blobs: if self.blob.size > 0 { vec![self.blob] } else { Vec::new() },
+            ..VersionRecord::default()
+        };
+        let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
+        let put = Kind::PutVersion(PutVersion { bucket, key, version, precondition });
+        match commit(ex, self.finished, put).await? {
+            Outcome::Written { version } => Ok(version),
+            _ => Err(Code::InternalError.into()),
+        }
+    }
+
+    /// Makes it a part of an upload. Its checksum is kept where the upload asked for one.
+    pub(super) async fn put_part(
+        self,
+        ex: &Exchange<'_, '_>,
+        upload_id: Bytes16,
+        number: u32,
+        keep_checksum: bool,
+    ) -> S3Result<()> {
+        let md5 = self.md5();
+        let mut blob = BlobRef { part_number: number, ..self.blob };
+        if !keep_checksum {
+            blob.checksum.clear();
+        }
+        let part = PartRecord {
+            number,
+            size: blob.size,
+            md5,
+            modified_ms: ex.now_ms,
+            checksum: blob.checksum.clone(),
+            blob,
+        };
+        let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
+        commit(ex, self.finished, Kind::PutPart(PutPart { bucket, key, upload_id, part })).await.map(drop)
     }
 }
 
-/// Commits a finished blob with the command that refers to it, and gives the outcome where that is no refusal.
-pub(super) async fn commit(finished: Finished, metadata: &Metadata, command: Command) -> S3Result<Outcome> {
+/// Commits a finished blob with the command that refers to it: a small one's bytes travel along. Gives the outcome
+/// where that is no refusal.
+async fn commit(ex: &Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
+    let (metadata, command) = (&ex.service.metadata, ex.command(kind));
     let outcome = match finished {
         // An empty object has a record and no bytes.
         Finished::Small(blob) if blob.framed.is_empty() => metadata.commit(command).await?,
@@ -193,88 +249,26 @@ pub(super) async fn document_of(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S
             Piece::End => break,
         }
     }
-    let algorithm = wanted.algorithm();
     let plan = Plan {
         md5: wanted.content_md5.is_some(),
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: algorithm.map(to_engine),
+        checksum: wanted.algorithm(),
     };
     let mut hash = ex.service.bytes.hashes().open(plan);
     hash.update_now(&document);
-    check(ex, wanted, algorithm, &hash.finish())?;
+    check(ex, wanted, &hash.finish())?;
     Ok(document)
 }
 
-/// The engine's name of an algorithm.
-pub(super) fn to_engine(algorithm: Algorithm) -> hash::ChecksumKind {
-    match algorithm {
-        Algorithm::Crc32 => hash::ChecksumKind::Crc32,
-        Algorithm::Crc32c => hash::ChecksumKind::Crc32c,
-        Algorithm::Crc64Nvme => hash::ChecksumKind::Crc64Nvme,
-        Algorithm::Sha1 => hash::ChecksumKind::Sha1,
-        Algorithm::Sha256 => hash::ChecksumKind::Sha256,
-    }
-}
-
-/// The record's name of an algorithm.
-pub(super) fn to_record(algorithm: Algorithm) -> ChecksumAlgorithm {
-    match algorithm {
-        Algorithm::Crc32 => ChecksumAlgorithm::Crc32,
-        Algorithm::Crc32c => ChecksumAlgorithm::Crc32c,
-        Algorithm::Crc64Nvme => ChecksumAlgorithm::Crc64nvme,
-        Algorithm::Sha1 => ChecksumAlgorithm::Sha1,
-        Algorithm::Sha256 => ChecksumAlgorithm::Sha256,
-    }
-}
-
-/// The protocol's name of a recorded algorithm; none for one that this version does not know.
-pub(super) fn from_record(algorithm: i32) -> Option<Algorithm> {
-    Some(match ChecksumAlgorithm::try_from(algorithm).ok()? {
-        ChecksumAlgorithm::Crc32 => Algorithm::Crc32,
-        ChecksumAlgorithm::Crc32c => Algorithm::Crc32c,
-        ChecksumAlgorithm::Crc64nvme => Algorithm::Crc64Nvme,
-        ChecksumAlgorithm::Sha1 => Algorithm::Sha1,
-        ChecksumAlgorithm::Sha256 => Algorithm::Sha256,
-        ChecksumAlgorithm::Unspecified => return None,
-    })
-}
-
-/// The protocol's name of a recorded kind.
-pub(super) fn kind_of(kind: i32) -> ChecksumType {
-    if kind == ChecksumKind::Composite as i32 { ChecksumType::Composite } else { ChecksumType::FullObject }
-}
-
-/// The record's name of a kind.
-pub(super) fn kind_to_record(kind: ChecksumType) -> ChecksumKind {
-    match kind {
-        ChecksumType::Composite => ChecksumKind::Composite,
-        ChecksumType::FullObject => ChecksumKind::FullObject,
-    }
-}
-
-/// What an upload's checksums are, if it asked for any.
-pub(super) fn spec_of(spec: Option<&ChecksumSpec>) -> Option<(Algorithm, ChecksumType)> {
-    spec.and_then(|spec| Some((from_record(spec.algorithm)?, kind_of(spec.kind))))
-}
-
-/// A stored checksum as clients read it.
-pub(super) fn checksum_text(stored: &Checksum, part_count: u32) -> Option<(Algorithm, String, ChecksumType)> {
-    let algorithm = from_record(stored.algorithm)?;
-    let value = Value::new(algorithm, &stored.value)?;
-    let kind = kind_of(stored.kind);
-    let text = match kind {
-        ChecksumType::Composite => value.to_composite(part_count as usize),
-        ChecksumType::FullObject => value.to_base64(),
-    };
-    Some((algorithm, text, kind))
-}
-
-/// The record of a checksum over a whole object.
-pub(super) fn full_object(value: &Value) -> Checksum {
-    Checksum::new(to_record(value.algorithm()), ChecksumKind::FullObject, value.bytes().to_vec())
+/// A version's checksum as clients read it.
+pub(super) fn checksum_of(version: &VersionRecord) -> Option<xml::Checksum> {
+    let stored = version.checksum.as_ref()?;
+    let (value, kind) = (stored.value()?, stored.kind());
+    let text = checksum::text(&value, kind, version.part_count);
+    Some(xml::Checksum { algorithm: value.algorithm(), text, kind })
 }
 
 /// Tells a client the checksum of what it sent.
-pub(super) fn write_checksum(lines: &mut ResponseHead<'_>, value: &Value) {
-    lines.header(value.algorithm().header(), value.to_base64());
+pub(super) fn write_checksum(lines: &mut ResponseHead<'_>, value: &hash::Checksum) {
+    lines.header(checksum::header(value.algorithm()), checksum::base64_encode(value.as_bytes()));
 }

@@ -2,7 +2,8 @@
 
 use raft::command::{CreateBucket, DeleteBucket, Kind};
 
-use super::{Exchange, OWNER, body, list_limit, no_such_bucket};
+use super::listing::{limit, read_token, write_token};
+use super::{Exchange, OWNER, body, no_such_bucket};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
 use crate::xml;
@@ -13,13 +14,13 @@ const PAGE_MAX: u32 = 10_000;
 /// Answers ListBuckets (AWS, "ListBuckets").
 pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let query = ex.head.query();
-    let max = list_limit(&query, "max-buckets", PAGE_MAX)?;
+    let max = limit(&query, "max-buckets", PAGE_MAX)?;
     if max == 0 {
         return Err(Code::InvalidArgument.with("max-buckets must be at least 1"));
     }
     let prefix = query.get("prefix")?;
     let region = query.get("bucket-region")?;
-    let marker = query.get("continuation-token")?.map(|token| super::read_token(&token)).transpose()?;
+    let marker = query.get("continuation-token")?.map(|token| read_token(&token)).transpose()?;
     let here = ex.service.region();
     let (buckets, more) = if region.as_deref().is_some_and(|region| region != here) {
         (Vec::new(), false)
@@ -33,13 +34,10 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
             )
             .await?
     };
-    let next = buckets.last().filter(|_| more).map(|bucket| super::write_token(&bucket.name));
-    let rows = buckets.iter().map(|bucket| xml::list::Bucket {
-        name: &bucket.name,
-        created_ms: bucket.created_ms,
-        region: Some(&here),
-    });
-    Ok(Reply::xml(|out| xml::list::buckets(OWNER, prefix.as_deref(), rows, next.as_deref(), out)))
+    let next = buckets.last().filter(|_| more).map(|bucket| write_token(&bucket.name));
+    Ok(Reply::xml(|out| {
+        xml::list::buckets(OWNER, prefix.as_deref(), &here, &buckets, next.as_deref(), out);
+    }))
 }
 
 /// Answers CreateBucket (AWS, "CreateBucket").

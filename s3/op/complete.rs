@@ -1,14 +1,14 @@
 //! CompleteMultipartUpload (AWS, "CompleteMultipartUpload").
 
+use engine::hash::{self, ChecksumAlgorithm};
 use raft::command::{CompleteUpload, CompletedPart, Kind, Outcome};
-use raft::record::Checksum;
+use raft::record::{Bytes16, Checksum, ChecksumSpec, ChecksumType};
 
-use super::multipart::{no_such_upload, part_algorithm, upload, upload_id};
+use super::multipart::{no_such_upload, upload, upload_id};
 use super::{Exchange, body, headers};
-use crate::checksum::{self, ChecksumType, Value, Wanted};
+use crate::checksum::{self, Wanted};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
-use crate::etag;
 use crate::xml::{self, request};
 
 /// Answers CompleteMultipartUpload.
@@ -26,7 +26,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let document = body::document_of(ex, &Wanted::default()).await?;
     let parts = request::complete(&document)?;
     let upload = upload(ex, id).await?;
-    let spec = part_algorithm(&upload);
+    let spec = upload.checksum.and_then(ChecksumSpec::known);
     let mut listed = Vec::with_capacity(parts.len());
     for part in parts {
         let invalid = || Code::InvalidPart.field("PartNumber", part.number.to_string());
@@ -37,18 +37,18 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         }
         listed.push(CompletedPart {
             number: part.number,
-            md5: etag::md5_of(&part.etag).ok_or_else(invalid)?.into(),
+            md5: Bytes16::from_hex(&part.etag).ok_or_else(invalid)?,
             checksum: part
                 .checksum
                 .as_ref()
                 .filter(|_| spec.is_some())
-                .map(|sum| sum.bytes().to_vec())
+                .map(|sum| sum.as_bytes().to_vec())
                 .unwrap_or_default(),
         });
     }
     let expected_checksum = expected.map(|(value, kind)| {
         let kind = kind.or(spec.map(|(_, kind)| kind)).unwrap_or(ChecksumType::FullObject);
-        Checksum::new(body::to_record(value.algorithm()), body::kind_to_record(kind), value.bytes().to_vec())
+        Checksum::new(&value, kind)
     });
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
     let command = CompleteUpload {
@@ -69,17 +69,11 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     };
     let host = String::from_utf8_lossy(ex.head.host()).into_owned();
     let location = format!("http://{host}/{bucket}/{}", path_text(&key));
-    let text = version.checksum.as_ref().and_then(|sum| body::checksum_text(sum, version.part_count));
-    let shown = text.as_ref().map(|(algorithm, text, kind)| xml::Checksum {
-        algorithm: *algorithm,
-        text,
-        kind: Some(*kind),
+    let checksum = body::checksum_of(&version);
+    let mut reply = Reply::xml(|out| {
+        xml::multipart::completed(&location, &bucket, &key, &version.etag(), checksum.as_ref(), out);
     });
-    let mut reply =
-        Reply::xml(|out| xml::multipart::completed(&location, &bucket, &key, &version.etag(), shown, out));
-    if !version.null_version {
-        reply.lines().header("x-amz-version-id", version.version_id.to_hex());
-    }
+    headers::write_version_id(&mut reply.lines(), &version);
     Ok(reply)
 }
 
@@ -91,17 +85,15 @@ fn path_text(key: &str) -> String {
 }
 
 /// The checksum of the whole object that the client expects, by header; a composite one may carry `-N`.
-fn expected_checksum(ex: &Exchange<'_, '_>) -> S3Result<Option<(Value, Option<ChecksumType>)>> {
+fn expected_checksum(ex: &Exchange<'_, '_>) -> S3Result<Option<(hash::Checksum, Option<ChecksumType>)>> {
     let asked = checksum::checksum_type_from_head(ex.head)?;
     let mut found = None;
-    for algorithm in checksum::Algorithm::ALL {
-        let Some(text) = ex.head.header_str(algorithm.header()) else { continue };
+    for algorithm in ChecksumAlgorithm::ALL {
+        let Some(text) = ex.head.header_str(checksum::header(algorithm)) else { continue };
         let (value, parts) = checksum::split_composite(text);
         let kind = asked.or(parts.map(|_| ChecksumType::Composite));
-        if found.replace((Value::parse(algorithm, value.as_bytes())?, kind)).is_some() {
-            return Err(Code::InvalidRequest.with(
-                "Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.",
-            ));
+        if found.replace((checksum::parse(algorithm, value.as_bytes())?, kind)).is_some() {
+            return Err(checksum::one_checksum());
         }
     }
     Ok(found)

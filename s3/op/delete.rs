@@ -6,7 +6,7 @@ use engine::io::{self, Semaphore};
 use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selector};
 
 use super::get_object::{parse_version_id, version_selector};
-use super::{Exchange, body, no_such_bucket, outcome};
+use super::{Exchange, body, headers, no_such_bucket, outcome};
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::service::Service;
@@ -19,7 +19,7 @@ const IN_FLIGHT: usize = 128;
 /// Answers DeleteObject.
 pub(super) async fn one(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let selector = version_selector(ex)?.unwrap_or(Selector::Current(true));
-    let precondition = ex.write_precondition().await?;
+    let precondition = headers::write_precondition(ex).await?;
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
     let command = command(ex.service, ex.now_ms, bucket, key, selector, precondition);
     let mut reply = Reply::empty(204);

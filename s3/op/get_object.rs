@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use raft::command::Selector;
 use raft::metadata::Resolved;
-use raft::record::VersionRecord;
+use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
 use super::{Exchange, ObjectStream, body, headers, no_such_bucket};
 use crate::checksum;
@@ -12,6 +12,7 @@ use crate::condition::Conditions;
 use crate::conn::{Reply, ReplyBody};
 use crate::error::{Code, S3Result};
 use crate::http::response::ResponseHead;
+use crate::meta::{self, Overrides};
 use crate::range::{ByteRange, Extent};
 
 /// Answers GetObject.
@@ -73,14 +74,12 @@ pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
     if text == "null" {
         return Ok(Selector::Null(true));
     }
-    let mut id = [0; 16];
-    match hex::decode_to_slice(text, &mut id) {
-        Ok(()) => Ok(Selector::Id(id.into())),
-        Err(_) => Err(Code::InvalidArgument
+    Bytes16::from_hex(text).map(Selector::Id).ok_or_else(|| {
+        Code::InvalidArgument
             .with("Invalid version id specified")
             .field("ArgumentName", "versionId")
-            .field("ArgumentValue", text)),
-    }
+            .field("ArgumentValue", text)
+    })
 }
 
 /// The part of an object that is to be sent.
@@ -156,13 +155,13 @@ fn describe(ex: &Exchange<'_, '_>, version: &VersionRecord, selection: &Selectio
         let last = selection.offset + selection.length - 1;
         lines.header("Content-Range", format!("bytes {}-{last}/{}", selection.offset, version.size));
     }
-    if !version.null_version {
-        lines.header("x-amz-version-id", version.version_id.to_hex());
-    }
+    headers::write_version_id(&mut lines, version);
     if selection.part_number.is_some() {
         lines.number("x-amz-mp-parts-count", u64::from(version.part_count));
     }
-    headers::write(ex, version.headers.as_ref(), &mut lines)?;
+    let none = ObjectHeaders::default();
+    let overrides = Overrides::from_query(ex.head.query())?;
+    meta::write_headers(version.headers.as_ref().unwrap_or(&none), &overrides, &mut lines);
     write_checksum(&mut lines, ex, version, selection);
     Ok(reply)
 }
@@ -176,8 +175,10 @@ fn write_checksum(
 ) {
     let enabled =
         ex.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
-    let Some(stored) = version.checksum.as_ref().filter(|_| enabled) else { return };
-    let Some((algorithm, whole, kind)) = body::checksum_text(stored, version.part_count) else { return };
+    if !enabled {
+        return;
+    }
+    let Some(whole) = body::checksum_of(version) else { return };
     let part = selection
         .part_number
         .and_then(|number| version.blobs.iter().find(|blob| blob.part_number == number))
@@ -187,7 +188,9 @@ fn write_checksum(
         Some(value) => checksum::base64_encode(value),
         // The checksum of the whole says nothing of a range.
         None if selection.partial && selection.length != version.size => return,
-        None => whole,
+        None => whole.text,
     };
-    lines.header(algorithm.header(), text).header("x-amz-checksum-type", kind.name());
+    lines
+        .header(checksum::header(whole.algorithm), text)
+        .header("x-amz-checksum-type", checksum::type_name(whole.kind));
 }

@@ -13,6 +13,7 @@ mod headers;
 mod list_objects;
 mod list_uploads;
 mod list_versions;
+mod listing;
 mod multipart;
 mod outcome;
 mod put_object;
@@ -21,7 +22,7 @@ mod stream;
 use std::rc::Rc;
 
 use engine::placement::{self, Partition};
-use raft::command::{Command, Kind, Outcome, Precondition};
+use raft::command::{Command, Kind, Outcome};
 
 use crate::conn::{Body, Reply};
 use crate::error::{Code, S3Error, S3Result};
@@ -30,7 +31,6 @@ use crate::meta;
 use crate::route::{Operation, Route};
 use crate::service::Service;
 use crate::sigv4::PayloadMode;
-use crate::uri::Query;
 use crate::xml::Owner;
 
 pub(crate) use stream::ObjectStream;
@@ -73,10 +73,6 @@ impl Exchange<'_, '_> {
         outcome::accepted(self.service.metadata.commit(self.command(kind)).await?)
     }
 
-    async fn write_precondition(&self) -> S3Result<Option<Precondition>> {
-        headers::write_precondition(self).await
-    }
-
     fn partition(&self) -> S3Result<Partition> {
         Ok(placement::partition_of_key(self.bucket()?, self.key()?.as_bytes()))
     }
@@ -87,39 +83,6 @@ pub const OWNER_ID: &str = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c
 
 /// The one account that owns everything: who may sign requests acts for it.
 const OWNER: Owner<'static> = Owner { id: OWNER_ID, display_name: "hamster" };
-
-/// The `max-…` parameter of a list: a number, cut to what a page may hold.
-fn list_limit(query: &Query<'_>, name: &str, most: u32) -> S3Result<u32> {
-    let Some(text) = query.get(name)?.filter(|text| !text.is_empty()) else { return Ok(most) };
-    match text.parse::<i64>() {
-        Ok(number) if (0..=i64::from(i32::MAX)).contains(&number) => Ok((number as u32).min(most)),
-        _ => Err(Code::InvalidArgument
-            .with(format!("Argument {name} must be an integer between 0 and 2147483647"))
-            .field("ArgumentName", name)
-            .field("ArgumentValue", text)),
-    }
-}
-
-/// Whether `encoding-type=url` is asked for.
-fn url_encoding(query: &Query<'_>) -> S3Result<bool> {
-    match query.get("encoding-type")?.as_deref() {
-        None | Some("") => Ok(false),
-        Some("url") => Ok(true),
-        Some(_) => Err(Code::InvalidArgument.with("Invalid Encoding Method specified in Request")),
-    }
-}
-
-/// A continuation token: where the next page starts, opaque to clients.
-fn write_token(marker: &str) -> String {
-    crate::checksum::base64_encode(marker.as_bytes())
-}
-
-fn read_token(token: &str) -> S3Result<String> {
-    crate::checksum::base64_decode_any(token.as_bytes())
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .filter(|marker| !marker.is_empty())
-        .ok_or_else(|| Code::InvalidArgument.with("The continuation token provided is incorrect"))
-}
 
 fn no_such_bucket(name: &str) -> S3Error {
     Code::NoSuchBucket.field("BucketName", name)

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use engine::placement::{self, Partition};
-use raft::command::{AbortUpload, CreateUpload, Kind, PutPart};
-use raft::record::{Bytes16, ChecksumSpec, PartRecord, UploadRecord};
+use raft::command::{AbortUpload, CreateUpload, Kind};
+use raft::record::{Bytes16, ChecksumSpec, UploadRecord};
 
-use super::{Exchange, body, headers};
-use crate::checksum::{self, Algorithm, ChecksumType};
+use super::{Exchange, body};
+use crate::checksum;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::limits;
+use crate::meta;
 use crate::xml;
 
 /// Answers CreateMultipartUpload.
 pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let asked = checksum::multipart_from_head(ex.head)?;
-    let headers = headers::stored(ex)?;
+    let headers = meta::stored_headers(ex.head)?;
     let bucket = ex.existing_bucket().await?.to_owned();
     let key = ex.key()?.to_owned();
     let upload_id = Bytes16::from(ex.service.new_id(ex.now_ms));
@@ -27,16 +28,16 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         key: key.clone(),
         created_ms: ex.now_ms,
         headers: Some(headers),
-        checksum: asked.map(|(algorithm, kind)| {
-            ChecksumSpec::new(body::to_record(algorithm), body::kind_to_record(kind))
-        }),
+        checksum: asked,
         ..UploadRecord::default()
     };
     ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
     let mut reply = Reply::xml(|out| xml::multipart::initiated(&bucket, &key, &upload_id.to_hex(), out));
-    if let Some((algorithm, kind)) = asked {
-        let mut lines = reply.lines();
-        lines.header("x-amz-checksum-algorithm", algorithm.name()).header("x-amz-checksum-type", kind.name());
+    if let Some((algorithm, kind)) = asked.and_then(ChecksumSpec::known) {
+        reply
+            .lines()
+            .header("x-amz-checksum-algorithm", checksum::name(algorithm))
+            .header("x-amz-checksum-type", checksum::type_name(kind));
     }
     Ok(reply)
 }
@@ -44,14 +45,7 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 /// The `uploadId` of a request; one that can't be ours names no upload.
 pub(super) fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
     let text = ex.head.query().get("uploadId")?.unwrap_or_default();
-    parse_upload_id(&text).ok_or_else(|| no_such_upload(ex))
-}
-
-/// An upload id as clients write it: 32 hexadecimal digits.
-pub(super) fn parse_upload_id(text: &str) -> Option<Bytes16> {
-    let mut id = [0; 16];
-    hex::decode_to_slice(text, &mut id).ok()?;
-    Some(id.into())
+    Bytes16::from_hex(&text).ok_or_else(|| no_such_upload(ex))
 }
 
 /// The refusal of an upload that is not there.
@@ -87,66 +81,32 @@ pub(super) fn part_partition(ex: &Exchange<'_, '_>, number: u32) -> S3Result<Par
     Ok(placement::partition_of_part(ex.bucket()?, ex.key()?.as_bytes(), number as u16))
 }
 
-/// The checksum that an upload's parts have, if any.
-pub(super) fn part_algorithm(upload: &UploadRecord) -> Option<(Algorithm, ChecksumType)> {
-    body::spec_of(upload.checksum.as_ref())
-}
-
 /// Answers UploadPart.
 pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let number = part_number(ex)?;
     let id = upload_id(ex)?;
     let upload = upload(ex, id).await?;
-    let asked = part_algorithm(&upload).map(|(algorithm, _)| algorithm);
+    let asked = upload.checksum.and_then(|spec| spec.algorithm());
     if let (Some(asked), Some(sent)) = (asked, checksum::Wanted::from_head(ex.head)?.algorithm())
         && asked != sent
     {
         return Err(Code::InvalidRequest.with(format!(
             "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-            asked.name().to_lowercase(),
-            sent.name().to_lowercase()
+            checksum::name(asked).to_lowercase(),
+            checksum::name(sent).to_lowercase()
         )));
     }
     let partition = part_partition(ex, number)?;
     let received = body::receive(ex, partition, asked).await?;
-    let (md5, checksum) = (received.md5, received.checksum.clone());
-    let part = part_record(ex.now_ms, number, &received.blob, asked.is_some());
-    let command = ex.command(Kind::PutPart(PutPart {
-        bucket: ex.bucket()?.to_owned(),
-        key: ex.key()?.to_owned(),
-        upload_id: id,
-        part,
-    }));
-    received.commit(&ex.service.metadata, command).await?;
+    let (etag, checksum) = (received.md5().to_hex(), received.checksum);
+    received.put_part(ex, id, number, asked.is_some()).await?;
     let mut reply = Reply::empty(200);
     let mut lines = reply.lines();
-    lines.etag(&hex::encode(md5));
+    lines.etag(&etag);
     if let Some(checksum) = &checksum {
         body::write_checksum(&mut lines, checksum);
     }
     Ok(reply)
-}
-
-/// The record of a part. Its checksum is kept where the upload asked for one.
-pub(super) fn part_record(
-    now_ms: u64,
-    number: u32,
-    blob: &raft::record::BlobRef,
-    keep_checksum: bool,
-) -> PartRecord {
-    let mut blob = blob.clone();
-    blob.part_number = number;
-    if !keep_checksum {
-        blob.checksum.clear();
-    }
-    PartRecord {
-        number,
-        size: blob.size,
-        md5: blob.md5.unwrap_or_default(),
-        modified_ms: now_ms,
-        checksum: blob.checksum.clone(),
-        blob,
-    }
 }
 
 /// Answers AbortMultipartUpload.

@@ -1,15 +1,28 @@
 //! Golden texts of the answers: their elements and order are what clients parse.
 
-use super::list::{Bucket, Continuation, Entry, Object, Page, Version, VersionMarkers};
-use super::multipart::{Part, PartsPage, Upload, UploadsPage};
+use engine::hash;
+use raft::list::{Entry, ListedObject, ListedVersion, Page, PartsPage, VersionMarker};
+use raft::record::{
+    BucketRecord, Bytes16, CurrentRecord, PartRecord, UploadRecord, VersionKind, VersionRecord,
+};
+
+use super::list::{Asked, Continuation};
+use super::multipart::PartsAsked;
 use super::object::Deleted;
 use super::*;
-use crate::checksum::{Algorithm, ChecksumType};
 use crate::error::Code;
 
 const OWNER: Owner<'static> = Owner { id: "o", display_name: "n" };
-const CRC: Checksum<'static> =
-    Checksum { algorithm: Algorithm::Crc32, text: "AAAAAA==", kind: Some(ChecksumType::FullObject) };
+const TIME: &str = "<LastModified>1970-01-01T00:00:00.000Z</LastModified>";
+
+fn spec() -> Option<ChecksumSpec> {
+    Some(ChecksumSpec::new(ChecksumAlgorithm::Crc32, ChecksumType::FullObject))
+}
+
+/// Sixteen bytes, and an ETag: `0e` sixteen times over.
+fn e() -> (Bytes16, String) {
+    ([0x0e; 16].into(), "0e".repeat(16))
+}
 
 /// Writes an answer, checks its head and its root's name, and gives what the root holds.
 fn inner(root: &str, write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -22,15 +35,23 @@ fn inner(root: &str, write: impl FnOnce(&mut Vec<u8>)) -> String {
     text.strip_prefix(&head).unwrap().strip_suffix(&format!("</{root}>")).unwrap().to_owned()
 }
 
-fn object(key: &str) -> Object<'_> {
-    Object { key, modified_ms: 0, etag: "e", size: 3, owner: None, checksum: None }
+fn object(key: &str, checksum: Option<ChecksumSpec>) -> Entry<ListedObject> {
+    let current = CurrentRecord { md5: e().0, size: 3, checksum, ..CurrentRecord::default() };
+    Entry::Row(ListedObject { key: key.to_owned(), current })
 }
 
 #[test]
 fn buckets_are_listed_and_located() {
-    let bucket = Bucket { name: "b", created_ms: 1, region: Some("r") };
+    let bucket = BucketRecord { name: "b".into(), created_ms: 1, ..BucketRecord::default() };
     assert_eq!(
-        inner("ListAllMyBucketsResult", |out| list::buckets(OWNER, Some("p"), [bucket], Some("t"), out)),
+        inner("ListAllMyBucketsResult", |out| list::buckets(
+            OWNER,
+            Some("p"),
+            "r",
+            &[bucket],
+            Some("t"),
+            out
+        )),
         "<Owner><ID>o</ID><DisplayName>n</DisplayName></Owner><Buckets><Bucket><Name>b</Name>\
          <CreationDate>1970-01-01T00:00:00.001Z</CreationDate><BucketRegion>r</BucketRegion></Bucket></Buckets>\
          <Prefix>p</Prefix><ContinuationToken>t</ContinuationToken>"
@@ -41,62 +62,78 @@ fn buckets_are_listed_and_located() {
 
 #[test]
 fn objects_are_listed_before_prefixes() {
-    let page =
-        Page { bucket: "b", prefix: "a ", delimiter: Some("/"), max_keys: 2, url: true, truncated: true };
-    let rows = [Entry::CommonPrefix("a /"), Entry::Object(object("a k&"))];
+    let asked = Asked { bucket: "b", prefix: "a ", delimiter: Some("/"), max: 2, url: true };
+    let found = [Entry::CommonPrefix("a /".into()), object("a k&", None)];
     let continuation = Continuation { start_after: Some("a"), token: Some("t"), next_token: Some("n") };
+    let etag = e().1;
     assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v2(page, continuation, rows, out)),
-        "<Name>b</Name><Prefix>a+</Prefix><StartAfter>a</StartAfter><ContinuationToken>t</ContinuationToken>\
-         <NextContinuationToken>n</NextContinuationToken><Delimiter>/</Delimiter><MaxKeys>2</MaxKeys>\
-         <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>a+k%26</Key>\
-         <LastModified>1970-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>3</Size>\
-         <StorageClass>STANDARD</StorageClass></Contents><CommonPrefixes><Prefix>a+/</Prefix></CommonPrefixes>\
-         <KeyCount>2</KeyCount>"
+        inner("ListBucketResult", |out| list::objects_v2(asked, continuation, &found, None, out)),
+        format!(
+            "<Name>b</Name><Prefix>a+</Prefix><StartAfter>a</StartAfter><ContinuationToken>t</ContinuationToken>\
+             <NextContinuationToken>n</NextContinuationToken><Delimiter>/</Delimiter><MaxKeys>2</MaxKeys>\
+             <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>a+k%26</Key>{TIME}\
+             <ETag>&quot;{etag}&quot;</ETag><Size>3</Size><StorageClass>STANDARD</StorageClass></Contents>\
+             <CommonPrefixes><Prefix>a+/</Prefix></CommonPrefixes><KeyCount>2</KeyCount>"
+        )
     );
-    let page = Page { url: false, delimiter: None, truncated: false, ..page };
-    let row = Entry::Object(Object { owner: Some(OWNER), checksum: Some(CRC), ..object("a k&\u{1}") });
-    assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v1(page, "m", Some("x"), [row], out)),
-        "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><NextMarker>x</NextMarker><MaxKeys>2</MaxKeys>\
-         <IsTruncated>false</IsTruncated><Contents><Key>a k&amp;&#x1;</Key>\
-         <LastModified>1970-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag>\
+    let asked = Asked { url: false, delimiter: None, ..asked };
+    let page = |next| Page { entries: vec![object("a k&\u{1}", spec())], next };
+    let rest = format!(
+        "<Contents><Key>a k&amp;&#x1;</Key>{TIME}<ETag>&quot;{etag}&quot;</ETag>\
          <ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>3</Size>\
          <Owner><ID>o</ID><DisplayName>n</DisplayName></Owner><StorageClass>STANDARD</StorageClass></Contents>"
+    );
+    assert_eq!(
+        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(None), OWNER, out)),
+        format!(
+            "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><MaxKeys>2</MaxKeys>\
+             <IsTruncated>false</IsTruncated>{rest}"
+        )
+    );
+    assert_eq!(
+        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(Some("x".into())), OWNER, out)),
+        format!(
+            "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><NextMarker>x</NextMarker><MaxKeys>2</MaxKeys>\
+             <IsTruncated>true</IsTruncated>{rest}"
+        )
     );
 }
 
 #[test]
 fn versions_are_listed_with_their_ids() {
-    let page = Page { bucket: "b", max_keys: 9, ..Page::default() };
-    let markers =
-        VersionMarkers { next_key: Some("k"), next_version_id: Some("null"), ..VersionMarkers::default() };
-    let rows = [
-        Version::Object { object: object("k"), version_id: "null", latest: true },
-        Version::DeleteMarker {
-            key: "d",
-            version_id: "v",
-            latest: false,
-            modified_ms: 0,
-            owner: Some(OWNER),
-        },
-        Version::CommonPrefix("p/"),
-    ];
+    let asked = Asked { bucket: "b", max: 9, ..Asked::default() };
+    let (id, etag) = e();
+    let version = VersionRecord { null_version: true, md5: id, size: 3, ..VersionRecord::default() };
+    let marker =
+        VersionRecord { version_id: id, kind: VersionKind::DeleteMarker.into(), ..VersionRecord::default() };
+    let row =
+        |key: &str, version, is_latest| Entry::Row(ListedVersion { key: key.to_owned(), version, is_latest });
+    let page = Page {
+        entries: vec![row("k", version, true), row("d", marker, false), Entry::CommonPrefix("p/".into())],
+        next: Some(("k".to_owned(), Some(VersionMarker::Null))),
+    };
+    let owner = "<Owner><ID>o</ID><DisplayName>n</DisplayName></Owner>";
     assert_eq!(
-        inner("ListVersionsResult", |out| list::versions(page, markers, rows, out)),
-        "<Name>b</Name><Prefix></Prefix><KeyMarker></KeyMarker><VersionIdMarker></VersionIdMarker>\
-         <NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker><MaxKeys>9</MaxKeys>\
-         <IsTruncated>false</IsTruncated><Version><Key>k</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>\
-         <LastModified>1970-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>3</Size>\
-         <StorageClass>STANDARD</StorageClass></Version><DeleteMarker><Key>d</Key><VersionId>v</VersionId>\
-         <IsLatest>false</IsLatest><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
-         <Owner><ID>o</ID><DisplayName>n</DisplayName></Owner></DeleteMarker>\
-         <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
+        inner("ListVersionsResult", |out| list::versions(asked, ("", ""), &page, OWNER, out)),
+        format!(
+            "<Name>b</Name><Prefix></Prefix><KeyMarker></KeyMarker><VersionIdMarker></VersionIdMarker>\
+             <NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker><MaxKeys>9</MaxKeys>\
+             <IsTruncated>true</IsTruncated><Version><Key>k</Key><VersionId>null</VersionId>\
+             <IsLatest>true</IsLatest>{TIME}<ETag>&quot;{etag}&quot;</ETag><Size>3</Size>\
+             <StorageClass>STANDARD</StorageClass>{owner}</Version><DeleteMarker><Key>d</Key>\
+             <VersionId>{etag}</VersionId><IsLatest>false</IsLatest>{TIME}{owner}</DeleteMarker>\
+             <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
+        )
     );
 }
 
 #[test]
 fn multipart_answers_have_their_shape() {
+    let whole = Checksum {
+        algorithm: ChecksumAlgorithm::Crc32,
+        text: "AAAAAA==".into(),
+        kind: ChecksumType::FullObject,
+    };
     assert_eq!(
         inner("InitiateMultipartUploadResult", |out| multipart::initiated("b", "k<", "u", out)),
         "<Bucket>b</Bucket><Key>k&lt;</Key><UploadId>u</UploadId>"
@@ -107,16 +144,17 @@ fn multipart_answers_have_their_shape() {
             "b",
             "k",
             "e-2",
-            Some(CRC),
+            Some(&whole),
             out
         )),
         "<Location>http://l</Location><Bucket>b</Bucket><Key>k</Key><ETag>&quot;e-2&quot;</ETag>\
          <ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType>"
     );
-    let copied = "<LastModified>1970-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag>";
+    let copied = format!("{TIME}<ETag>&quot;e&quot;</ETag>");
+    let part = hash::Checksum::of(ChecksumAlgorithm::Crc32, b"");
     let crc = "<ChecksumCRC32>AAAAAA==</ChecksumCRC32>";
     assert_eq!(
-        inner("CopyPartResult", |out| multipart::part_copied("e", 0, Some(CRC), out)),
+        inner("CopyPartResult", |out| multipart::part_copied("e", 0, Some(&part), out)),
         format!("{copied}{crc}")
     );
     assert_eq!(inner("CopyObjectResult", |out| object::copied("e", 0, None, out)), copied);
@@ -124,56 +162,32 @@ fn multipart_answers_have_their_shape() {
 
 #[test]
 fn parts_and_uploads_are_listed() {
-    let kind = Some((Algorithm::Crc32, ChecksumType::FullObject));
-    let page = PartsPage {
-        bucket: "b",
-        key: "k",
-        upload_id: "u",
-        owner: OWNER,
-        marker: 0,
-        next_marker: 1,
-        max_parts: 1,
-        truncated: true,
-        url: false,
-        checksum: kind,
-    };
-    let part = Part { number: 1, modified_ms: 0, etag: "e", size: 3, checksum: Some(CRC) };
+    let (id, text) = e();
+    let upload =
+        || UploadRecord { upload_id: id, key: "k".into(), checksum: spec(), ..UploadRecord::default() };
+    let asked = PartsAsked { bucket: "b", key: "k", marker: 0, max: 1, url: false };
+    let part = PartRecord { number: 1, md5: id, size: 3, checksum: vec![0; 4], ..PartRecord::default() };
+    let page = PartsPage { upload: upload(), parts: vec![part], next: Some(1) };
     let who = "<Initiator><ID>o</ID><DisplayName>n</DisplayName></Initiator><Owner><ID>o</ID>\
         <DisplayName>n</DisplayName></Owner><StorageClass>STANDARD</StorageClass>";
     let named = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>";
     assert_eq!(
-        inner("ListPartsResult", |out| multipart::parts(page, [part], out)),
+        inner("ListPartsResult", |out| multipart::parts(asked, &page, OWNER, out)),
         format!(
-            "<Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId>{who}<PartNumberMarker>0</PartNumberMarker>\
+            "<Bucket>b</Bucket><Key>k</Key><UploadId>{text}</UploadId>{who}<PartNumberMarker>0</PartNumberMarker>\
              <NextPartNumberMarker>1</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>{named}\
-             <Part><PartNumber>1</PartNumber><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
-             <ETag>&quot;e&quot;</ETag><Size>3</Size><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>"
+             <Part><PartNumber>1</PartNumber>{TIME}<ETag>&quot;{text}&quot;</ETag><Size>3</Size>\
+             <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>"
         )
     );
-    let page = UploadsPage {
-        bucket: "b",
-        owner: OWNER,
-        key_marker: "",
-        upload_id_marker: "",
-        next_key_marker: None,
-        next_upload_id_marker: None,
-        prefix: "",
-        delimiter: Some("/"),
-        max_uploads: 5,
-        truncated: false,
-        url: false,
-    };
-    let upload = Upload::Upload { key: "k", upload_id: "u", initiated_ms: 0, checksum: kind };
+    let asked = Asked { bucket: "b", delimiter: Some("/"), max: 5, ..Asked::default() };
+    let page = Page { entries: vec![Entry::CommonPrefix("p/".into()), Entry::Row(upload())], next: None };
     assert_eq!(
-        inner("ListMultipartUploadsResult", |out| multipart::uploads(
-            page,
-            [Upload::CommonPrefix("p/"), upload],
-            out
-        )),
+        inner("ListMultipartUploadsResult", |out| multipart::uploads(asked, ("", ""), &page, OWNER, out)),
         format!(
             "<Bucket>b</Bucket><KeyMarker></KeyMarker><UploadIdMarker></UploadIdMarker><Prefix></Prefix>\
              <Delimiter>/</Delimiter><MaxUploads>5</MaxUploads><IsTruncated>false</IsTruncated><Upload><Key>k</Key>\
-             <UploadId>u</UploadId>{who}<Initiated>1970-01-01T00:00:00.000Z</Initiated>{named}</Upload>\
+             <UploadId>{text}</UploadId>{who}<Initiated>1970-01-01T00:00:00.000Z</Initiated>{named}</Upload>\
              <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
         )
     );

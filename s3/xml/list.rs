@@ -1,24 +1,19 @@
 //! The answers of ListBuckets, GetBucketLocation, ListObjects, ListObjectsV2 and ListObjectVersions.
 //!
-//! Each takes a head and an iterator, and writes a row as it comes: a page is never held twice.
+//! Each takes what it says of the page itself, and the page.
+
+use raft::list::{Entry, ListedObject, ListedVersion, Page, VersionMarker};
+use raft::record::{BucketRecord, VersionRecord};
 
 use super::write::Xml;
-use super::{Checksum, Owner};
-
-/// One bucket of a ListBuckets answer.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Bucket<'a> {
-    pub name: &'a str,
-    pub created_ms: u64,
-    pub region: Option<&'a str>,
-}
+use super::{Owner, write_spec};
 
 /// Appends `ListAllMyBucketsResult`.
-pub fn buckets<'a>(
+pub fn buckets(
     owner: Owner<'_>,
     prefix: Option<&str>,
-    buckets: impl IntoIterator<Item = Bucket<'a>>,
+    region: &str,
+    buckets: &[BucketRecord],
     next_token: Option<&str>,
     out: &mut Vec<u8>,
 ) {
@@ -28,9 +23,9 @@ pub fn buckets<'a>(
     xml.open("Buckets");
     for bucket in buckets {
         xml.open("Bucket");
-        xml.text("Name", bucket.name);
+        xml.text("Name", &bucket.name);
         xml.time("CreationDate", bucket.created_ms);
-        xml.optional("BucketRegion", bucket.region);
+        xml.text("BucketRegion", region);
         xml.close("Bucket");
     }
     xml.close("Buckets");
@@ -47,117 +42,87 @@ pub fn location(region: &str, out: &mut Vec<u8>) {
     xml.close("LocationConstraint");
 }
 
-/// A row of an object list.
-#[derive(Debug, Clone, Copy)]
-pub enum Entry<'a> {
-    /// A key.
-    Object(Object<'a>),
-    /// A group of keys up to and with a delimiter.
-    CommonPrefix(&'a str),
-}
-
-/// A key's row.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Object<'a> {
-    pub key: &'a str,
-    pub modified_ms: u64,
-    /// Without quotes.
-    pub etag: &'a str,
-    pub size: u64,
-    pub owner: Option<Owner<'a>>,
-    pub checksum: Option<Checksum<'a>>,
-}
-
-/// What ListObjects and ListObjectsV2 say about the page itself.
+/// What a list of a bucket's keys was asked, as its answer repeats it.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs)]
-pub struct Page<'a> {
+pub struct Asked<'a> {
     pub bucket: &'a str,
     pub prefix: &'a str,
     pub delimiter: Option<&'a str>,
-    pub max_keys: u64,
+    /// Entries of a page at most.
+    pub max: u32,
     /// `encoding-type=url` was asked for.
     pub url: bool,
-    pub truncated: bool,
 }
 
-impl Page<'_> {
+impl Asked<'_> {
     fn write(&self, xml: &mut Xml<'_>) {
         xml.text("Name", self.bucket);
         xml.key("Prefix", self.prefix, self.url);
     }
 
-    fn write_rest(&self, xml: &mut Xml<'_>) {
+    fn write_rest(&self, truncated: bool, xml: &mut Xml<'_>) {
         if let Some(delimiter) = self.delimiter {
             xml.key("Delimiter", delimiter, self.url);
         }
-        xml.number("MaxKeys", self.max_keys);
+        xml.number("MaxKeys", self.max.into());
         if self.url {
             xml.text("EncodingType", "url");
         }
-        xml.boolean("IsTruncated", self.truncated);
+        xml.boolean("IsTruncated", truncated);
     }
 }
 
-/// Writes the keys and returns the prefixes' place: AWS sends all Contents before all CommonPrefixes.
-fn entries<'a>(xml: &mut Xml<'_>, url: bool, entries: impl IntoIterator<Item = Entry<'a>>) -> u64 {
-    let mut prefixes: Vec<&str> = Vec::new();
-    let mut count = 0;
+/// Writes the rows, then the groups: AWS sends them in this order.
+pub(super) fn entries<T>(xml: &mut Xml<'_>, url: bool, entries: &[Entry<T>], row: impl Fn(&mut Xml<'_>, &T)) {
     for entry in entries {
-        count += 1;
-        match entry {
-            Entry::Object(object) => contents(xml, url, &object),
-            Entry::CommonPrefix(prefix) => prefixes.push(prefix),
+        if let Entry::Row(listed) = entry {
+            row(xml, listed);
         }
     }
-    common_prefixes(xml, url, &prefixes);
-    count
-}
-
-fn contents(xml: &mut Xml<'_>, url: bool, object: &Object<'_>) {
-    xml.open("Contents");
-    xml.key("Key", object.key, url);
-    xml.time("LastModified", object.modified_ms);
-    xml.etag(object.etag);
-    if let Some(checksum) = object.checksum {
-        xml.text("ChecksumAlgorithm", checksum.algorithm.name());
-        xml.optional("ChecksumType", checksum.kind.map(|kind| kind.name()));
-    }
-    xml.number("Size", object.size);
-    if let Some(owner) = object.owner {
-        owner.write("Owner", xml);
-    }
-    xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
-    xml.close("Contents");
-}
-
-fn common_prefixes(xml: &mut Xml<'_>, url: bool, prefixes: &[&str]) {
-    for prefix in prefixes {
-        xml.open("CommonPrefixes");
-        xml.key("Prefix", prefix, url);
-        xml.close("CommonPrefixes");
+    for entry in entries {
+        if let Entry::CommonPrefix(prefix) = entry {
+            xml.open("CommonPrefixes");
+            xml.key("Prefix", prefix, url);
+            xml.close("CommonPrefixes");
+        }
     }
 }
 
-/// Appends `ListBucketResult` of ListObjects. `next_marker` is for lists with a delimiter, where AWS sends
-/// it.
-pub fn objects_v1<'a>(
-    page: Page<'_>,
+fn objects(xml: &mut Xml<'_>, url: bool, owner: Option<Owner<'_>>, found: &[Entry<ListedObject>]) {
+    entries(xml, url, found, |xml, ListedObject { key, current }| {
+        xml.open("Contents");
+        xml.key("Key", key, url);
+        xml.time("LastModified", current.modified_ms);
+        xml.etag(&current.etag());
+        write_spec(current.checksum, xml);
+        xml.number("Size", current.size);
+        if let Some(owner) = owner {
+            owner.write("Owner", xml);
+        }
+        xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
+        xml.close("Contents");
+    });
+}
+
+/// Appends `ListBucketResult` of ListObjects, which names the owner of each object.
+pub fn objects_v1(
+    asked: Asked<'_>,
     marker: &str,
-    next_marker: Option<&str>,
-    rows: impl IntoIterator<Item = Entry<'a>>,
+    page: &Page<ListedObject, String>,
+    owner: Owner<'_>,
     out: &mut Vec<u8>,
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListBucketResult");
-    page.write(&mut xml);
-    xml.key("Marker", marker, page.url);
-    if let Some(next) = next_marker {
-        xml.key("NextMarker", next, page.url);
+    asked.write(&mut xml);
+    xml.key("Marker", marker, asked.url);
+    // AWS tells the next marker only where a delimiter makes it hard to guess; some clients rely on one always.
+    if let Some(next) = &page.next {
+        xml.key("NextMarker", next, asked.url);
     }
-    page.write_rest(&mut xml);
-    entries(&mut xml, page.url, rows);
+    asked.write_rest(page.next.is_some(), &mut xml);
+    objects(&mut xml, asked.url, Some(owner), &page.entries);
     xml.close("ListBucketResult");
 }
 
@@ -170,108 +135,73 @@ pub struct Continuation<'a> {
     pub next_token: Option<&'a str>,
 }
 
-/// Appends `ListBucketResult` of ListObjectsV2.
-pub fn objects_v2<'a>(
-    page: Page<'_>,
+/// Appends `ListBucketResult` of ListObjectsV2. It names the owner of each object if there is one here.
+pub fn objects_v2(
+    asked: Asked<'_>,
     continuation: Continuation<'_>,
-    rows: impl IntoIterator<Item = Entry<'a>>,
+    found: &[Entry<ListedObject>],
+    owner: Option<Owner<'_>>,
     out: &mut Vec<u8>,
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListBucketResult");
-    page.write(&mut xml);
+    asked.write(&mut xml);
     if let Some(start_after) = continuation.start_after {
-        xml.key("StartAfter", start_after, page.url);
+        xml.key("StartAfter", start_after, asked.url);
     }
     xml.optional("ContinuationToken", continuation.token);
     xml.optional("NextContinuationToken", continuation.next_token);
-    page.write_rest(&mut xml);
-    let count = entries(&mut xml, page.url, rows);
-    xml.number("KeyCount", count);
+    asked.write_rest(continuation.next_token.is_some(), &mut xml);
+    objects(&mut xml, asked.url, owner, found);
+    xml.number("KeyCount", found.len() as u64);
     xml.close("ListBucketResult");
 }
 
-/// A row of a version list.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub enum Version<'a> {
-    Object {
-        object: Object<'a>,
-        version_id: &'a str,
-        latest: bool,
-    },
-    DeleteMarker {
-        key: &'a str,
-        version_id: &'a str,
-        latest: bool,
-        modified_ms: u64,
-        owner: Option<Owner<'a>>,
-    },
-    CommonPrefix(&'a str),
-}
-
-/// Where a version list begins, and where the next page does.
-#[derive(Debug, Clone, Copy, Default)]
-#[allow(missing_docs)]
-pub struct VersionMarkers<'a> {
-    pub key: &'a str,
-    pub version_id: &'a str,
-    pub next_key: Option<&'a str>,
-    pub next_version_id: Option<&'a str>,
-}
-
 /// Appends `ListVersionsResult`.
-pub fn versions<'a>(
-    page: Page<'_>,
-    markers: VersionMarkers<'_>,
-    rows: impl IntoIterator<Item = Version<'a>>,
+pub fn versions(
+    asked: Asked<'_>,
+    (key_marker, version_marker): (&str, &str),
+    page: &Page<ListedVersion, (String, Option<VersionMarker>)>,
+    owner: Owner<'_>,
     out: &mut Vec<u8>,
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListVersionsResult");
-    page.write(&mut xml);
-    xml.key("KeyMarker", markers.key, page.url);
-    xml.text("VersionIdMarker", markers.version_id);
-    if let Some(next) = markers.next_key {
-        xml.key("NextKeyMarker", next, page.url);
+    asked.write(&mut xml);
+    xml.key("KeyMarker", key_marker, asked.url);
+    xml.text("VersionIdMarker", version_marker);
+    if let Some((key, version)) = &page.next {
+        xml.key("NextKeyMarker", key, asked.url);
+        xml.optional("NextVersionIdMarker", version.map(marker_text).as_deref());
     }
-    xml.optional("NextVersionIdMarker", markers.next_version_id);
-    page.write_rest(&mut xml);
-    let mut prefixes: Vec<&str> = Vec::new();
-    for row in rows {
-        match row {
-            Version::Object { object, version_id, latest } => {
-                xml.open("Version");
-                xml.key("Key", object.key, page.url);
-                xml.text("VersionId", version_id);
-                xml.boolean("IsLatest", latest);
-                xml.time("LastModified", object.modified_ms);
-                xml.etag(object.etag);
-                if let Some(checksum) = object.checksum {
-                    xml.text("ChecksumAlgorithm", checksum.algorithm.name());
-                    xml.optional("ChecksumType", checksum.kind.map(|kind| kind.name()));
-                }
-                xml.number("Size", object.size);
-                xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
-                if let Some(owner) = object.owner {
-                    owner.write("Owner", &mut xml);
-                }
-                xml.close("Version");
-            }
-            Version::DeleteMarker { key, version_id, latest, modified_ms, owner } => {
-                xml.open("DeleteMarker");
-                xml.key("Key", key, page.url);
-                xml.text("VersionId", version_id);
-                xml.boolean("IsLatest", latest);
-                xml.time("LastModified", modified_ms);
-                if let Some(owner) = owner {
-                    owner.write("Owner", &mut xml);
-                }
-                xml.close("DeleteMarker");
-            }
-            Version::CommonPrefix(prefix) => prefixes.push(prefix),
+    asked.write_rest(page.next.is_some(), &mut xml);
+    entries(&mut xml, asked.url, &page.entries, |xml, ListedVersion { key, version, is_latest }| {
+        let element = if version.is_delete_marker() { "DeleteMarker" } else { "Version" };
+        xml.open(element);
+        xml.key("Key", key, asked.url);
+        xml.text("VersionId", &marker_text(VersionMarker::after(version)));
+        xml.boolean("IsLatest", *is_latest);
+        xml.time("LastModified", version.modified_ms);
+        if !version.is_delete_marker() {
+            write_bytes(version, xml);
         }
-    }
-    common_prefixes(&mut xml, page.url, &prefixes);
+        owner.write("Owner", xml);
+        xml.close(element);
+    });
     xml.close("ListVersionsResult");
+}
+
+/// What a version says of its bytes.
+fn write_bytes(version: &VersionRecord, xml: &mut Xml<'_>) {
+    xml.etag(&version.etag());
+    write_spec(version.checksum.as_ref().map(raft::record::Checksum::spec), xml);
+    xml.number("Size", version.size);
+    xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
+}
+
+fn marker_text(marker: VersionMarker) -> String {
+    match marker {
+        VersionMarker::Null => "null".to_owned(),
+        VersionMarker::Id(id) => id.to_hex(),
+    }
 }

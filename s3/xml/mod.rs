@@ -1,6 +1,11 @@
 //! XML in and out: [`mod@write`] is the writer, [`list`], [`multipart`] and [`object`] the answers, [`parse`]
 //! the reader and [`request`] the three documents that clients send.
 
+use engine::hash::ChecksumAlgorithm;
+use raft::record::{ChecksumSpec, ChecksumType};
+
+use crate::checksum;
+
 pub mod list;
 pub mod multipart;
 pub mod object;
@@ -27,20 +32,28 @@ impl Owner<'_> {
 }
 
 /// A checksum as answers show it: its algorithm, its text and whether it covers the whole object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checksum<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checksum {
     /// The algorithm.
-    pub algorithm: crate::checksum::Algorithm,
+    pub algorithm: ChecksumAlgorithm,
     /// Base64, for a composite value with `-N`.
-    pub text: &'a str,
-    /// Its type; none leaves it out.
-    pub kind: Option<crate::checksum::ChecksumType>,
+    pub text: String,
+    /// What it covers.
+    pub kind: ChecksumType,
 }
 
-impl Checksum<'_> {
+impl Checksum {
     fn write(&self, xml: &mut write::Xml<'_>) {
-        xml.text(self.algorithm.element(), self.text);
-        xml.optional("ChecksumType", self.kind.map(|kind| kind.name()));
+        xml.text(checksum::element(self.algorithm), &self.text);
+        xml.text("ChecksumType", checksum::type_name(self.kind));
+    }
+}
+
+/// Writes which checksum an object has, without its value.
+fn write_spec(spec: Option<ChecksumSpec>, xml: &mut write::Xml<'_>) {
+    if let Some((algorithm, kind)) = spec.and_then(ChecksumSpec::known) {
+        xml.text("ChecksumAlgorithm", checksum::name(algorithm));
+        xml.text("ChecksumType", checksum::type_name(kind));
     }
 }
 

@@ -1,8 +1,13 @@
 //! The answers of the multipart operations.
 
+use engine::hash::{self, ChecksumAlgorithm};
+use raft::list::{Page, PartsPage};
+use raft::record::{Bytes16, UploadRecord};
+
+use super::list::{Asked, entries};
 use super::write::Xml;
-use super::{Checksum, Owner};
-use crate::checksum::{Algorithm, ChecksumType};
+use super::{Checksum, Owner, write_spec};
+use crate::checksum;
 
 /// Appends `InitiateMultipartUploadResult`.
 pub fn initiated(bucket: &str, key: &str, upload_id: &str, out: &mut Vec<u8>) {
@@ -20,7 +25,7 @@ pub fn completed(
     bucket: &str,
     key: &str,
     etag: &str,
-    checksum: Option<Checksum<'_>>,
+    checksum: Option<&Checksum>,
     out: &mut Vec<u8>,
 ) {
     let mut xml = Xml::document(out);
@@ -36,155 +41,102 @@ pub fn completed(
 }
 
 /// Appends `CopyPartResult`.
-pub fn part_copied(etag: &str, modified_ms: u64, checksum: Option<Checksum<'_>>, out: &mut Vec<u8>) {
+pub fn part_copied(etag: &str, modified_ms: u64, checksum: Option<&hash::Checksum>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("CopyPartResult");
     xml.time("LastModified", modified_ms);
     xml.etag(etag);
     if let Some(checksum) = checksum {
-        xml.text(checksum.algorithm.element(), checksum.text);
+        part_checksum(&mut xml, checksum.algorithm(), checksum.as_bytes());
     }
     xml.close("CopyPartResult");
 }
 
-/// A part's row.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Part<'a> {
-    pub number: u32,
-    pub modified_ms: u64,
-    pub etag: &'a str,
-    pub size: u64,
-    pub checksum: Option<Checksum<'a>>,
+fn part_checksum(xml: &mut Xml<'_>, algorithm: ChecksumAlgorithm, value: &[u8]) {
+    xml.text(checksum::element(algorithm), &checksum::base64_encode(value));
 }
 
-/// What ListParts says about the page itself.
+/// What ListParts was asked, as its answer repeats it.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
-pub struct PartsPage<'a> {
+pub struct PartsAsked<'a> {
     pub bucket: &'a str,
     pub key: &'a str,
-    pub upload_id: &'a str,
-    pub owner: Owner<'a>,
     pub marker: u32,
-    pub next_marker: u32,
-    pub max_parts: u32,
-    pub truncated: bool,
+    pub max: u32,
     /// `encoding-type=url` was asked for.
     pub url: bool,
-    pub checksum: Option<(Algorithm, ChecksumType)>,
 }
 
 /// Appends `ListPartsResult`.
-pub fn parts<'a>(page: PartsPage<'_>, parts: impl IntoIterator<Item = Part<'a>>, out: &mut Vec<u8>) {
+pub fn parts(asked: PartsAsked<'_>, page: &PartsPage, owner: Owner<'_>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("ListPartsResult");
-    xml.text("Bucket", page.bucket);
-    xml.key("Key", page.key, page.url);
-    if page.url {
+    xml.text("Bucket", asked.bucket);
+    xml.key("Key", asked.key, asked.url);
+    if asked.url {
         xml.text("EncodingType", "url");
     }
-    xml.text("UploadId", page.upload_id);
-    page.owner.write("Initiator", &mut xml);
-    page.owner.write("Owner", &mut xml);
+    xml.text("UploadId", &page.upload.upload_id.to_hex());
+    owner.write("Initiator", &mut xml);
+    owner.write("Owner", &mut xml);
     xml.text("StorageClass", "STANDARD");
-    xml.number("PartNumberMarker", page.marker.into());
-    xml.number("NextPartNumberMarker", page.next_marker.into());
-    xml.number("MaxParts", page.max_parts.into());
-    xml.boolean("IsTruncated", page.truncated);
-    if let Some((algorithm, kind)) = page.checksum {
-        xml.text("ChecksumAlgorithm", algorithm.name());
-        xml.text("ChecksumType", kind.name());
-    }
-    for part in parts {
+    xml.number("PartNumberMarker", asked.marker.into());
+    xml.number("NextPartNumberMarker", page.parts.last().map_or(0, |part| part.number).into());
+    xml.number("MaxParts", asked.max.into());
+    xml.boolean("IsTruncated", page.next.is_some());
+    write_spec(page.upload.checksum, &mut xml);
+    let algorithm = page.upload.checksum.and_then(|spec| spec.algorithm());
+    for part in &page.parts {
         xml.open("Part");
         xml.number("PartNumber", part.number.into());
         xml.time("LastModified", part.modified_ms);
-        xml.etag(part.etag);
+        xml.etag(&part.md5.to_hex());
         xml.number("Size", part.size);
-        if let Some(checksum) = part.checksum {
-            xml.text(checksum.algorithm.element(), checksum.text);
+        if let Some(algorithm) = algorithm.filter(|_| !part.checksum.is_empty()) {
+            part_checksum(&mut xml, algorithm, &part.checksum);
         }
         xml.close("Part");
     }
     xml.close("ListPartsResult");
 }
 
-/// A row of ListMultipartUploads.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub enum Upload<'a> {
-    Upload {
-        key: &'a str,
-        upload_id: &'a str,
-        initiated_ms: u64,
-        checksum: Option<(Algorithm, ChecksumType)>,
-    },
-    CommonPrefix(&'a str),
-}
-
-/// What ListMultipartUploads says about the page itself.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct UploadsPage<'a> {
-    pub bucket: &'a str,
-    pub owner: Owner<'a>,
-    pub key_marker: &'a str,
-    pub upload_id_marker: &'a str,
-    pub next_key_marker: Option<&'a str>,
-    pub next_upload_id_marker: Option<&'a str>,
-    pub prefix: &'a str,
-    pub delimiter: Option<&'a str>,
-    pub max_uploads: u32,
-    pub truncated: bool,
-    /// `encoding-type=url` was asked for.
-    pub url: bool,
-}
-
 /// Appends `ListMultipartUploadsResult`.
-pub fn uploads<'a>(page: UploadsPage<'_>, uploads: impl IntoIterator<Item = Upload<'a>>, out: &mut Vec<u8>) {
+pub fn uploads(
+    asked: Asked<'_>,
+    (key_marker, upload_id_marker): (&str, &str),
+    page: &Page<UploadRecord, (String, Option<Bytes16>)>,
+    owner: Owner<'_>,
+    out: &mut Vec<u8>,
+) {
     let mut xml = Xml::document(out);
     xml.root("ListMultipartUploadsResult");
-    xml.text("Bucket", page.bucket);
-    xml.key("KeyMarker", page.key_marker, page.url);
-    xml.text("UploadIdMarker", page.upload_id_marker);
-    if let Some(next) = page.next_key_marker {
-        xml.key("NextKeyMarker", next, page.url);
+    xml.text("Bucket", asked.bucket);
+    xml.key("KeyMarker", key_marker, asked.url);
+    xml.text("UploadIdMarker", upload_id_marker);
+    if let Some((key, id)) = &page.next {
+        xml.key("NextKeyMarker", key, asked.url);
+        xml.optional("NextUploadIdMarker", id.map(Bytes16::to_hex).as_deref());
     }
-    xml.optional("NextUploadIdMarker", page.next_upload_id_marker);
-    xml.key("Prefix", page.prefix, page.url);
-    if let Some(delimiter) = page.delimiter {
-        xml.key("Delimiter", delimiter, page.url);
+    xml.key("Prefix", asked.prefix, asked.url);
+    if let Some(delimiter) = asked.delimiter {
+        xml.key("Delimiter", delimiter, asked.url);
     }
-    if page.url {
+    if asked.url {
         xml.text("EncodingType", "url");
     }
-    xml.number("MaxUploads", page.max_uploads.into());
-    xml.boolean("IsTruncated", page.truncated);
-    let mut prefixes: Vec<&str> = Vec::new();
-    for upload in uploads {
-        match upload {
-            Upload::Upload { key, upload_id, initiated_ms, checksum } => {
-                xml.open("Upload");
-                xml.key("Key", key, page.url);
-                xml.text("UploadId", upload_id);
-                page.owner.write("Initiator", &mut xml);
-                page.owner.write("Owner", &mut xml);
-                xml.text("StorageClass", "STANDARD");
-                xml.time("Initiated", initiated_ms);
-                if let Some((algorithm, kind)) = checksum {
-                    xml.text("ChecksumAlgorithm", algorithm.name());
-                    xml.text("ChecksumType", kind.name());
-                }
-                xml.close("Upload");
-            }
-            Upload::CommonPrefix(prefix) => prefixes.push(prefix),
-        }
-    }
-    for prefix in prefixes {
-        xml.open("CommonPrefixes");
-        xml.key("Prefix", prefix, page.url);
-        xml.close("CommonPrefixes");
-    }
+    xml.number("MaxUploads", asked.max.into());
+    xml.boolean("IsTruncated", page.next.is_some());
+    entries(&mut xml, asked.url, &page.entries, |xml, upload| {
+        xml.open("Upload");
+        xml.key("Key", &upload.key, asked.url);
+        xml.text("UploadId", &upload.upload_id.to_hex());
+        owner.write("Initiator", xml);
+        owner.write("Owner", xml);
+        xml.text("StorageClass", "STANDARD");
+        xml.time("Initiated", upload.created_ms);
+        write_spec(upload.checksum, xml);
+        xml.close("Upload");
+    });
     xml.close("ListMultipartUploadsResult");
 }

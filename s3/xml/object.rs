@@ -5,7 +5,7 @@ use super::write::Xml;
 use crate::error::S3Error;
 
 /// Appends `CopyObjectResult`.
-pub fn copied(etag: &str, modified_ms: u64, checksum: Option<Checksum<'_>>, out: &mut Vec<u8>) {
+pub fn copied(etag: &str, modified_ms: u64, checksum: Option<&Checksum>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("CopyObjectResult");
     xml.time("LastModified", modified_ms);

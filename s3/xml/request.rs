@@ -3,21 +3,16 @@
 //! Each has its bound in bytes (the caller reads no more of the body) and in rows. What a document may hold
 //! and Hamster does not have is NotImplemented, what it may not hold is MalformedXML: nothing is skipped.
 
-use super::parse::{Elements, malformed};
-use crate::checksum::{Algorithm, Value};
-use crate::error::{Code, S3Error};
-use crate::name::ObjectKey;
+use engine::hash::Checksum;
 
-/// The largest CreateBucketConfiguration.
-pub const CREATE_BUCKET_BYTES_MAX: usize = 16 * 1024;
-/// The largest Delete: 1,000 keys of 1,024 bytes, each byte escaped at worst, do not come close in practice.
-pub const DELETE_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// The largest CompleteMultipartUpload: 10,000 parts with a checksum each take 2 MB.
-pub const COMPLETE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most objects of a Delete.
-pub const DELETE_OBJECTS_MAX: usize = 1000;
-/// The most parts of an upload, and the highest part number.
-pub const PARTS_MAX: usize = 10_000;
+use super::parse::{Elements, malformed};
+use crate::checksum;
+use crate::error::{Code, S3Error};
+use crate::limits::{
+    CREATE_BUCKET_XML_BYTES_MAX, DELETE_OBJECTS_MAX, DELETE_XML_BYTES_MAX, PART_NUMBER_MAX,
+    XML_BODY_BYTES_MAX,
+};
+use crate::name::ObjectKey;
 
 fn sized(document: &[u8], max: usize) -> Result<Elements<'_>, S3Error> {
     if document.len() > max {
@@ -39,7 +34,7 @@ pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
     if document.is_empty() {
         return Ok(None);
     }
-    let mut elements = sized(document, CREATE_BUCKET_BYTES_MAX)?;
+    let mut elements = sized(document, CREATE_BUCKET_XML_BYTES_MAX)?;
     elements.root("CreateBucketConfiguration")?;
     let mut location = None;
     while let Some(name) = elements.child()? {
@@ -89,7 +84,7 @@ impl DeleteObject {
 
 /// Reads Delete.
 pub fn delete(document: &[u8]) -> Result<Delete, S3Error> {
-    let mut elements = sized(document, DELETE_BYTES_MAX)?;
+    let mut elements = sized(document, DELETE_XML_BYTES_MAX)?;
     elements.root("Delete")?;
     let (mut objects, mut quiet) = (Vec::new(), None);
     while let Some(name) = elements.child()? {
@@ -131,16 +126,16 @@ pub struct CompletePart {
     /// Without quotes.
     pub etag: String,
     /// The checksum that the client names for it.
-    pub checksum: Option<Value>,
+    pub checksum: Option<Checksum>,
 }
 
 /// Reads CompleteMultipartUpload.
 pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
-    let mut elements = sized(document, COMPLETE_BYTES_MAX)?;
+    let mut elements = sized(document, XML_BODY_BYTES_MAX)?;
     elements.root("CompleteMultipartUpload")?;
     let mut parts: Vec<CompletePart> = Vec::new();
     while let Some(name) = elements.child()? {
-        if name != "Part" || parts.len() == PARTS_MAX {
+        if name != "Part" || parts.len() == PART_NUMBER_MAX as usize {
             return Err(malformed());
         }
         parts.push(complete_part(&mut elements)?);
@@ -156,25 +151,24 @@ pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
 }
 
 fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
-    let (mut number, mut etag, mut checksum) = (None, None, None);
+    let (mut number, mut etag, mut found) = (None, None, None);
     while let Some(name) = elements.child()? {
         let text = elements.text()?;
         match name.as_str() {
             "PartNumber" => once(&mut number, text.trim().parse::<u32>().map_err(|_| malformed())?)?,
             "ETag" => once(&mut etag, unquoted(&text))?,
             name => {
-                let algorithm =
-                    Algorithm::ALL.into_iter().find(|a| a.element() == name).ok_or_else(malformed)?;
-                once(&mut checksum, Value::parse(algorithm, text.trim().as_bytes())?)?;
+                let algorithm = checksum::algorithm_of_element(name).ok_or_else(malformed)?;
+                once(&mut found, checksum::parse(algorithm, text.trim().as_bytes())?)?;
             }
         }
     }
-    let number = number.filter(|number| *number >= 1 && *number as usize <= PARTS_MAX).ok_or_else(|| {
+    let number = number.filter(|number| (1..=PART_NUMBER_MAX).contains(number)).ok_or_else(|| {
         Code::InvalidArgument
             .with("Part number must be an integer between 1 and 10000, inclusive")
             .field("ArgumentName", "partNumber")
     })?;
-    Ok(CompletePart { number, etag: etag.ok_or_else(malformed)?, checksum })
+    Ok(CompletePart { number, etag: etag.ok_or_else(malformed)?, checksum: found })
 }
 
 fn boolean(text: &str) -> Result<bool, S3Error> {

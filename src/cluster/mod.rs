@@ -15,6 +15,7 @@
 pub mod client;
 pub mod server;
 
+use crate::record::checksum;
 use std::fmt;
 
 const MAGIC: [u8; 4] = *b"HMCP";
@@ -170,13 +171,6 @@ fn kind(number: u16) -> Result<Kind, FrameError> {
     let known =
         [Kind::Hello, Kind::Refusal, Kind::Status, Kind::StatusReply, Kind::Metrics, Kind::MetricsReply];
     known.into_iter().find(|kind| *kind as u16 == number).ok_or(FrameError::Kind(number))
-}
-
-fn checksum(head: &[u8], body: &[u8]) -> u32 {
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(head);
-    digest.update(body);
-    digest.finalize() as u32
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use super::{
     CALL_BYTES_MAX, FrameError, HEAD_BYTES, Hello, Kind, MetricsReply, PURPOSE_CONTROL, Refusal, decode_head,
     encode,
 };
+use crate::accept::accept;
 use crate::identity::NodeRecord;
 use crate::metrics::{self, Board};
 use crate::status;
-use engine::io::{Listener, Semaphore, Stream, sleep, spawn, timeout};
+use engine::io::{Listener, Stream, timeout};
 use prost::Message;
 use rustls::ServerConfig;
 use std::io;
@@ -15,14 +16,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Connections of one core at most; one more is closed at once.
-const CONNECTIONS_MAX: usize = 64;
 /// A handshake, a hello and each reply must be done by then.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection may be idle between calls for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A failing accept is mostly a lack of descriptors: wait before the next.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What calls are answered from.
 pub struct Answers {
@@ -34,22 +31,14 @@ pub struct Answers {
 
 /// Serves the cluster port on this core, for ever.
 pub async fn serve_cluster(listener: Listener, tls: Arc<ServerConfig>, answers: Rc<Answers>) {
-    let connections = Semaphore::new(CONNECTIONS_MAX);
-    loop {
-        let Ok(stream) = listener.accept().await else {
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Some(permit) = connections.try_acquire(1) else {
-            continue;
-        };
+    let serve = |stream| {
         let (tls, answers) = (Arc::clone(&tls), Rc::clone(&answers));
-        drop(spawn(async move {
+        async move {
             // A peer that leaves or misbehaves ends its own connection and nothing else.
             let _ = converse(stream, tls, &answers).await;
-            drop(permit);
-        }));
-    }
+        }
+    };
+    accept(listener, serve).await;
 }
 
 async fn converse(stream: Stream, tls: Arc<ServerConfig>, answers: &Answers) -> io::Result<()> {

@@ -90,35 +90,6 @@ pub struct Latency {
     pub histogram: Histogram<u64>,
 }
 
-/// The state of the Raft group on this node.
-#[derive(Clone, Debug, Default)]
-pub struct RaftStats {
-    /// `leader`, `follower`, `candidate`, `learner` or `` before it is known.
-    pub state: &'static str,
-    /// The term.
-    pub term: u64,
-    /// The last entry in the log.
-    pub last_log: u64,
-    /// The last committed entry.
-    pub committed: u64,
-    /// The last applied entry.
-    pub applied: u64,
-    /// The last entry in a snapshot.
-    pub snapshot: u64,
-    /// Batches applied.
-    pub apply_batches: u64,
-    /// Entries applied.
-    pub apply_entries: u64,
-    /// Entries a batch.
-    pub apply_batch_entries: Option<Histogram<u64>>,
-    /// Data syncs of the Raft log.
-    pub log_syncs: u64,
-    /// Reads and writes of the metadata store that took more than 10 ms.
-    pub store_stalls: u64,
-    /// The longest of them.
-    pub store_stall_max: Duration,
-}
-
 /// A histogram for tests: 1 to 10⁹, two digits.
 #[cfg(test)]
 pub fn histogram() -> Histogram<u64> {
@@ -128,7 +99,7 @@ pub fn histogram() -> Histogram<u64> {
 /// Where cores publish and others read.
 pub struct Board {
     cores: Vec<Mutex<Window>>,
-    raft: Mutex<RaftStats>,
+    raft: Mutex<raft::node::Stats>,
     waits_for: Mutex<Vec<String>>,
     started: Instant,
     access_log_dropped: std::sync::atomic::AtomicU64,
@@ -175,7 +146,7 @@ impl Board {
     }
 
     /// Publishes the Raft group's state.
-    pub fn publish_raft(&self, stats: RaftStats) {
+    pub fn publish_raft(&self, stats: raft::node::Stats) {
         *lock(&self.raft) = stats;
     }
 
@@ -203,7 +174,7 @@ impl Board {
     }
 
     /// The Raft group's state.
-    pub fn raft(&self) -> RaftStats {
+    pub fn raft(&self) -> raft::node::Stats {
         lock(&self.raft).clone()
     }
 

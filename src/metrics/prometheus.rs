@@ -74,12 +74,7 @@ fn storage(out: &mut Families, cores: &Cores) {
         }
     }
     out.counters("hamster_data_syncs_total", "Data syncs of segment files", cores, |stats| stats.data_syncs);
-    out.begin("hamster_segments", "Segments by class", MetricType::GAUGE);
-    for (core, stats) in cores {
-        for (class, count) in &stats.segments {
-            out.gauge(&[("core", core), ("class", class)], *count as f64);
-        }
-    }
+    out.named_gauges("hamster_segments", "Segments by class", cores, "class", |stats| &stats.segments);
     out.gauges("hamster_live_bytes", "Bytes of records that are referred to", cores, |stats| {
         stats.live_bytes as f64
     });
@@ -91,12 +86,9 @@ fn storage(out: &mut Families, cores: &Cores) {
 }
 
 fn cores_themselves(out: &mut Families, cores: &Cores) {
-    out.begin("hamster_queue_depth", "What waits in each queue", MetricType::GAUGE);
-    for (core, stats) in cores {
-        for (queue, depth) in &stats.queues {
-            out.gauge(&[("core", core), ("queue", queue)], *depth as f64);
-        }
-    }
+    out.named_gauges("hamster_queue_depth", "What waits in each queue", cores, "queue", |stats| {
+        &stats.queues
+    });
     out.gauges("hamster_buffers_used_bytes", "Buffer pool in use", cores, |stats| {
         stats.buffers_used_bytes as f64
     });
@@ -135,19 +127,15 @@ fn raft(out: &mut Families, board: &Board) {
     let counts = [
         ("hamster_raft_apply_batches_total", "Batches applied", raft.apply_batches),
         ("hamster_raft_apply_entries_total", "Entries applied", raft.apply_entries),
-        ("hamster_raft_log_syncs_total", "Data syncs of the Raft log", raft.log_syncs),
-        ("hamster_store_stalls_total", "Metadata store calls that took over 10 ms", raft.store_stalls),
+        ("hamster_raft_log_syncs_total", "Data syncs of the Raft log", raft.wal.syncs),
+        ("hamster_store_stalls_total", "Metadata store calls that took over 10 ms", raft.kv_stalls),
     ];
     for (name, help, value) in counts {
         out.begin(name, help, MetricType::COUNTER);
         out.counter(&[], value);
     }
-    out.begin("hamster_raft_apply_batch_entries", "Entries an applied batch", MetricType::HISTOGRAM);
-    if let Some(sizes) = &raft.apply_batch_entries {
-        out.histogram(&[], sizes, &BATCH_BOUNDS, 1.0);
-    }
     out.begin("hamster_store_stall_max_seconds", "The longest such call", MetricType::GAUGE);
-    out.gauge(&[], raft.store_stall_max.as_secs_f64());
+    out.gauge(&[], raft.kv_longest_write_us as f64 / 1e6);
 }
 
 fn node(out: &mut Families, board: &Board) {
@@ -185,6 +173,22 @@ impl Families {
         self.begin(name, help, MetricType::GAUGE);
         for (core, stats) in cores {
             self.gauge(&[("core", core)], value(stats));
+        }
+    }
+
+    fn named_gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        cores: &Cores,
+        label: &str,
+        values: impl Fn(&CoreStats) -> &[(&'static str, u64)],
+    ) {
+        self.begin(name, help, MetricType::GAUGE);
+        for (core, stats) in cores {
+            for (of, value) in values(stats) {
+                self.gauge(&[("core", core), (label, of)], *value as f64);
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     apply::multipart::{MAX_OBJECT_BYTES, MIN_PART_BYTES},
-    record::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumSpec},
+    record::{Checksum, ChecksumSpec, ChecksumType, tests::checksum},
 };
+use engine::hash::ChecksumAlgorithm;
 use md5::{Digest, Md5};
 
 const MIN: u64 = MIN_PART_BYTES;
@@ -95,7 +96,7 @@ fn a_complete_assembles_the_parts_it_names_and_lets_go_of_the_rest() {
 #[test]
 fn the_etag_of_a_known_upload_is_that_of_aws() {
     // printf '' | md5sum, twice over: md5(unhex("d41d8cd98f00b204e9800998ecf8427e")).
-    let empty = Bytes16::from_slice(&hex::decode("d41d8cd98f00b204e9800998ecf8427e").unwrap()).unwrap();
+    let empty = Bytes16::from_hex("d41d8cd98f00b204e9800998ecf8427e").unwrap();
     let mut world = uploading(vec![PartRecord { md5: empty, ..part(1, 11, 0) }]);
     let mut command = complete(&[(1, 11)]);
     command.parts[0].md5 = empty;
@@ -109,9 +110,9 @@ fn a_refused_complete_leaves_the_upload_as_it_was() {
     world.put("k", 1);
     let full = complete(&[(1, 11), (3, 13)]);
     let absent = Some(Precondition { if_none_match_any: true, ..Default::default() });
-    let mut checksum = full.clone();
-    checksum.parts[1].checksum = vec![1];
-    let expected = Checksum::new(ChecksumAlgorithm::Crc32, ChecksumKind::FullObject, vec![0; 4]);
+    let mut other = full.clone();
+    other.parts[1].checksum = vec![1];
+    let expected = checksum(ChecksumAlgorithm::Crc32, ChecksumType::FullObject, &[0; 4]);
     let cases = [
         (complete(&[]), Outcome::InvalidPart { number: 0 }),
         (complete(&[(3, 13), (1, 11)]), Outcome::InvalidPartOrder),
@@ -119,7 +120,7 @@ fn a_refused_complete_leaves_the_upload_as_it_was() {
         (complete(&[(1, 11), (9, 19)]), Outcome::InvalidPart { number: 9 }),
         (complete(&[(1, 99), (3, 13)]), Outcome::InvalidPart { number: 1 }),
         (complete(&[(2, 12), (3, 13)]), Outcome::EntityTooSmall { number: 2, size: MIN - 1 }),
-        (checksum, Outcome::InvalidPart { number: 3 }),
+        (other, Outcome::InvalidPart { number: 3 }),
         (CompleteUpload { precondition: absent, ..full.clone() }, Outcome::PreconditionFailed),
         (CompleteUpload { expected_size: Some(1), ..full.clone() }, Outcome::SizeMismatch),
         (CompleteUpload { expected_checksum: Some(expected), ..full.clone() }, Outcome::BadChecksum),
@@ -209,9 +210,9 @@ fn checksums_of_parts_make_that_of_the_object() {
         |bytes: &[u8]| (crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes();
     let sums = [crc(&bytes[0]), crc(&bytes[1])];
     for (kind, value) in
-        [(ChecksumKind::FullObject, crc(&bytes.concat())), (ChecksumKind::Composite, crc(&sums.concat()))]
+        [(ChecksumType::FullObject, crc(&bytes.concat())), (ChecksumType::Composite, crc(&sums.concat()))]
     {
-        let expected = Checksum::new(ChecksumAlgorithm::Crc32c, kind, value.to_vec());
+        let expected = checksum(ChecksumAlgorithm::Crc32c, kind, &value);
         let mut world = World::with_bucket(Versioning::Unversioned);
         world.run(create(Some(expected.spec())));
         for (at, bytes) in bytes.iter().enumerate() {
