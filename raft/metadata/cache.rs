@@ -1,8 +1,9 @@
 //! A cache that apply's news keep current: values by key, absent ones too.
 //!
-//! Each value has the log index up to which it is known to hold. News of an index that is not higher are old:
-//! the value, read from a newer state of the store, has them in it. While a read is under way, news of its key
-//! are kept for it, and the later of the two wins.
+//! Each value has the log index up to which it is known to hold. News of a lower index are old: the value, read
+//! from a newer state of the store, has them in it. News that bear one index were applied together, the last of
+//! them being what the store holds then. While a read is under way, news of its key are kept for it, and the later
+//! of the two wins.
 //!
 //! Bounded by bytes: two generations, of which the older is dropped whole when the younger has half the
 //! allowance. What is looked up in the older one moves to the younger.
@@ -107,7 +108,7 @@ impl<V> Cache<V> {
         if let Some(reading) = self.reading.get_mut(key) {
             reading.news = Some((index, value.clone()));
         }
-        if self.known_at(key).is_none_or(|known| known < index) {
+        if self.known_at(key).is_none_or(|known| known <= index) {
             self.store(key, value, index);
         }
     }
@@ -163,7 +164,7 @@ mod tests {
         cache.feed(b"a", Some(Arc::new(1)), 5);
         cache.feed(b"a", Some(Arc::new(2)), 5);
         cache.feed(b"a", Some(Arc::new(3)), 4);
-        assert_eq!(cache.get(b"a"), Some(Some(Arc::new(1))));
+        assert_eq!(cache.get(b"a"), Some(Some(Arc::new(2))));
         cache.feed(b"a", None, 6);
         assert_eq!(cache.get(b"a"), Some(None));
     }

@@ -88,11 +88,53 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory")
 }
 
-/// Lets the cores meet: returns on each once all have called it.
+/// Lets the cores meet: returns on each once all have called it. A core that failed comes never.
 async fn meet(count: &std::sync::atomic::AtomicUsize, target: usize) {
     count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    let deadline = now() + Duration::from_secs(60);
     while count.load(std::sync::atomic::Ordering::SeqCst) < target {
+        assert!(now() < deadline, "another core does not come");
         engine::io::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Two writes of one key that were applied together bore one index, and the later of them passed for old news: the
+/// row in memory was then that of a version which was replaced already.
+#[test]
+fn of_writes_of_one_key_that_are_applied_together_the_last_is_read() {
+    let directory = temporary();
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    on_a_node(directory.path(), Arc::new(MemoryKv::new()), move |core, node, metadata| {
+        let done = done.clone();
+        async move {
+            if let Some(node) = node {
+                overwrite_at_once(core, &metadata).await;
+                assert!(node.stats().apply_largest_batch > 1, "writes were applied together");
+            }
+            meet(&done, 2).await;
+        }
+    });
+}
+
+/// Writes a key of this core by several writers at once, again and again; what it reads is what the store holds.
+async fn overwrite_at_once(core: usize, metadata: &Metadata) {
+    metadata.commit(create_bucket(1)).await.expect("commits");
+    let key = (0..).map(|n| format!("k{n}")).find(|key| metadata.home_of("b", key) == core).expect("a key");
+    for round in 1..50 {
+        let writers: Vec<_> = (0..4)
+            .map(|n| {
+                let (metadata, command) = (metadata.clone(), put(&key, round * 10 + n));
+                spawn(async move { metadata.commit(command).await.expect("commits") })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.expect("runs");
+        }
+        let known = metadata.resolve("b", &key, current()).await.expect("reads").expect("is there");
+        let name = key.clone();
+        let stored = move |view: &reads::View<'_>| read::current(view, Name::new("b", &name)?);
+        let (_, stored) = metadata.read_store(stored).await.expect("reads");
+        assert_eq!(Some(&*known), stored.as_ref());
     }
 }
 

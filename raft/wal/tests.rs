@@ -250,6 +250,9 @@ fn a_failed_log_tells_all_who_wait_and_refuses_the_rest() {
         let seen = told.clone();
         let wal = Wal::open(config(directory), move |_| seen.set(seen.get() + 1)).await.expect("opens");
         append(&wal, [entry(0, 3)]).await;
+        while wal.0.preparing.get() {
+            wal.0.prepared.wait().await;
+        }
         // An entry that no segment holds: the write of it can't succeed.
         wal.0.state.borrow_mut().failed = None;
         wal.0.state.borrow_mut().segments.clear();
