@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Event, Instant};
 
 /// Batches start at most so far apart while something waits.
-const LONGEST: Duration = Duration::from_millis(4);
+const LONGEST: Duration = Duration::from_millis(6);
 
 /// When the next batch of one log may start.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub struct Pacer {
 
 impl Pacer {
     /// Waits until three quarters of the requests under way on this core, `queued` records being here already, have come to
-    /// the log, but not longer than until the last batch's start lies 4 ms back. Call it when something is
+    /// the log, but not longer than until the last batch's start lies 6 ms back. Call it when something is
     /// there to be written.
     pub async fn wait(&self, queued: usize) {
         let wanted = super::requests_underway() * 3 / 4;
