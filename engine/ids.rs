@@ -28,11 +28,6 @@ macro_rules! id {
             pub fn to_hex(&self) -> String {
                 self.0.iter().map(|byte| format!("{byte:02x}")).collect()
             }
-
-            /// The id as a number that sorts alike.
-            pub fn to_u128(&self) -> u128 {
-                u128::from_be_bytes(self.0)
-            }
         }
 
         impl fmt::Display for $name {

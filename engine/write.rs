@@ -319,9 +319,6 @@ impl BlobWriter {
             _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
         }
     }
-
-    /// Gives the blob up: what was written is freed once the writes in flight have ended. Dropping does the same.
-    pub fn abandon(self) {}
 }
 
 /// What a sink must know about the whole.

@@ -82,7 +82,7 @@ fn an_abandoned_blob_gives_everything_back() {
                 BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, size, Plan::default()).expect("writer");
             fill(&mut writer, &payload, usize::MAX).await.expect("written");
             assert!(bytes.home().segments().stats().extent_live_bytes > 0);
-            writer.abandon();
+            drop(writer);
             assert_eq!(settled(&bytes).await, 0);
             assert_eq!(bytes.locate(7, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
         }

@@ -120,11 +120,6 @@ fn recycle(memory: Memory) {
     });
 }
 
-/// Free bytes that this core's pool keeps.
-pub fn pooled_bytes() -> usize {
-    POOL.with(|pool| pool.free_bytes.get())
-}
-
 impl Drop for Buf {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {

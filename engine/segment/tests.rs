@@ -464,4 +464,3 @@ fn damage_found_while_rewriting_is_reported_and_the_segment_left_alone() {
 }
 
 mod crash;
-mod scale;

@@ -72,11 +72,6 @@ impl FjallKv {
         Ok(Self { database, keyspaces, poisoned: AtomicBool::new(false) })
     }
 
-    /// Bytes on disk, the journal included.
-    pub fn disk_bytes(&self) -> Result<u64> {
-        self.database.disk_space().map_err(store)
-    }
-
     /// Runs a write unless an earlier one failed; a failure poisons.
     fn guarded<T>(&self, write: impl FnOnce() -> ::fjall::Result<T>) -> Result<T> {
         if self.poisoned.load(Ordering::Acquire) {

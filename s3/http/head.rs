@@ -308,11 +308,6 @@ impl RequestHead {
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
-
-    /// Whether the request is of HTTP/1.0.
-    pub fn is_http_1_0(&self) -> bool {
-        self.http_1_0
-    }
 }
 
 /// Authority, path and query.

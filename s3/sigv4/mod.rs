@@ -58,13 +58,6 @@ pub enum PayloadMode {
     UnsignedTrailer,
 }
 
-impl PayloadMode {
-    /// Whether the body is framed as aws-chunked.
-    pub fn is_aws_chunked(&self) -> bool {
-        matches!(self, PayloadMode::SignedChunks { .. } | PayloadMode::UnsignedTrailer)
-    }
-}
-
 /// The `x-amz-content-sha256` of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContentSha256 {
@@ -129,12 +122,6 @@ impl Verifier {
     /// A verifier for the region that this endpoint goes by.
     pub fn new(region: impl Into<String>, credentials: Credentials) -> Verifier {
         Verifier { region: region.into(), credentials, keys: SigningKeys::default(), scratch: Vec::new() }
-    }
-
-    /// Takes other credentials; keys derived from the old ones are forgotten.
-    pub fn set_credentials(&mut self, credentials: Credentials) {
-        self.credentials = credentials;
-        self.keys = SigningKeys::default();
     }
 
     /// The region that this endpoint goes by.
