@@ -8,15 +8,17 @@
 //! Bounded by bytes: two generations, of which the older is dropped whole when the younger has half the
 //! allowance. What is looked up in the older one moves to the younger.
 
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use engine::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 /// Memory that an entry is counted with besides its key and its value.
 const ENTRY_OVERHEAD_BYTES: usize = 112;
 
 struct Slot<V> {
+    key: Box<[u8]>,
     value: Option<Arc<V>>,
     index: u64,
     bytes: usize,
@@ -27,17 +29,22 @@ struct Reading<V> {
     news: Option<(u64, Option<Arc<V>>)>,
 }
 
-type Map<T> = HashMap<Box<[u8]>, T, FixedState>;
-
 /// The cache.
 pub struct Cache<V> {
-    young: Map<Slot<V>>,
-    old: Map<Slot<V>>,
+    young: HashTable<Slot<V>>,
+    old: HashTable<Slot<V>>,
     young_bytes: usize,
     half_bytes: usize,
-    reading: Map<Reading<V>>,
+    reading: HashMap<Box<[u8]>, Reading<V>, FixedState>,
     weigh: fn(&V) -> usize,
     stats: CacheStats,
+}
+
+/// Each table is asked with the same number, so that a key is hashed once.
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = FixedState.build_hasher();
+    hasher.write(key);
+    hasher.finish()
 }
 
 /// What a cache did.
@@ -55,11 +62,11 @@ impl<V> Cache<V> {
     /// A cache of `bytes` at most; `weigh` tells how many a value takes.
     pub fn new(bytes: usize, weigh: fn(&V) -> usize) -> Cache<V> {
         Cache {
-            young: Map::default(),
-            old: Map::default(),
+            young: HashTable::new(),
+            old: HashTable::new(),
             young_bytes: 0,
             half_bytes: bytes / 2,
-            reading: Map::default(),
+            reading: HashMap::default(),
             weigh,
             stats: CacheStats::default(),
         }
@@ -67,50 +74,69 @@ impl<V> Cache<V> {
 
     /// What is known of a key: `None` if nothing, `Some(None)` if it has no value.
     pub fn get(&mut self, key: &[u8]) -> Option<Option<Arc<V>>> {
-        if let Some(slot) = self.young.get(key) {
+        let hash = hash(key);
+        if let Some(slot) = self.young.find(hash, |slot| *slot.key == *key) {
             self.stats.hits += 1;
             return Some(slot.value.clone());
         }
-        let Some((key, slot)) = self.old.remove_entry(key) else {
+        let Ok(found) = self.old.find_entry(hash, |slot| *slot.key == *key) else {
             self.stats.misses += 1;
             return None;
         };
         self.stats.hits += 1;
+        let (slot, _) = found.remove();
         let value = slot.value.clone();
-        self.put(key, slot);
+        self.put(hash, slot);
         Some(value)
     }
 
-    fn put(&mut self, key: Box<[u8]>, slot: Slot<V>) {
+    /// Adds what the younger table does not have.
+    fn put(&mut self, hash: u64, slot: Slot<V>) {
         self.young_bytes += slot.bytes;
-        if let Some(replaced) = self.young.insert(key, slot) {
-            self.young_bytes -= replaced.bytes;
-        }
+        self.young.insert_unique(hash, slot, |slot| self::hash(&slot.key));
+        self.age();
+    }
+
+    /// Lets the younger generation become the older one when it has half the allowance.
+    fn age(&mut self) {
         if self.young_bytes > self.half_bytes {
-            self.old = std::mem::take(&mut self.young);
+            // Their allocations are kept: the next generation is as large as the last.
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
             self.young_bytes = 0;
         }
     }
 
-    fn store(&mut self, key: &[u8], value: Option<Arc<V>>, index: u64) {
+    /// Takes what holds up to log index `index`, unless what holds up to a higher one is known; with `over` also if
+    /// what is known holds up to the same.
+    fn store(&mut self, key: &[u8], value: Option<Arc<V>>, index: u64, over: bool) {
+        let hash = hash(key);
+        let newer = |slot: &Slot<V>| slot.index < index || over && slot.index == index;
         let bytes = ENTRY_OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, |value| (self.weigh)(value));
-        let slot = Slot { value, index, bytes };
-        let key = self.old.remove_entry(key).map_or_else(|| key.into(), |(key, _)| key);
-        self.put(key, slot);
-    }
-
-    fn known_at(&self, key: &[u8]) -> Option<u64> {
-        self.young.get(key).or_else(|| self.old.get(key)).map(|slot| slot.index)
+        if let Some(slot) = self.young.find_mut(hash, |slot| *slot.key == *key) {
+            if newer(slot) {
+                self.young_bytes = self.young_bytes + bytes - slot.bytes;
+                (slot.value, slot.index, slot.bytes) = (value, index, bytes);
+                self.age();
+            }
+            return;
+        }
+        let key = match self.old.find_entry(hash, |slot| *slot.key == *key) {
+            Ok(found) if !newer(found.get()) => return,
+            Ok(found) => found.remove().0.key,
+            Err(_) => key.into(),
+        };
+        self.put(hash, Slot { key, value, index, bytes });
     }
 
     /// Takes news of log index `index`.
     pub fn feed(&mut self, key: &[u8], value: Option<Arc<V>>, index: u64) {
-        if let Some(reading) = self.reading.get_mut(key) {
+        if !self.reading.is_empty()
+            && let Some(reading) = self.reading.get_mut(key)
+        {
             reading.news = Some((index, value.clone()));
         }
-        if self.known_at(key).is_none_or(|known| known <= index) {
-            self.store(key, value, index);
-        }
+        self.store(key, value, index, true);
     }
 
     /// Says that a read of a key begins, before it is sent.
@@ -137,9 +163,7 @@ impl<V> Cache<V> {
         {
             return value;
         }
-        if self.known_at(key).is_none_or(|known| known < index) {
-            self.store(key, value.clone(), index);
-        }
+        self.store(key, value.clone(), index, false);
         value
     }
 
@@ -188,6 +212,16 @@ mod tests {
         assert_eq!(cache.end_read(b"a", Some((9, Some(Arc::new(3))))), Some(Arc::new(3)));
         assert_eq!(cache.get(b"a"), Some(Some(Arc::new(3))));
         assert!(cache.reading.is_empty());
+    }
+
+    #[test]
+    fn values_that_grow_in_place_are_counted() {
+        let mut cache: Cache<u32> = Cache::new(4 * (ENTRY_OVERHEAD_BYTES + 11), |value| *value as usize);
+        cache.feed(b"a", Some(Arc::new(1)), 1);
+        cache.feed(b"a", Some(Arc::new(1_000_000)), 2);
+        cache.feed(b"b", Some(Arc::new(1_000_000)), 3);
+        assert_eq!(cache.get(b"a"), None);
+        assert_eq!(cache.stats().entries, 1);
     }
 
     #[test]
