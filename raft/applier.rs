@@ -233,7 +233,8 @@ impl<K: Kv> Thread<K> {
         let writing = now();
         self.kv.write(batch)?;
         self.count(entries.len(), writing.elapsed().as_micros(), started.elapsed().as_micros());
-        for (mut core, feed) in news.into_iter().zip(&self.feeds) {
+        // Core 0 comes last: it also waits for the answer to this batch, and is woken once for both.
+        for (mut core, feed) in news.into_iter().zip(&self.feeds).rev() {
             if core.is_empty() {
                 continue;
             }
@@ -262,7 +263,7 @@ impl<K: Kv> Thread<K> {
             let home = home_core(partition_of(&command), news.len());
             let id = command.command_id;
             let outcome: Outcome = session.apply(command, &mut changes)?;
-            sort_into(news, &mut changes);
+            sort_into(news, home, &mut changes);
             news[home].outcomes.push((id, outcome));
         }
         Ok(session.finish())

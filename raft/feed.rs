@@ -95,15 +95,14 @@ pub fn partition_of(command: &Command) -> u16 {
     }
 }
 
-/// Sorts what one command changed into the news of each core. `home` is the command's own home core.
-pub fn sort_into(news: &mut [Applied], changes: &mut Vec<Change>) {
+/// Sorts what one command changed into the news of each core. `home` is the command's own home core, and that of
+/// the only key that it may have changed.
+pub fn sort_into(news: &mut [Applied], home: usize, changes: &mut Vec<Change>) {
     let cores = news.len();
     for change in changes.drain(..) {
         match &change {
             Change::Bucket { .. } => news.iter_mut().for_each(|core| core.changes.push(change.clone())),
-            Change::Key { bucket, key, .. } => {
-                news[home_core(partition_of_key(bucket, key.as_bytes()), cores)].changes.push(change);
-            }
+            Change::Key { .. } => news[home].changes.push(change),
             Change::Reclaim(record) => {
                 let partition = u16::try_from(record.partition).unwrap_or(0) % PARTITIONS;
                 news[home_core(partition, cores)].changes.push(change);

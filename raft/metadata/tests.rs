@@ -334,8 +334,9 @@ fn news_go_to_the_home_core_and_buckets_to_all() {
         Change::Bucket { name: "b".to_owned(), record: None },
         Change::Key { bucket: "b".to_owned(), key: "k".to_owned(), current: None },
     ];
-    crate::feed::sort_into(&mut news, &mut changes);
-    let home = home_core(partition_of_key("b", b"k"), 4);
+    let home = home_core(partition_of(&put("k", 1)), 4);
+    assert_eq!(home, home_core(partition_of_key("b", b"k"), 4), "a command's home is its key's");
+    crate::feed::sort_into(&mut news, home, &mut changes);
     for (core, news) in news.iter().enumerate() {
         assert_eq!(news.changes.len(), if core == home { 2 } else { 1 });
     }

@@ -58,6 +58,7 @@ impl Wal {
                 return;
             }
             state.failed = Some(why.to_owned());
+            state.pending_records = 0;
             std::mem::take(&mut state.pending)
         };
         (self.0.on_fatal)(why);
@@ -70,7 +71,7 @@ impl Wal {
     }
 
     pub(super) fn pending_records(&self) -> usize {
-        self.0.state.borrow().pending.iter().filter(|pending| matches!(pending, Pending::Record(_))).count()
+        self.0.state.borrow().pending_records
     }
 
     fn take_batch(&self) -> Option<Batch> {
@@ -93,6 +94,7 @@ impl Wal {
                         break;
                     }
                     batch.push(record);
+                    state.pending_records -= 1;
                 }
             }
         }

@@ -58,9 +58,9 @@ pub struct WalConfig {
 }
 
 impl WalConfig {
-    /// Segments of 64 MiB and 16 MiB of entries in memory.
+    /// Segments of 64 MiB and 4 MiB of entries in memory: some 10,000, of which apply needs the last hundreds.
     pub fn new(directory: PathBuf) -> WalConfig {
-        WalConfig { directory, segment_bytes: 64 << 20, cache_bytes: 16 << 20 }
+        WalConfig { directory, segment_bytes: 64 << 20, cache_bytes: 4 << 20 }
     }
 }
 
@@ -107,6 +107,8 @@ enum Pending {
 struct State {
     index: Index,
     pending: VecDeque<Pending>,
+    /// Records among them.
+    pending_records: usize,
     /// The committed mark changed since it was written last.
     committed_dirty: bool,
     segments: VecDeque<Segment>,
@@ -117,6 +119,13 @@ struct State {
     spares: VecDeque<Segment>,
     failed: Option<String>,
     stats: WalStats,
+}
+
+impl State {
+    fn push(&mut self, record: Record) {
+        self.pending.push_back(Pending::Record(record));
+        self.pending_records += 1;
+    }
 }
 
 struct Inner {
@@ -156,6 +165,7 @@ impl Wal {
         let state = State {
             index: found.index,
             pending: VecDeque::new(),
+            pending_records: 0,
             committed_dirty: false,
             segments: VecDeque::from(found.segments),
             position: found.position,
@@ -215,7 +225,7 @@ impl Wal {
             let mut state = self.usable()?;
             for entry in entries {
                 state.index.push(entry.clone(), None).map_err(io::Error::other)?;
-                state.pending.push_back(Pending::Record(Record::Entry(entry)));
+                state.push(Record::Entry(entry));
             }
             state.pending.push_back(Pending::Waiter(Waiter::Openraft(done)));
         }
@@ -284,7 +294,7 @@ impl Wal {
         let (sender, receiver) = oneshot();
         {
             let mut state = self.usable()?;
-            state.pending.extend(record.map(Pending::Record));
+            record.into_iter().for_each(|record| state.push(record));
             state.pending.push_back(Pending::Waiter(Waiter::Task(sender)));
         }
         self.0.work.notify();
