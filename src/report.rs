@@ -29,9 +29,9 @@ pub struct Sources {
 /// Publishes a core's numbers now and then, for ever.
 pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources: Sources) {
     loop {
-        shared.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
+        shared.plan.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
         if let Some(group) = &sources.group {
-            shared.board.publish_raft(group.stats());
+            shared.plan.board.publish_raft(group.stats());
         }
         sleep(interval).await;
     }

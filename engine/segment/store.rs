@@ -284,6 +284,12 @@ impl Store {
         Ok(())
     }
 
+    /// The ids of all blobs, for the checks of a simulated node.
+    #[cfg(sim)]
+    pub fn data_ids(&self) -> std::collections::BTreeSet<DataId> {
+        self.shared.state.borrow().index.iter().map(|(key, _)| key.data_id).collect()
+    }
+
     /// Begins a mark and sweep: no blob is marked.
     pub fn clear_marks(&self) {
         self.shared.state.borrow_mut().index.clear_marks();
