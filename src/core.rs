@@ -139,7 +139,6 @@ async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::B
 
 /// After a crash: deletes blobs of this core that were stored and never committed.
 async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store) {
-    store.clear_marks();
     let cores = shared.cores;
     let mark = async |places: Vec<raft::metadata::BlobPlace>| {
         for place in places {
@@ -151,7 +150,7 @@ async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Stor
     };
     // What can't be read now is found by the sweep of another start.
     if metadata.all_blob_refs(mark).await.is_ok() {
-        let _ = store.sweep_unmarked(shared.started_ms).await;
+        let _ = store.sweep_unmarked().await;
     }
 }
 

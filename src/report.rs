@@ -103,9 +103,8 @@ fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
 
 /// Tells of what the segments' recovery found damaged: it is left in place for repair, never dropped silently.
 pub fn damage(core: usize, store: &Store) {
-    use std::io::Write;
     for damage in store.report().damage {
-        let _ = writeln!(std::io::stderr(), "hamster: core {core}: damaged: {damage:?}");
+        io::tell(&format!("hamster: core {core}: damaged: {damage:?}"));
     }
 }
 

@@ -41,6 +41,12 @@ struct Flags {
     /// Have this fault alone
     #[arg(long, value_parser = parse_fault)]
     fault: Option<Fault>,
+    /// Plant this bug, of those that were compiled in
+    #[arg(long, value_parser = parse_canary)]
+    canary: Option<&'static str>,
+    /// Plant each bug in turn, and tell after how many seeds it is found
+    #[arg(long)]
+    canaries: bool,
     /// Stop at the first seed that fails
     #[arg(long)]
     first: bool,
@@ -49,6 +55,35 @@ struct Flags {
 fn parse_fault(name: &str) -> Result<Fault, String> {
     let names = Fault::ALL.map(Fault::name).join(", ");
     Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("one of {names}"))
+}
+
+/// The bugs that can be planted.
+const CANARIES: [&str; 18] = [
+    "ack-before-sync",
+    "ack-before-commit",
+    "sync-skipped-on-switch",
+    "publish-before-sync",
+    "folder-not-synced",
+    "torn-tail-accepted",
+    "salt-ignored",
+    "index-entry-lost-at-seal",
+    "snapshot-without-persist",
+    "apply-reads-clock",
+    "condition-not-checked-at-commit",
+    "range-off-by-one-block",
+    "live-blob-reclaimed",
+    "live-parts-swept",
+    "extent-freed-while-read",
+    "cache-not-invalidated",
+    "stale-row-kept",
+    "reads-do-not-wait",
+];
+
+fn parse_canary(name: &str) -> Result<&'static str, String> {
+    CANARIES
+        .into_iter()
+        .find(|canary| *canary == name)
+        .ok_or_else(|| format!("one of {}", CANARIES.join(", ")))
 }
 
 thread_local! {
@@ -84,8 +119,10 @@ fn message(payload: &dyn Any) -> String {
 }
 
 /// Runs one seed.
-fn run(seed: u64, only: Option<Fault>, verbose: bool) -> Outcome {
-    let ran = catch_unwind(AssertUnwindSafe(|| control::run(seed, STEPS_MAX, verbose, scenario::run(only))));
+fn run(seed: u64, only: Option<Fault>, planted: Option<&'static str>, verbose: bool) -> Outcome {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        control::run(seed, STEPS_MAX, verbose, planted, scenario::run(only))
+    }));
     match ran {
         Ok((Ok(report), summary)) => Outcome { summary, report },
         Ok((Err(why), summary)) => {
@@ -172,6 +209,9 @@ pub fn main() -> ExitCode {
         return one(seed, &flags);
     }
     let first = flags.from.unwrap_or_else(fresh);
+    if flags.canaries {
+        return canaries(first, &flags);
+    }
     let next = Arc::new(AtomicU64::new(0));
     let total = Arc::new(Mutex::new(Total::default()));
     let started = engine_clock();
@@ -184,7 +224,7 @@ pub fn main() -> ExitCode {
                 return;
             }
             let seed = first.wrapping_add(count);
-            let outcome = run(seed, flags.fault, false);
+            let outcome = run(seed, flags.fault, flags.canary, false);
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.add(seed, flags.fault, &outcome);
             if flags.first && !total.failed.is_empty() {
@@ -203,9 +243,42 @@ pub fn main() -> ExitCode {
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Plants each bug, and looks for the first seed that finds it.
+fn canaries(first: u64, flags: &Flags) -> ExitCode {
+    let mut missed = 0;
+    for canary in CANARIES.into_iter().filter(|canary| flags.canary.is_none_or(|only| only == *canary)) {
+        let next = AtomicU64::new(0);
+        let found = AtomicU64::new(u64::MAX);
+        std::thread::scope(|scope| {
+            for _ in 0..flags.jobs.max(1) {
+                scope.spawn(|| {
+                    while found.load(Ordering::Relaxed) == u64::MAX {
+                        let count = next.fetch_add(1, Ordering::Relaxed);
+                        if count >= flags.seeds {
+                            return;
+                        }
+                        let outcome = run(first.wrapping_add(count), None, Some(canary), false);
+                        if !outcome.report.violations.is_empty() {
+                            found.fetch_min(count + 1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        match found.into_inner() {
+            u64::MAX => {
+                missed += 1;
+                say(&format!("canary {canary}: missed"));
+            }
+            count => say(&format!("canary {canary}: found after {count} seeds")),
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// One seed, seen closely.
 fn one(seed: u64, flags: &Flags) -> ExitCode {
-    let outcome = run(seed, flags.fault, !flags.hash);
+    let outcome = run(seed, flags.fault, flags.canary, !flags.hash);
     if flags.hash {
         say(&format!("{:016x}", outcome.summary.hash));
         return ExitCode::SUCCESS;

@@ -23,6 +23,11 @@ pub fn busy_share() -> (Duration, Duration) {
     (Duration::ZERO, now() - Instant(0))
 }
 
+/// Whether this bug is planted in this world, of those that were compiled in.
+pub fn is_planted(name: &str) -> bool {
+    try_with(|world| world.planted == Some(name)).unwrap_or_default()
+}
+
 /// Fills `bytes` from the world's randomness.
 pub fn fill_random(bytes: &mut [u8]) {
     with(|world| world.random.fill(bytes));

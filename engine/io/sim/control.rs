@@ -23,7 +23,8 @@ pub struct Summary {
     pub faults: Vec<(Fault, u64)>,
 }
 
-/// Runs `main` outside of all nodes, in the world of a seed, for so many steps at most.
+/// Runs `main` outside of all nodes, in the world of a seed, for so many steps at most. `planted` is the bug that it
+/// has, of those that were compiled in.
 ///
 /// # Errors
 /// It did not end: everything waits, or it goes on for ever.
@@ -31,10 +32,12 @@ pub fn run<T: 'static>(
     seed: u64,
     steps: u64,
     verbose: bool,
+    planted: Option<&'static str>,
     main: impl Future<Output = T> + 'static,
 ) -> (Result<T, &'static str>, Summary) {
     let mut fresh = World::new(seed);
     fresh.verbose = verbose;
+    fresh.planted = planted;
     let before = world::replace(Some(fresh));
     let handle = spawn(main);
     let result = drive(handle, steps);
@@ -146,9 +149,15 @@ pub fn ended(node: NodeId) -> Option<String> {
 /// Lets a machine stand still.
 pub fn pause(node: NodeId, duration: Duration) {
     with(|world| {
-        world.nodes[node].paused_until = world.now + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let until = world.now + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        world.nodes[node].paused_until = until.max(world.nodes[node].paused_until);
         world.fault(Fault::Pause, || format!("node {node} for {duration:?}"));
     });
+}
+
+/// Whether a machine stands still.
+pub fn is_paused(node: NodeId) -> bool {
+    with(|world| world.nodes[node].paused_until > world.now)
 }
 
 /// Moves the wall clock of a machine, milliseconds.
@@ -186,6 +195,16 @@ pub fn set_network_rates(rates: NetworkRates) {
     with(|world| world.network.rates = rates);
 }
 
+/// Whether faults have damaged a file in a folder.
+pub fn is_damaged(folder: &Path) -> bool {
+    with(|world| world.damaged.iter().any(|path| path.starts_with(folder)))
+}
+
+/// Whether a machine's disk has pages that can't be read.
+pub fn has_bad_pages(node: NodeId) -> bool {
+    with(|world| world.nodes[node].disk.has_bad_pages())
+}
+
 /// Counts a fault that the test made itself.
 pub fn count(fault: Fault, what: &str) {
     with(|world| world.fault(fault, || what.to_owned()));
@@ -215,6 +234,7 @@ pub fn rot(node: NodeId, of: impl Fn(&Path) -> bool) -> bool {
         let Some((path, file)) = files.get(place) else { return false };
         let length = nodes[node].disk.length(*file);
         let Some(at) = nodes[node].disk.flip_bit(*file, 0, length, random) else { return false };
+        world.damaged.insert(path.clone());
         world.fault(Fault::BitRot, || format!("{} at {at}", path.display()));
         true
     })

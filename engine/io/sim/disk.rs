@@ -38,7 +38,7 @@ struct Inode {
     /// But not for these.
     holes: BTreeSet<u64>,
     handles: usize,
-    /// Whether what is written to it may be damaged.
+    /// Pages that can't be read until they are written again.
     sectors_bad: BTreeSet<u64>,
 }
 
@@ -563,6 +563,11 @@ impl Disk {
     /// Makes a page unreadable until it is written again.
     pub fn spoil(&mut self, file: FileId, at: u64) {
         self.inode(file).sectors_bad.insert(at / PAGE);
+    }
+
+    /// Whether there are pages that can't be read.
+    pub fn has_bad_pages(&self) -> bool {
+        self.inodes.values().any(|inode| !inode.sectors_bad.is_empty())
     }
 
     /// The paths of all files.

@@ -64,6 +64,11 @@ impl Wake for TaskWaker {
 /// What a process unwinds with when it ends itself.
 struct Ended;
 
+/// Tells the operator a line.
+pub fn tell(line: &str) {
+    with(|world| world.trace(|| format!("process {}: {line}", current().0)));
+}
+
 /// Ends the process that runs now, for a reason that its operator would read.
 pub fn end_process(line: &str, _code: u8) -> ! {
     let (process, _) = current();

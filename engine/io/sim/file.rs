@@ -136,6 +136,7 @@ impl File {
             let World { nodes, random, .. } = world;
             if misdirected {
                 let at = nodes[node].disk.misdirect_write(number, random);
+                world.damaged.insert(path.to_path_buf());
                 world.fault(Fault::MisdirectedWrite, || {
                     format!("{}: {length} bytes for {pos} at {at}", path.display())
                 });
@@ -230,6 +231,7 @@ fn may_rot(world: &mut World, node: NodeId, file: FileId, path: &Path, pos: u64,
     if world.random.chance(world.nodes[node].rates.bit_rot) {
         let World { nodes, random, .. } = world;
         if let Some(at) = nodes[node].disk.flip_bit(file, pos, len as u64, random) {
+            world.damaged.insert(path.to_owned());
             world.fault(Fault::BitRot, || format!("{} at {at}", path.display()));
         }
     }

@@ -15,10 +15,10 @@ mod net;
 mod random;
 mod world;
 
-pub use clock::{Sleep, busy_share, fill_random, now, sleep, unix_ms};
+pub use clock::{Sleep, busy_share, fill_random, is_planted, now, sleep, unix_ms};
 pub use executor::{
     Executors, JoinHandle, Underway, block_on, end_process, preemption_point, requests_underway,
-    run_executors, spawn, spawn_thread, spawn_worker, underway, yield_if_needed, yield_now,
+    run_executors, spawn, spawn_thread, spawn_worker, tell, underway, yield_if_needed, yield_now,
 };
 pub use faults::{Fault, FaultRates};
 pub use file::{

@@ -5,7 +5,8 @@
 //! byte delivered by the network.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct World {
     pub counts: BTreeMap<Fault, u64>,
     /// Whether [`World::trace`] prints.
     pub verbose: bool,
+    /// The bug that is planted.
+    pub planted: Option<&'static str>,
+    /// Files that faults have damaged.
+    pub damaged: BTreeSet<PathBuf>,
 }
 
 thread_local! {
@@ -121,6 +126,8 @@ impl World {
             network: Network::default(),
             counts: BTreeMap::new(),
             verbose: false,
+            planted: None,
+            damaged: BTreeSet::new(),
         }
     }
 

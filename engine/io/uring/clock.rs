@@ -58,10 +58,20 @@ pub fn spawn_worker<F: Future<Output = ()>>(
 #[inline]
 pub async fn preemption_point() {}
 
+/// Whether a bug that was compiled in is planted: outside of the simulator it always is.
+pub fn is_planted(_name: &str) -> bool {
+    true
+}
+
+/// Tells the operator a line, on standard error.
+pub fn tell(line: &str) {
+    use std::io::Write;
+    // Where it is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Ends the process with a line for its operator: what is durable stays, what was not acknowledged is gone.
 pub fn end_process(line: &str, code: u8) -> ! {
-    use std::io::Write;
-    // Where standard error is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{line}");
+    tell(line);
     std::process::exit(i32::from(code))
 }

@@ -17,7 +17,8 @@ mod timer;
 mod watchdog;
 
 pub use clock::{
-    busy_share, end_process, fill_random, now, preemption_point, spawn_thread, spawn_worker, unix_ms,
+    busy_share, end_process, fill_random, is_planted, now, preemption_point, spawn_thread, spawn_worker,
+    tell, unix_ms,
 };
 pub use executor::{Executors, JoinHandle, block_on, run_executors, spawn, yield_if_needed, yield_now};
 pub use file::{
