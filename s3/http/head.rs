@@ -6,7 +6,8 @@
 //!
 //! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy:
 //! bare CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length
-//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host.
+//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host, a Host other than the
+//! target's (a signature covers the one, and the bucket may be named by the other).
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -113,9 +114,10 @@ impl RequestHead {
     /// connection has to be closed.
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, S3Error> {
         // Empty lines before a request line are to be ignored (RFC 9112, 2.2); a few, not a stream of them.
-        let lead = input.iter().take(8).take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let first = input.get(lead);
-        if first.is_some_and(|b| !b.is_ascii_uppercase()) {
+        let lead = 2 * input.chunks_exact(2).take(4).take_while(|pair| *pair == b"\r\n").count();
+        let begun = &input[lead..];
+        // A lone CR may be the first half of another empty line.
+        if begun != b"\r" && begun.first().is_some_and(|b| !b.is_ascii_uppercase()) {
             self.scanned = 0;
             return Err(bad("This is not an HTTP request."));
         }
@@ -237,6 +239,11 @@ impl RequestHead {
         if self.host.is_none() && !self.http_1_0 {
             return Err(bad("HTTP/1.1 requires a Host header."));
         }
+        if let (Some(authority), Some(host)) = (self.authority, self.host)
+            && !self.bytes[authority.range()].eq_ignore_ascii_case(&self.bytes[host.range()])
+        {
+            return Err(bad("The Host header is not the host of the request target."));
+        }
         Ok(())
     }
 
@@ -260,10 +267,10 @@ impl RequestHead {
         Query::new(&self.bytes[self.query.range()])
     }
 
-    /// The host that the request is for, with its port: the target's where that is absolute, else the Host
-    /// header's.
+    /// The host that the request is for, with its port: the Host header's, which is the target's too where that
+    /// is absolute; of an HTTP/1.0 request without the header the target's.
     pub fn host(&self) -> &[u8] {
-        self.authority.or(self.host).map_or(&[][..], |span| &self.bytes[span.range()])
+        self.host.or(self.authority).map_or(&[][..], |span| &self.bytes[span.range()])
     }
 
     /// The first value of a header, trimmed. `name` in any case.
