@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use crate::access_log::Logger;
 use crate::core;
 use crate::credentials::Credentials;
-use crate::data_dir::Addresses;
+use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::identity::NodeRecord;
@@ -33,6 +33,7 @@ type Ready = Box<dyn FnOnce(&Addresses) + Send>;
 pub struct Shared {
     pub data_dir: PathBuf,
     pub cores: usize,
+    pub connections_per_core: usize,
     pub region: String,
     pub domains: Vec<String>,
     pub credentials: Option<Credentials>,
@@ -100,8 +101,8 @@ pub fn run(startup: Startup) -> Result<()> {
     let unclean = !take_clean_mark(&data_dir)?;
     let on_fatal = Arc::new(|why: &str| end(&Error::failed(why)));
     let failed = |error: raft::Error| Error::failed(error.to_string());
-    let kv = FjallKv::open(&data_dir.join("meta")).map_err(failed)?;
-    let group = GroupConfig::new(1, data_dir.join("raft"), cores, on_fatal);
+    let kv = FjallKv::open(&data_dir.join(METADATA_FOLDER)).map_err(failed)?;
+    let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal);
     let (seed, metadata) = raft::assemble(group, Arc::new(kv)).map_err(failed)?;
     let (opener, group_started) = crate::latch::latch();
     let mut group = Some((seed, opener));
@@ -114,6 +115,7 @@ pub fn run(startup: Startup) -> Result<()> {
     let shared = Arc::new(Shared {
         data_dir: data_dir.clone(),
         cores,
+        connections_per_core: startup.connections_per_core,
         region: config.region,
         domains: config.domains,
         credentials,
