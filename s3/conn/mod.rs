@@ -78,6 +78,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
             }
             wire.compact();
         } else {
+            head.trim();
             wire.extend(limits::IDLE_TIMEOUT, true);
         }
         match wire.fill().await {

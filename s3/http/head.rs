@@ -19,6 +19,8 @@ use crate::uri::Query;
 
 /// The longest head, request line and headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A head's memory beyond this is not kept for the next one.
+const KEEP_BYTES: usize = 8 * 1024;
 /// The most headers of a head.
 pub const HEADERS_MAX: usize = 100;
 
@@ -106,6 +108,13 @@ impl RequestHead {
     /// An empty head, to parse into.
     pub fn new() -> RequestHead {
         RequestHead::default()
+    }
+
+    /// Gives the memory of an unusually long head back, so that a connection does not hold it while it is idle.
+    pub fn trim(&mut self) {
+        if self.bytes.capacity() > KEEP_BYTES {
+            *self = RequestHead::default();
+        }
     }
 
     /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives

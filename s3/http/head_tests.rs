@@ -175,6 +175,17 @@ fn heads_are_bounded_in_bytes_and_headers() {
 }
 
 #[test]
+fn the_memory_of_a_usual_head_is_kept_and_that_of_a_long_one_given_back() {
+    for (filler, kept) in [(100, true), (50_000, false)] {
+        let text = format!("GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n", "y".repeat(filler));
+        let mut head = parse(&text).unwrap();
+        head.trim();
+        assert_eq!(head.bytes.capacity() > 0, kept);
+        assert!(head.parse(text.as_bytes()).unwrap().is_some(), "it goes on being of use");
+    }
+}
+
+#[test]
 fn pipelined_heads_parse_one_after_the_other_into_the_same_memory() {
     let input =
         b"\r\nGET /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: b\r\n\r\n";
