@@ -1,7 +1,7 @@
 //! Credentials, and the signing keys derived from them.
 //!
 //! Secrets and keys are wiped when dropped, and not printed. A signature that was computed here leaves this module
-//! only as the answer to [`matches()`], so that none is ever compared but in constant time.
+//! only as the answer of `matches`, so that none is ever compared but in constant time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
