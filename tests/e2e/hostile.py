@@ -402,12 +402,12 @@ def main():
     options.add_argument("--connections", type=int, default=10_000)
     args = options.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    want = args.connections + 2000
+    want = 2 * args.connections + 2000  # Half of what the server may open are connections.
     if hard != resource.RLIM_INFINITY and hard < want:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (want, want))
         except (ValueError, OSError):
-            args.connections = hard - 500
+            args.connections = hard // 2 - 500
             print(f"  note: the descriptor limit allows {args.connections} connections only")
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     else:
