@@ -118,6 +118,7 @@ fn open_ports(core: usize, shared: &Arc<Shared>, metadata: &Metadata, bytes: &By
         started_ms: shared.started_ms,
         region: shared.plan.region.clone(),
         domains: shared.plan.domains.clone(),
+        connections_max: shared.plan.connections_per_core,
         credentials: Credentials::single(credentials.access_key_id.clone(), secret),
         tls: Box::new(move || tls.as_ref().map(|tls| tls.current())),
         log: Box::new(move |finished| report::log(logger.as_ref(), finished)),

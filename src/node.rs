@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use crate::access_log::Logger;
 use crate::core;
 use crate::credentials::Credentials;
-use crate::data_dir::Addresses;
+use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::identity::NodeRecord;
@@ -31,46 +31,66 @@ pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
 
 /// What a node is made from besides its metadata store.
 pub struct Plan {
+    /// Where its data lie.
     pub data_dir: PathBuf,
+    /// S3 connections of one core at most.
+    pub connections_per_core: usize,
+    /// The region that clients sign for.
     pub region: String,
+    /// Domains below which a bucket may be the first label of the host.
     pub domains: Vec<String>,
+    /// The root credential; none only where the S3 port is off.
     pub credentials: Option<Credentials>,
     /// The ports beside that of S3. A simulated node has none: they speak TLS, whose keys follow from no seed.
     pub inner: Option<InnerPorts>,
+    /// TLS of the S3 port, where it is asked for.
     pub s3_tls: Option<Arc<S3Tls>>,
+    /// Where cores publish what they count.
     pub board: Arc<Board>,
+    /// The access log, unless it is off.
     pub logger: Option<Logger>,
+    /// Where to listen.
     pub addresses: Addresses,
+    /// Opens when the node shall drain.
     pub shutdown: Latch,
+    /// A bucket to make unless it is there.
     pub first_bucket: Option<String>,
     /// The last run did not end in order.
     pub unclean: bool,
+    /// Told once that the node answers on all of its ports.
     pub ready: Mutex<Option<Ready>>,
 }
 
 /// What the cluster port and the admin port need.
 pub struct InnerPorts {
+    /// What the cluster port tells of the node.
     pub record: NodeRecord,
+    /// TLS of the cluster port.
     pub cluster_tls: Arc<ServerConfig>,
 }
 
 /// What all cores of a node see.
 pub struct Shared {
+    /// What the node was made from.
     pub plan: Plan,
+    /// How many there are.
     pub cores: usize,
     /// When the process started, milliseconds since 1970: ids of this run are not older.
     pub started_ms: u64,
     /// Opens once this node's part of the Raft group has applied its log.
     pub group_started: Latch,
-    /// Cores that serve, and cores that have finished their last request.
+    /// Cores that serve.
     serving: AtomicUsize,
+    /// Cores that have finished their last request.
     pub drained: AtomicUsize,
     parts: Vec<Mutex<Option<Parts>>>,
 }
 
 /// What one core is made of; taken by its core.
 pub struct Parts {
+    /// The core's part of the byte store.
     pub bytes: MeshSeed<Request, engine::Result<Reply>>,
+    /// The core's part of the metadata.
     pub metadata: MetadataSeed,
     /// The Raft group's part, on core 0.
     pub group: Option<(NodeSeed, Opener)>,
@@ -136,11 +156,13 @@ pub fn run(startup: Startup) -> Result<()> {
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
     let unclean = !take_clean_mark(&data_dir)?;
-    let kv = FjallKv::open(&data_dir.join("meta")).map_err(|error| Error::failed(error.to_string()))?;
-    let group = GroupConfig::new(1, data_dir.join("raft"), cores, on_fatal());
+    let kv =
+        FjallKv::open(&data_dir.join(METADATA_FOLDER)).map_err(|error| Error::failed(error.to_string()))?;
+    let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal());
     let (logger, writer) = access_log.unzip();
     let plan = Plan {
         data_dir: data_dir.clone(),
+        connections_per_core: startup.connections_per_core,
         region: config.region,
         domains: config.domains,
         credentials: startup.credentials,

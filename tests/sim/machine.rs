@@ -104,6 +104,7 @@ impl Machine {
         let secret = sign::SECRET_KEY.to_owned().into();
         let plan = move |clean: bool| Plan {
             data_dir: PathBuf::from(DATA_DIR),
+            connections_per_core: 1000,
             region: sign::REGION.to_owned(),
             domains: Vec::new(),
             credentials: Credentials::new(sign::ACCESS_KEY, secret).ok(),
