@@ -48,7 +48,7 @@ pub const MAX_DELETES_PER_RECORD: usize = 4096;
 pub const MAX_PUBLISH: usize = MAX_EXTENTS;
 
 /// Length of a log segment, bytes.
-pub const LOG_SEGMENT_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 64 << 20 };
+pub const LOG_SEGMENT_BYTES: u64 = if cfg!(sim) { 2 << 20 } else { 64 << 20 };
 /// Length of an extent segment, bytes.
 pub const EXTENT_SEGMENT_BYTES: u64 = if cfg!(sim) { 8 << 20 } else { 1 << 30 };
 /// Step by which an extent segment grows, bytes.
@@ -78,7 +78,7 @@ const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <=
 const _: () = assert!(SMALL_BLOB_BYTES + 3 * BLOCK_TRAILER_BYTES <= MAX_RECORD_BODY_BYTES);
 const _: () = assert!(MAX_RECORD_BODY_BYTES * 2 <= MAX_BATCH_BYTES);
 const _: () = assert!(MAX_DELETES_PER_RECORD * 24 <= MAX_RECORD_BODY_BYTES);
-const _: () = assert!(MAX_BATCH_BYTES as u64 * 8 <= LOG_SEGMENT_BYTES);
+const _: () = assert!(MAX_BATCH_BYTES as u64 * 4 <= LOG_SEGMENT_BYTES);
 const _: () = assert!(EXTENT_BYTES <= EXTENT_SEGMENT_BYTES);
 // Offsets are kept as u32 in units of 8 bytes.
 const _: () = assert!(EXTENT_SEGMENT_BYTES <= 8 << 32 && LOG_SEGMENT_BYTES <= 8 << 32);

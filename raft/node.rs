@@ -192,7 +192,7 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>> {
         election_timeout_max: 2000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: 0,
-        purge_batch_size: 1024,
+        purge_batch_size: config.snapshot_every.min(1024),
         ..Config::default()
     };
     settings.validate().map(Arc::new).map_err(|error| Error::Store(error.to_string()))

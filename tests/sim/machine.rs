@@ -44,6 +44,7 @@ struct Running {
     cores: Executors,
     ready: Arc<AtomicBool>,
     shutdown: Option<Opener>,
+    board: Arc<Board>,
 }
 
 /// The node.
@@ -100,6 +101,8 @@ impl Machine {
     pub fn start(&self) {
         let ready = Arc::new(AtomicBool::new(false));
         let told = ready.clone();
+        let board = Board::new(self.setup.cores as u16);
+        let shown = board.clone();
         let (opener, shutdown) = latch::latch();
         let secret = sign::SECRET_KEY.to_owned().into();
         let plan = move |clean: bool| Plan {
@@ -110,7 +113,7 @@ impl Machine {
             credentials: Credentials::new(sign::ACCESS_KEY, secret).ok(),
             inner: None,
             s3_tls: None,
-            board: Board::new(self.setup.cores as u16),
+            board: shown,
             logger: None,
             addresses: Addresses { s3: Some(address()), listen: address(), admin: address() },
             shutdown,
@@ -127,7 +130,9 @@ impl Machine {
             })
         });
         match cores {
-            Ok(cores) => *self.running.borrow_mut() = Some(Running { cores, ready, shutdown: Some(opener) }),
+            Ok(cores) => {
+                *self.running.borrow_mut() = Some(Running { cores, ready, shutdown: Some(opener), board })
+            }
             Err(why) => {
                 *self.refused.borrow_mut() = Some(why);
                 control::kill(self.id);
@@ -139,6 +144,11 @@ impl Machine {
     pub fn is_ready(&self) -> bool {
         control::is_running(self.id)
             && self.running.borrow().as_ref().is_some_and(|running| running.ready.load(Ordering::Relaxed))
+    }
+
+    /// What the process that runs tells of itself.
+    pub fn board(&self) -> Option<Arc<Board>> {
+        self.running.borrow().as_ref().map(|running| running.board.clone())
     }
 
     /// Kills the process; the machine goes on.

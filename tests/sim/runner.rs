@@ -38,6 +38,9 @@ struct Flags {
     /// Print the hash of that seed's trace instead
     #[arg(long, requires = "seed")]
     hash: bool,
+    /// Have the seeds do some thousand operations each
+    #[arg(long)]
+    long: bool,
     /// Have this fault alone
     #[arg(long, value_parser = parse_fault)]
     fault: Option<Fault>,
@@ -119,9 +122,10 @@ fn message(payload: &dyn Any) -> String {
 }
 
 /// Runs one seed.
-fn run(seed: u64, only: Option<Fault>, planted: Option<&'static str>, verbose: bool) -> Outcome {
+fn run(seed: u64, flags: &Flags, planted: Option<&'static str>, verbose: bool) -> Outcome {
+    let (only, long) = (flags.fault, flags.long);
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        control::run(seed, STEPS_MAX, verbose, planted, scenario::run(only))
+        control::run(seed, STEPS_MAX, verbose, planted, scenario::run(only, long))
     }));
     match ran {
         Ok((Ok(report), summary)) => Outcome { summary, report },
@@ -224,7 +228,7 @@ pub fn main() -> ExitCode {
                 return;
             }
             let seed = first.wrapping_add(count);
-            let outcome = run(seed, flags.fault, flags.canary, false);
+            let outcome = run(seed, &flags, flags.canary, false);
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.add(seed, flags.fault, &outcome);
             if flags.first && !total.failed.is_empty() {
@@ -257,7 +261,7 @@ fn canaries(first: u64, flags: &Flags) -> ExitCode {
                         if count >= flags.seeds {
                             return;
                         }
-                        let outcome = run(first.wrapping_add(count), None, Some(canary), false);
+                        let outcome = run(first.wrapping_add(count), flags, Some(canary), false);
                         if !outcome.report.violations.is_empty() {
                             found.fetch_min(count + 1, Ordering::Relaxed);
                         }
@@ -278,7 +282,7 @@ fn canaries(first: u64, flags: &Flags) -> ExitCode {
 
 /// One seed, seen closely.
 fn one(seed: u64, flags: &Flags) -> ExitCode {
-    let outcome = run(seed, flags.fault, flags.canary, !flags.hash);
+    let outcome = run(seed, flags, flags.canary, !flags.hash);
     if flags.hash {
         say(&format!("{:016x}", outcome.summary.hash));
         return ExitCode::SUCCESS;

@@ -46,8 +46,9 @@ struct Chosen {
     heat: u32,
 }
 
-/// What a seed makes of a run; `only` is the one fault that it has, if it is given.
-fn choose(random: &mut Random, only: Option<Fault>) -> Chosen {
+/// What a seed makes of a run; `only` is the one fault that it has, if it is given; `long` has it take long.
+fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
+    let long = random.one_in(200) || long;
     let setup = Setup {
         cores: 1 + random.index(3),
         disk_bytes: [96 << 20, 128 << 20, 512 << 20][random.index(3)],
@@ -69,7 +70,7 @@ fn choose(random: &mut Random, only: Option<Fault>) -> Chosen {
     Chosen {
         setup,
         clients: 1 + random.index(5),
-        operations: [10, 30, 30, 90][random.index(4)],
+        operations: if long { 1000 } else { [10, 30, 30, 90, 200][random.index(5)] },
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],
@@ -77,9 +78,9 @@ fn choose(random: &mut Random, only: Option<Fault>) -> Chosen {
 }
 
 /// Runs a scenario in the world that is there.
-pub async fn run(only: Option<Fault>) -> Report {
+pub async fn run(only: Option<Fault>, long: bool) -> Report {
     let mut random = control::random();
-    let chosen = choose(&mut random, only);
+    let chosen = choose(&mut random, only, long);
     control::trace(|| format!("{:?}, {} clients, faults {:?}", chosen.setup, chosen.clients, chosen.faults));
     let machine = Rc::new(Machine::new(chosen.setup));
     let keys = 1 + random.index(KEYS.len());
@@ -263,6 +264,9 @@ fn crash(machine: &Machine, fault: Fault, random: &mut Random) {
 async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random) {
     while !shared.stop.get() {
         sleep(Duration::from_millis(random.between(1, 40))).await;
+        if let Err(violation) = check::limits::working(&machine) {
+            shared.history.borrow_mut().violation(violation);
+        }
         if !control::is_running(machine.id) {
             sleep(Duration::from_millis(random.between(0, 300))).await;
             machine.start();
@@ -348,6 +352,9 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     drop(worker);
     // What a lost answer may have left behind is found by a start after a crash.
     machine.kill();
+    if !damaged {
+        check::log::check(machine).await?;
+    }
     if let Err(why) = comes_up(machine).await {
         if damaged && !why.starts_with("liveness") {
             report.refused = Some(why);
@@ -356,8 +363,10 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
         return Err(format!("liveness: the last start: {why}"));
     }
     sleep(SETTLES_WITHIN).await;
+    check::limits::resting(machine)?;
+    let entries = check::limits::index_entries(machine);
     if !machine.shut_down(Duration::from_secs(120)).await {
         return Err("liveness: the node does not shut down".to_owned());
     }
-    check::rest(machine, damaged).await
+    check::rest(machine, damaged, entries).await
 }

@@ -115,6 +115,8 @@ impl Worker {
         let place = self.random.index(self.shared.keys.len());
         let key = self.shared.keys[place];
         if !self.shared.has_room(key) {
+            // A longer history could not be judged, but what is read must still be whole.
+            drop(self.ask_for(key).await);
             return;
         }
         match self.random.below(100) {
@@ -265,12 +267,17 @@ impl Worker {
         Some(id)
     }
 
+    /// What there is at a key, if the answer told.
+    async fn ask_for(&mut self, key: &'static str) -> Option<Option<ValueId>> {
+        let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
+        let answer = answer.filter(|_| fate == Fate::Done)?;
+        Some(if answer.status == 200 { self.seen(key, &answer, None) } else { None })
+    }
+
     /// Reads a key; whether the answer told what there is.
     pub async fn get(&mut self, key: &'static str) -> bool {
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
-        let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return false };
-        let found = if answer.status == 200 { self.seen(key, &answer, None) } else { None };
+        let Some(found) = self.ask_for(key).await else { return false };
         self.note(key, Action::Read(found), invoked, Fate::Done);
         true
     }

@@ -54,7 +54,7 @@ fn known(kv: &MemoryKv, cores: usize) -> raft::Result<Known> {
 ///
 /// # Errors
 /// A blob that is missing or left over.
-pub async fn check(machine: &Machine, damaged: bool) -> Result<(), String> {
+pub async fn check(machine: &Machine, damaged: bool, entries: Vec<Option<u64>>) -> Result<(), String> {
     let cores = machine.setup.cores;
     let known =
         known(&machine.kv(), cores).map_err(|error| format!("the metadata can't be read: {error}"))?;
@@ -67,12 +67,18 @@ pub async fn check(machine: &Machine, damaged: bool) -> Result<(), String> {
                     Config { background: false, ..Config::new(PathBuf::from(DATA_DIR).join(""), core) };
                 let found = match Store::open(config).await {
                     Ok(store) => {
-                        let ids = store.data_ids().into_iter().map(|id| (core, id.0)).collect();
-                        let damage = store.report().damaged;
-                        if damage > 0 && !damaged {
-                            Err(format!("core {core} reports damage"))
-                        } else {
-                            Ok(ids)
+                        let ids: BTreeSet<(usize, Id)> =
+                            store.data_ids().into_iter().map(|id| (core, id.0)).collect();
+                        let (report, found) = (store.report(), store.stats().index_entries as u64);
+                        match entries.get(core).copied().flatten() {
+                            _ if damaged => Ok(ids),
+                            _ if report.damaged > 0 => {
+                                Err(format!("core {core} reports damage: {:?}", report.damage))
+                            }
+                            Some(told) if told != found => Err(format!(
+                                "the index of core {core} had {told} entries, and has {found} after recovery"
+                            )),
+                            _ => Ok(ids),
                         }
                     }
                     Err(error) => Err(format!("the segments of core {core} can't be opened: {error}")),

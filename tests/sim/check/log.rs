@@ -29,7 +29,7 @@ async fn entries(config: WalConfig, from: u64) -> Result<Vec<raft::Entry>, Strin
     wal.read(from, u64::MAX).await.map_err(failed)
 }
 
-/// Checks a node that was shut down.
+/// Checks a node that was killed.
 ///
 /// # Errors
 /// The rows differ.

@@ -2,17 +2,17 @@
 
 pub mod blobs;
 pub mod derived;
+pub mod limits;
 pub mod linearizability;
 pub mod log;
 
 use crate::machine::Machine;
 
-/// Checks what a node leaves behind that was shut down.
+/// Checks what a node leaves behind that was shut down; `entries` its cores had in their indexes.
 ///
 /// # Errors
 /// What does not hold.
-pub async fn rest(machine: &Machine, damaged: bool) -> Result<(), String> {
+pub async fn rest(machine: &Machine, damaged: bool, entries: Vec<Option<u64>>) -> Result<(), String> {
     derived::check(&*machine.kv())?;
-    blobs::check(machine, damaged).await?;
-    log::check(machine).await
+    blobs::check(machine, damaged, entries).await
 }
