@@ -15,7 +15,7 @@ fn judge(bytes: &[u8]) -> Option<bool> {
     if by_query {
         return None;
     }
-    assert!(!accepted || header_stands(&head), "a wrong signature was accepted");
+    assert!(!accepted || header_stands(&head), "a wrong signature was accepted: {}", bytes.escape_ascii());
     Some(accepted)
 }
 

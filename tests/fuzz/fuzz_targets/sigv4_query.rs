@@ -15,7 +15,7 @@ fn judge(bytes: &[u8]) -> Option<bool> {
     if !query.has("X-Amz-Algorithm") && !query.has("X-Amz-Signature") {
         return None;
     }
-    assert!(!accepted || query_stands(&head), "a wrong signature was accepted");
+    assert!(!accepted || query_stands(&head), "a wrong signature was accepted: {}", bytes.escape_ascii());
     Some(accepted)
 }
 
