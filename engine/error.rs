@@ -51,6 +51,8 @@ pub enum Corrupt {
     Block(u32),
     /// A field holds an impossible value, though the checksum matches.
     Field(&'static str),
+    /// The disk does not give the bytes back.
+    Unreadable,
 }
 
 impl Error {
@@ -95,6 +97,7 @@ impl fmt::Display for Corrupt {
             Corrupt::Body => f.write_str("body checksum"),
             Corrupt::Block(index) => write!(f, "checksum of block {index}"),
             Corrupt::Field(name) => write!(f, "field {name}"),
+            Corrupt::Unreadable => f.write_str("unreadable"),
         }
     }
 }

@@ -3,6 +3,15 @@
 //! Knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
 //! through [`io`], so that the same code runs on io_uring and in a simulated world.
 
+/// Whether a bug is planted: one of those that the simulator must find. False in every build without
+/// `--cfg canary="NAME"`, where the compiler takes out whatever depends on it.
+#[macro_export]
+macro_rules! canary {
+    ($name:literal) => {
+        cfg!(canary = $name) && $crate::io::is_planted($name)
+    };
+}
+
 pub mod ack;
 pub mod buf;
 pub mod error;

@@ -1,4 +1,6 @@
 //! Every limit of the byte store, with the relations between them checked at compile time.
+//!
+//! A simulated node has smaller segments, so that a short run fills, seals, compacts and reuses many.
 
 /// Payload of a block at most, bytes.
 pub const BLOCK_PAYLOAD_BYTES: usize = 65_504;
@@ -14,7 +16,7 @@ pub const SLICE_PAYLOAD_BYTES: usize = SLICE_BLOCKS * BLOCK_PAYLOAD_BYTES;
 /// Largest payload that is stored as one record in a log segment, bytes.
 pub const SMALL_BLOB_BYTES: usize = 128 << 10;
 /// Blocks of an extent; the last one of a blob may hold fewer.
-pub const EXTENT_BLOCKS: usize = 1024;
+pub const EXTENT_BLOCKS: usize = if cfg!(sim) { 32 } else { 1024 };
 /// Framed bytes of an extent at most.
 pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
 /// Extents of one shard at most (a blob of 5 GiB has 81).
@@ -37,7 +39,7 @@ pub const PEER_OPERATIONS_A_PAIR: (usize, usize) = (32, 1024);
 /// Bytes after a record's header at most.
 pub const MAX_RECORD_BODY_BYTES: usize = 256 << 10;
 /// Bytes of one group commit at most.
-pub const MAX_BATCH_BYTES: usize = 1 << 20;
+pub const MAX_BATCH_BYTES: usize = if cfg!(sim) { 512 << 10 } else { 1 << 20 };
 /// Bytes waiting for their group commit on one core, beyond which writers wait.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 /// Blobs named by one delete record at most.
@@ -46,9 +48,9 @@ pub const MAX_DELETES_PER_RECORD: usize = 4096;
 pub const MAX_PUBLISH: usize = MAX_EXTENTS;
 
 /// Length of a log segment, bytes.
-pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+pub const LOG_SEGMENT_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 64 << 20 };
 /// Length of an extent segment, bytes.
-pub const EXTENT_SEGMENT_BYTES: u64 = 1 << 30;
+pub const EXTENT_SEGMENT_BYTES: u64 = if cfg!(sim) { 8 << 20 } else { 1 << 30 };
 /// Step by which an extent segment grows, bytes.
 pub const EXTENT_GROWTH_BYTES: u64 = EXTENT_BYTES;
 /// Zero-filling ahead of use goes in pieces of this size, bytes.
@@ -56,13 +58,13 @@ pub const ZERO_FILL_BYTES: usize = 1 << 20;
 /// Freed log segments that are kept for reuse; more are removed.
 pub const FREE_LOG_SEGMENTS: usize = 4;
 /// Freed extent bytes that keep their space on disk for reuse; more are punched out.
-pub const KEPT_FREE_EXTENT_BYTES: u64 = 512 << 20;
+pub const KEPT_FREE_EXTENT_BYTES: u64 = if cfg!(sim) { 2 << 20 } else { 512 << 20 };
 /// Free bytes of the file system below which new bytes are refused (deletes and metadata need room).
-pub const RESERVE_BYTES: u64 = 256 << 20;
+pub const RESERVE_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 256 << 20 };
 /// How long a look at the file system's free bytes stays good, milliseconds.
 pub const FREE_BYTES_TTL_MS: u64 = 50;
 /// Open segment files that a core keeps at most for reading.
-pub const MAX_OPEN_FILES: usize = 256;
+pub const MAX_OPEN_FILES: usize = if cfg!(sim) { 8 } else { 256 };
 /// Damaged places that a report lists at most; all are counted.
 pub const MAX_REPORTED_DAMAGE: usize = 1000;
 

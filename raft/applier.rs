@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::io::{Sender, now, spawn_thread};
+use engine::io::{Sender, now, preemption_point, spawn_worker};
 use engine::placement::home_core;
 use tokio::sync::oneshot;
 
@@ -173,7 +173,7 @@ pub fn start<K: Kv>(
         applier: apply::Applier::new(),
         stats: stats.clone(),
     };
-    spawn_thread("apply", move || thread.run(&queue, &on_fatal))
+    spawn_worker("apply", move || thread.run(queue, on_fatal))
         .map_err(|error| crate::Error::Store(format!("no thread for apply: {error}")))?;
     Ok((ApplierHandle { jobs, stats }, mark))
 }
@@ -188,11 +188,11 @@ struct Thread<K> {
 }
 
 impl<K: Kv> Thread<K> {
-    fn run(mut self, queue: &flume::Receiver<Job>, on_fatal: &OnFatal) {
-        while let Ok(job) = queue.recv() {
+    async fn run(mut self, queue: flume::Receiver<Job>, on_fatal: OnFatal) {
+        while let Ok(job) = queue.recv_async().await {
             let failed = match job {
-                Job::Apply(entries, reply) => answer(self.apply(&entries), reply),
-                Job::Persist(reply) => self.persist(reply, on_fatal),
+                Job::Apply(entries, reply) => answer(self.apply(&entries).await, reply),
+                Job::Persist(reply) => self.persist(reply, &on_fatal),
                 Job::Export(target, reply) => {
                     // The target is not the store: a failure to write it harms nobody else.
                     let _ = reply.send(snapshot::export(&self.kv.snapshot(), target));
@@ -210,16 +210,19 @@ impl<K: Kv> Thread<K> {
     /// Persists on a thread of its own, so that apply goes on: what it writes meanwhile is merely early.
     fn persist(&self, reply: Reply<Mark>, on_fatal: &OnFatal) -> Option<crate::Error> {
         let (kv, mark, on_fatal) = (self.kv.clone(), self.mark.clone(), on_fatal.clone());
-        let persist = move || {
-            if let Some(error) = answer(kv.persist().map(|()| mark), reply) {
+        let persist = async move || {
+            preemption_point().await;
+            let skipped = engine::canary!("snapshot-without-persist");
+            let persisted = if skipped { Ok(()) } else { kv.persist() };
+            if let Some(error) = answer(persisted.map(|()| mark), reply) {
                 on_fatal(&error.to_string());
             }
         };
-        let started = spawn_thread("persist", persist);
+        let started = spawn_worker("persist", persist);
         started.err().map(|error| crate::Error::Store(format!("no thread to persist: {error}")))
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> crate::Result<()> {
+    async fn apply(&mut self, entries: &[Entry]) -> crate::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
         let started = now();
         let cores = self.feeds.len();
@@ -230,8 +233,10 @@ impl<K: Kv> Thread<K> {
         for (core, _) in news.iter().enumerate().filter(|(_, news)| !news.is_empty()) {
             self.progress.announce(core, last.log_id.index);
         }
+        preemption_point().await;
         let writing = now();
         self.kv.write(batch)?;
+        preemption_point().await;
         self.count(entries.len(), writing.elapsed().as_micros(), started.elapsed().as_micros());
         // Core 0 comes last: it also waits for the answer to this batch, and is woken once for both.
         for (mut core, feed) in news.into_iter().zip(&self.feeds).rev() {
@@ -240,7 +245,8 @@ impl<K: Kv> Thread<K> {
             }
             core.index = last.log_id.index;
             // A core that is gone needs no news. A full mailbox holds up apply, and so all proposers.
-            let _ = futures_lite::future::block_on(feed.send(Feed::Applied(core)));
+            let _ = feed.send(Feed::Applied(core)).await;
+            preemption_point().await;
         }
         Ok(())
     }
@@ -288,6 +294,36 @@ impl<K: Kv> Thread<K> {
         self.mark = Mark::read(&self.kv.snapshot())?;
         Ok(self.mark.clone())
     }
+}
+
+/// Executes entries on a store as the thread does, without anybody who waits: for the checks of a simulated node.
+///
+/// # Errors
+/// The store can't be read.
+#[cfg(sim)]
+pub fn replay<K: Kv>(kv: &K, entries: &[Entry]) -> crate::Result<()> {
+    let mut session_of = apply::Applier::new();
+    for entry in entries {
+        let mut mark = Mark::read(&kv.snapshot())?;
+        mark.last = Some(entry.log_id);
+        let snapshot = kv.snapshot();
+        let mut session = session_of.begin(&snapshot);
+        match &entry.payload {
+            Payload::Blank => {}
+            Payload::Membership(members) => {
+                mark.membership = StoredMembership::new(Some(entry.log_id), members.clone());
+            }
+            Payload::Normal(proposal) => {
+                if let Ok(command) = proposal.take_command() {
+                    session.apply(command, &mut Vec::new())?;
+                }
+            }
+        }
+        let mut batch = session.finish();
+        batch.put(APPLIED, mark.to_row());
+        kv.write(batch)?;
+    }
+    Ok(())
 }
 
 /// Answers a job; gives the error back if there was one.

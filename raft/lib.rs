@@ -24,9 +24,14 @@ mod state_machine;
 mod types;
 pub mod wal;
 
+#[cfg(sim)]
+pub use applier::replay;
+pub use applier::{Mark, OnFatal};
 pub use error::Error;
 pub use metadata::{Metadata, MetadataSeed};
 pub use node::{GroupConfig, Node, NodeSeed, assemble};
+#[cfg(sim)]
+pub use types::Entry;
 
 /// What the fuzz targets take apart.
 #[cfg(fuzzing)]

@@ -1,7 +1,8 @@
 //! openraft's runtime over [`engine::io`]: tasks of this core, its clock, its randomness.
 //!
 //! Promises: whatever openraft spawns runs on the core that hosts the group, and reaches time, tasks and
-//! randomness through the seam alone. Channels are tokio's, which need no runtime of tokio's.
+//! randomness through the seam alone. Channels are tokio's, which need no runtime of tokio's, but for the
+//! one whose order could not be repeated.
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,7 @@ use engine::io;
 use openraft_rt::{AsyncRuntime, OptionalSend};
 
 mod channels;
+mod watch;
 
 /// The runtime that the Raft group is driven through.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ pub const STALL: Duration = Duration::from_secs(60);
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
 /// TLS handshakes take no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that one core holds at most; more are closed at once.
+/// Connections that one core holds at most, fewer where few files may be open; more are closed at once.
 pub const CONNECTIONS_PER_CORE: usize = 16_384;
 /// Of a body that nobody wants, so much is read so that the connection can go on; more closes it.
 pub const DISCARD_BYTES: u64 = 256 << 10;

@@ -268,6 +268,21 @@ const OBJECT_SUBRESOURCES: &[Row] = &[
     ("torrent", ["GetObjectTorrent", "", "", ""]),
 ];
 
+/// The names of the parameters that make a request ask for something else than its method and path alone do.
+pub fn selecting_parameters() -> impl Iterator<Item = &'static str> {
+    const MORE: [&str; 8] = [
+        "append",
+        "delete",
+        "directory-buckets",
+        "location",
+        "partNumber",
+        "uploadId",
+        "uploads",
+        "versions",
+    ];
+    BUCKET_SUBRESOURCES.iter().chain(OBJECT_SUBRESOURCES).map(|(name, _)| *name).chain(MORE)
+}
+
 /// The operation that a parameter of the table selects, if one does.
 fn subresource(
     table: &[Row],

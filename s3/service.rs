@@ -35,6 +35,8 @@ pub struct ServiceConfig {
     pub region: String,
     /// Domains under which buckets are hosts of their own.
     pub domains: Vec<String>,
+    /// Connections that this core holds at most; one more is closed at once.
+    pub connections_max: usize,
     /// Who may sign requests.
     pub credentials: Credentials,
     /// See [`TlsSource`].
@@ -53,6 +55,7 @@ pub struct Service {
     ids: RefCell<IdGenerator>,
     verifier: RefCell<Verifier>,
     domains: Vec<String>,
+    pub(crate) connections_max: usize,
     dates: RefCell<DateCache>,
     request_prefix: u64,
     requests: Cell<u64>,
@@ -75,6 +78,7 @@ impl Service {
             ids: RefCell::new(ids),
             verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
             domains: config.domains,
+            connections_max: config.connections_max,
             dates: RefCell::default(),
             // Ids of one process differ by core and count; those of different runs by their random part.
             request_prefix: (io::random_u64() << 8 | config.core as u64) << 32,

@@ -2,6 +2,9 @@
 //!
 //! Query only: a version 2 header is refused by [`crate::sigv4`]. Source: AWS, "Signing and authenticating
 //! REST requests" (version 2), "Query string request authentication alternative".
+//!
+//! What is signed is method, path, `x-amz-*` headers and the parameters of a list. A parameter that is not on it and
+//! would make the request another operation is refused, lest the holder of a URL add it.
 
 use std::sync::Arc;
 
@@ -12,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
+use crate::route;
 use crate::sigv4::keys::Credentials;
 use crate::uri;
 
@@ -76,6 +80,11 @@ pub fn verify(
             .with("Request has expired")
             .field("Expires", crate::time::iso8601_string(expires.min(crate::time::LAST_SECOND) * 1000))
             .field("ServerTime", crate::time::iso8601_string(now_s * 1000)));
+    }
+    let unsigned = |name: &&str| !SIGNED_PARAMETERS.contains(name) && query.has(name);
+    if let Some(name) = route::selecting_parameters().find(unsigned) {
+        return Err(Code::AccessDenied
+            .with(format!("Version 2 does not sign the parameter {name}: use a URL of version 4.")));
     }
     let (access_key, secret) =
         credentials.get(&id).ok_or_else(|| Code::InvalidAccessKeyId.field("AWSAccessKeyId", id.as_ref()))?;

@@ -1,6 +1,6 @@
 //! Accepting connections on the ports that few peers use at a time: the cluster port and the admin port.
 
-use engine::io::{Listener, Semaphore, Stream, sleep, spawn};
+use engine::io::{Listener, Semaphore, Stream, sleep, spawn, yield_if_needed};
 use std::time::Duration;
 
 /// Connections of one port and core at most; one more is closed at once.
@@ -16,6 +16,8 @@ pub async fn accept<F: Future<Output = ()> + 'static>(listener: Listener, conver
             sleep(PAUSE).await;
             continue;
         };
+        // Whoever connects faster than is accepted must not keep the core from its other work.
+        yield_if_needed().await;
         let Some(permit) = connections.try_acquire(1) else {
             continue;
         };

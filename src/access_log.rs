@@ -196,9 +196,25 @@ fn json(entry: &Entry<'_>) -> String {
         user_agent: entry.user_agent.map(|agent| cut(agent, USER_AGENT_BYTES_MAX)),
         target: target(entry),
     };
-    let mut text = serde_json::to_string(&line).unwrap_or_default();
+    let json = serde_json::to_string(&line).unwrap_or_default();
+    let mut text = String::with_capacity(json.len() + 1);
+    // Beyond ASCII there is only text, inside of strings, where any character may stand as its escape.
+    for character in json.chars() {
+        if deceives(character) {
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
     text.push('\n');
     text
+}
+
+/// Whether a character can end a line, steer a terminal, or turn the direction in which a line is read. All of them
+/// are of four hexadecimal digits.
+fn deceives(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The request target as it may be shown.
@@ -250,10 +266,7 @@ fn quoted(line: &mut String, text: Option<&str>) {
                 line.push('\\');
                 line.push(character);
             }
-            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                let _ = write!(line, "{}", character.escape_unicode());
-            }
-            _ if character.is_control() => {
+            _ if deceives(character) => {
                 let _ = write!(line, "{}", character.escape_unicode());
             }
             _ => line.push(character),
@@ -420,12 +433,45 @@ mod tests {
     }
 
     #[test]
+    fn no_field_of_a_client_can_end_a_line_or_a_word_or_steer_a_terminal() {
+        let bad = "a\" 200 - 0\r\n2026 \u{1b}[2K\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}\u{200f}\u{61c}\\";
+        let target = format!("/{bad}?{bad}");
+        let entry = Entry {
+            bucket: Some(bad),
+            key: Some(bad),
+            user_agent: Some(bad),
+            method: Some(bad),
+            operation: None,
+            ..entry(&target)
+        };
+        for line in [text(&entry), json(&entry)] {
+            let inner = line.strip_suffix('\n').unwrap();
+            assert!(!inner.chars().any(deceives), "{line:?}");
+        }
+        let line = text(&entry);
+        // Words are told apart by spaces outside of quotes.
+        let (mut quoted, mut escaped, mut words) = (false, false, 1);
+        for character in line.trim_end().chars() {
+            words += usize::from(character == ' ' && !quoted);
+            quoted ^= character == '"' && !escaped;
+            escaped = character == '\\' && !escaped;
+        }
+        assert_eq!((words, quoted), (15, false), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&json(&entry)).unwrap();
+        assert_eq!((&value["key"], &value["user_agent"]), (&bad.into(), &bad.into()));
+    }
+
+    #[test]
     fn signatures_and_tokens_are_masked_however_they_are_spelled() {
         for (given, shown) in [
             ("/b/k?X-Amz-Signature=abc&x=1", "/b/k?X-Amz-Signature=***&x=1"),
             ("/k?x-amz%2dsignature=abc", "/k?x-amz%2dsignature=***"),
             ("/k?AWSAccessKeyId=A&Signature=abc%3D", "/k?AWSAccessKeyId=A&Signature=***"),
             ("/k?X-Amz-Security-Token=t", "/k?X-Amz-Security-Token=***"),
+            (
+                "/k?%58-Amz-Signature=a=b&Signature=c&signature=d",
+                "/k?%58-Amz-Signature=***&Signature=***&signature=***",
+            ),
             ("/signature=1", "/signature=1"),
             ("/k?%=1&%é=2", "/k?%=1&%é=2"),
         ] {

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const LOCKED_BYTES_PER_CORE: u64 = 128 << 10;
 /// Descriptors below which a node is of no use: segments, metadata tables, connections.
 const FILES_MIN: u64 = 256;
+/// S3 connections that a core holds however few files may be open.
+const CONNECTIONS_MIN: usize = 16;
 /// How often, and how far apart, a taken port is tried.
 const PORT_ATTEMPTS: u32 = 20;
 const PORT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,8 +63,8 @@ fn locked_memory_refusal(sizes: Option<(u64, u64)>) -> Error {
     ))
 }
 
-/// Raises the limit of open files to what this user may have.
-pub fn open_files() -> Result<()> {
+/// Raises the limit of open files to what this user may have; gives the limit.
+pub fn open_files() -> Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return enough_files(current);
@@ -74,13 +76,20 @@ pub fn open_files() -> Result<()> {
     }
 }
 
-fn enough_files(limit: Option<u64>) -> Result<()> {
+fn enough_files(limit: Option<u64>) -> Result<u64> {
     match limit {
         Some(limit) if limit < FILES_MIN => Err(Error::refused(format!(
             "only {limit} open files are allowed: raise it with `ulimit -n 65536`, under systemd with LimitNOFILE=65536"
         ))),
-        _ => Ok(()),
+        limit => Ok(limit.unwrap_or(u64::MAX)),
     }
+}
+
+/// S3 connections that each core may hold where so many files may be open: half of them, so that whoever connects
+/// can't take the descriptors that segments and metadata need.
+pub fn connections_per_core(open_files: u64, cores: u16) -> usize {
+    let share = open_files / 2 / u64::from(cores.max(1));
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(CONNECTIONS_MIN, s3::limits::CONNECTIONS_PER_CORE)
 }
 
 /// Checks that an address can be listened on, and picks the port where it is 0.
@@ -188,5 +197,12 @@ mod tests {
     fn too_few_open_files_are_refused() {
         assert!(enough_files(Some(64)).is_err());
         assert!(enough_files(None).is_ok());
+    }
+
+    #[test]
+    fn connections_leave_half_of_the_open_files_to_the_store() {
+        assert_eq!(connections_per_core(1024, 2), 256);
+        assert_eq!(connections_per_core(FILES_MIN, 256), CONNECTIONS_MIN);
+        assert_eq!(connections_per_core(u64::MAX, 1), s3::limits::CONNECTIONS_PER_CORE);
     }
 }

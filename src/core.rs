@@ -18,7 +18,7 @@ use s3::sigv4::keys::{Credentials, Secret};
 use crate::admin::serve_admin;
 use crate::cluster::server::{Answers, serve_cluster};
 use crate::error::Error;
-use crate::node::{Shared, end};
+use crate::node::{InnerPorts, Shared, end};
 use crate::report;
 
 /// Requests that are under way when the node shall stop have so long to end.
@@ -33,13 +33,13 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
     let failed =
         |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
-    let home = match Home::open(&shared.data_dir, core).await {
+    let home = match Home::open(&shared.plan.data_dir, core).await {
         Ok(home) => home,
         Err(error) => end(&failed("the segments can't be opened", &error)),
     };
     let store = home.segments().clone();
     report::damage(core, &store);
-    let files = Rc::new(Files::new(&shared.data_dir));
+    let files = Rc::new(Files::new(&shared.plan.data_dir));
     let bytes = Bytes::start(parts.bytes, home.clone(), files);
     let metadata = parts.metadata.start(shared.cores, home.clone());
     let mut group = None;
@@ -52,11 +52,11 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     }
     shared.group_started.wait().await;
     metadata.start_reclaim(Box::new(move |records| Box::pin(reclaim(home.clone(), records))));
-    if shared.unclean {
+    if shared.plan.unclean {
         spawn(sweep(core, shared.clone(), metadata.clone(), store.clone()));
     }
     if group.is_some()
-        && let Some(name) = shared.first_bucket.clone()
+        && let Some(name) = shared.plan.first_bucket.clone()
     {
         make_bucket(&metadata, name).await;
     }
@@ -74,7 +74,7 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
         },
     ));
     shared.core_serves();
-    shared.shutdown.wait().await;
+    shared.plan.shutdown.wait().await;
     if let Some(service) = &service {
         service.drain(DRAIN_LIMIT).await;
     }
@@ -98,23 +98,27 @@ fn open_ports(core: usize, shared: &Arc<Shared>, metadata: &Metadata, bytes: &By
         Err(error) => end(&Error::refused(format!("cannot listen on {address} for {what}: {error}"))),
     };
     if core == 0 {
-        let answers = Answers { record: shared.record.clone(), board: Arc::clone(&shared.board) };
-        let cluster = bind("the cluster", shared.addresses.listen);
-        spawn(serve_cluster(cluster, Arc::clone(&shared.cluster_tls), Rc::new(answers)));
-        spawn(serve_admin(bind("the admin port", shared.addresses.admin), Arc::clone(&shared.board)));
-        if let Some(tls) = shared.s3_tls.clone() {
+        if let Some(InnerPorts { record, cluster_tls }) = &shared.plan.inner {
+            let board = &shared.plan.board;
+            let answers = Answers { record: record.clone(), board: Arc::clone(board) };
+            let cluster = bind("the cluster", shared.plan.addresses.listen);
+            spawn(serve_cluster(cluster, Arc::clone(cluster_tls), Rc::new(answers)));
+            spawn(serve_admin(bind("the admin port", shared.plan.addresses.admin), Arc::clone(board)));
+        }
+        if let Some(tls) = shared.plan.s3_tls.clone() {
             spawn(async move { tls.watch().await });
         }
     }
-    let address = shared.addresses.s3?;
-    let credentials = shared.credentials.as_ref()?;
+    let address = shared.plan.addresses.s3?;
+    let credentials = shared.plan.credentials.as_ref()?;
     let secret = Secret::new(credentials.secret_access_key.as_str());
-    let (tls, logger) = (shared.s3_tls.clone(), shared.logger.clone());
+    let (tls, logger) = (shared.plan.s3_tls.clone(), shared.plan.logger.clone());
     let config = ServiceConfig {
         core,
         started_ms: shared.started_ms,
-        region: shared.region.clone(),
-        domains: shared.domains.clone(),
+        region: shared.plan.region.clone(),
+        domains: shared.plan.domains.clone(),
+        connections_max: shared.plan.connections_per_core,
         credentials: Credentials::single(credentials.access_key_id.clone(), secret),
         tls: Box::new(move || tls.as_ref().map(|tls| tls.current())),
         log: Box::new(move |finished| report::log(logger.as_ref(), finished)),
@@ -136,7 +140,6 @@ async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::B
 
 /// After a crash: deletes blobs of this core that were stored and never committed.
 async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store) {
-    store.clear_marks();
     let cores = shared.cores;
     let mark = async |places: Vec<raft::metadata::BlobPlace>| {
         for place in places {
@@ -148,7 +151,7 @@ async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Stor
     };
     // What can't be read now is found by the sweep of another start.
     if metadata.all_blob_refs(mark).await.is_ok() {
-        let _ = store.sweep_unmarked(shared.started_ms).await;
+        let _ = store.sweep_unmarked().await;
     }
 }
 

@@ -74,7 +74,7 @@ pub fn missing() -> Error {
 pub fn quickstart(data_dir: &Path) -> Result<Credentials> {
     let path = data_dir.join(QUICKSTART_FILE);
     if path.exists() {
-        let text = Zeroizing::new(files::read_text(&path, Secrecy::Secret)?);
+        let text = files::read_secret_text(&path, Secrecy::Secret)?;
         let value = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
@@ -118,7 +118,7 @@ fn one_of(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Opti
         (Some(value), None) => Ok(Some(value)),
         (None, Some(path)) => {
             // An orchestrator mounts secrets with modes of its own choosing, so the mode is not checked here.
-            let text = Zeroizing::new(files::read_text(Path::new(&path), Secrecy::Public)?);
+            let text = files::read_secret_text(Path::new(&path), Secrecy::Public)?;
             Ok(Some(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
         }
         (None, None) => Ok(None),

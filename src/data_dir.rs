@@ -23,6 +23,11 @@ const CORES_RECORD: Kind = Kind { tag: *b"core", version: 1 };
 /// The most cores a node may be divided over.
 pub const CORES_MAX: u16 = 256;
 
+/// The folders of the log and of the metadata.
+pub const LOG_FOLDER: &str = "raft";
+/// See [`LOG_FOLDER`].
+pub const METADATA_FOLDER: &str = "meta";
+
 /// A data directory that this process alone may change.
 #[derive(Debug)]
 pub struct DataDir {
@@ -114,6 +119,15 @@ impl DataDir {
         }
         let record = CoresRecord { cores: u32::from(cores) };
         files::replace_secret(&path, &record::encode(CORES_RECORD, &record))
+    }
+
+    /// Makes the folders of segments, log and metadata, closed to other users: the metadata store makes its files
+    /// readable by all, and the data directory may have been made by somebody else.
+    pub fn close_folders(&self, cores: u16) -> Result<()> {
+        let segments = (0..usize::from(cores)).map(|core| engine::segment::core_dir(&self.path, core));
+        segments
+            .chain([LOG_FOLDER, METADATA_FOLDER].map(|name| self.path.join(name)))
+            .try_for_each(|path| files::close_dir(&path))
     }
 
     /// Notes where this node listens.

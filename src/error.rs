@@ -56,9 +56,7 @@ impl std::error::Error for Error {}
 
 /// Tells the operator one line on standard error, from a node that runs on.
 pub fn note(text: fmt::Arguments<'_>) {
-    use std::io::Write;
-    // Where standard error is closed there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "hamster: {}", one_line(text.to_string()));
+    engine::io::tell(&format!("hamster: {}", one_line(text.to_string())));
 }
 
 /// Operators grep for these lines and supervisors show only the last: line breaks become spaces.

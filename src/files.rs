@@ -7,9 +7,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// The longest small file that is read: certificates and records take a few KiB.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What the files that hold secrets take at most: keys in PEM are a few KiB.
+const SECRET_BYTES: usize = 16 << 10;
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,16 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| cannot("create the directory", path, &error))
+}
+
+/// Makes a directory that only its owner may enter, whatever modes the files in it get; one that is there is closed.
+pub fn close_dir(path: &Path) -> Result<()> {
+    make_private_dir(path)?;
+    let close = || {
+        let mode = fs::metadata(path)?.mode();
+        if mode & 0o077 == 0 { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(0o700)) }
+    };
+    close().map_err(|error| cannot("close to others", path, &error))
 }
 
 /// Reads a small file whole; a [`Secrecy::Secret`] one must not be open to others.
@@ -47,15 +60,26 @@ pub fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>> {
             meta.len(),
         )));
     }
-    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    // Room for any secret at once, also from a pipe: a buffer that grows leaves its old bytes behind unwiped.
+    let mut bytes = Vec::with_capacity((meta.len() as usize).max(SECRET_BYTES));
     (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     Ok(bytes)
 }
 
 /// [`read`], as text.
 pub fn read_text(path: &Path, secrecy: Secrecy) -> Result<String> {
-    String::from_utf8(read(path, secrecy)?)
-        .map_err(|_| Error::refused(format!("{} is not text: restore it from a backup", path.display())))
+    String::from_utf8(read(path, secrecy)?).map_err(|_| not_text(path))
+}
+
+/// [`read`], as text that is wiped on drop.
+pub fn read_secret_text(path: &Path, secrecy: Secrecy) -> Result<Zeroizing<String>> {
+    let bytes = Zeroizing::new(read(path, secrecy)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| not_text(path))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn not_text(path: &Path) -> Error {
+    Error::refused(format!("{} is not text: restore it from a backup", path.display()))
 }
 
 /// Makes a file of mode 600 and puts it on stable storage. The caller syncs the directory.
@@ -130,6 +154,18 @@ mod tests {
         let message = read(&path, Secrecy::Secret).unwrap_err().to_string();
         assert!(message.contains("mode 644") && message.contains("chmod 600"), "{message}");
         assert!(read(&path, Secrecy::Public).is_ok());
+    }
+
+    #[test]
+    fn a_folder_is_made_closed_and_an_open_one_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+        for path in [new, old] {
+            close_dir(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]

@@ -1,32 +1,6 @@
-//! Hamster: an S3-compatible object store in one binary.
-//!
-//! A verb of [`cli`] turns the command line into a checked [`config::Config`]; [`startup`] checks the machine;
-//! [`node`] runs the node.
+//! The binary: the command line, and the allocator.
 
 #![forbid(unsafe_code)]
-
-mod accept;
-mod access_log;
-mod admin;
-mod checks;
-mod cli;
-mod cluster;
-mod config;
-mod core;
-mod credentials;
-mod data_dir;
-mod error;
-mod files;
-mod identity;
-mod latch;
-mod metrics;
-mod node;
-mod record;
-mod report;
-mod signals;
-mod startup;
-mod status;
-mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1).collect();
-    match cli::run(arguments, &mut std::io::stdout()) {
+    match hamster::cli::run(arguments, &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is closed there is nobody left to tell.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::io::run_executors;
 use engine::peer::mesh::MeshSeed;
 use engine::peer::{Reply, Request};
-use raft::kv::FjallKv;
-use raft::{GroupConfig, MetadataSeed, NodeSeed};
+use raft::kv::{FjallKv, Kv};
+use raft::{GroupConfig, MetadataSeed, NodeSeed, OnFatal};
 use rustls::ServerConfig;
 
 use crate::access_log::Logger;
 use crate::core;
 use crate::credentials::Credentials;
-use crate::data_dir::Addresses;
+use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::identity::NodeRecord;
@@ -27,45 +27,102 @@ use crate::tls::S3Tls;
 const CLEAN_MARK: &str = "clean";
 
 /// Told once that the node answers on all of its ports.
-type Ready = Box<dyn FnOnce(&Addresses) + Send>;
+pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
+
+/// What a node is made from besides its metadata store.
+pub struct Plan {
+    /// Where its data lie.
+    pub data_dir: PathBuf,
+    /// S3 connections of one core at most.
+    pub connections_per_core: usize,
+    /// The region that clients sign for.
+    pub region: String,
+    /// Domains below which a bucket may be the first label of the host.
+    pub domains: Vec<String>,
+    /// The root credential; none only where the S3 port is off.
+    pub credentials: Option<Credentials>,
+    /// The ports beside that of S3. A simulated node has none: they speak TLS, whose keys follow from no seed.
+    pub inner: Option<InnerPorts>,
+    /// TLS of the S3 port, where it is asked for.
+    pub s3_tls: Option<Arc<S3Tls>>,
+    /// Where cores publish what they count.
+    pub board: Arc<Board>,
+    /// The access log, unless it is off.
+    pub logger: Option<Logger>,
+    /// Where to listen.
+    pub addresses: Addresses,
+    /// Opens when the node shall drain.
+    pub shutdown: Latch,
+    /// A bucket to make unless it is there.
+    pub first_bucket: Option<String>,
+    /// The last run did not end in order.
+    pub unclean: bool,
+    /// Told once that the node answers on all of its ports.
+    pub ready: Mutex<Option<Ready>>,
+}
+
+/// What the cluster port and the admin port need.
+pub struct InnerPorts {
+    /// What the cluster port tells of the node.
+    pub record: NodeRecord,
+    /// TLS of the cluster port.
+    pub cluster_tls: Arc<ServerConfig>,
+}
 
 /// What all cores of a node see.
 pub struct Shared {
-    pub data_dir: PathBuf,
+    /// What the node was made from.
+    pub plan: Plan,
+    /// How many there are.
     pub cores: usize,
-    pub region: String,
-    pub domains: Vec<String>,
-    pub credentials: Option<Credentials>,
-    pub record: NodeRecord,
-    pub cluster_tls: Arc<ServerConfig>,
-    pub s3_tls: Option<Arc<S3Tls>>,
-    pub board: Arc<Board>,
-    pub logger: Option<Logger>,
-    pub addresses: Addresses,
-    pub shutdown: Latch,
-    pub first_bucket: Option<String>,
     /// When the process started, milliseconds since 1970: ids of this run are not older.
     pub started_ms: u64,
-    /// The last run did not end in order.
-    pub unclean: bool,
     /// Opens once this node's part of the Raft group has applied its log.
     pub group_started: Latch,
-    /// Cores that serve, and cores that have finished their last request.
-    pub serving: AtomicUsize,
+    /// Cores that serve.
+    serving: AtomicUsize,
+    /// Cores that have finished their last request.
     pub drained: AtomicUsize,
-    ready: Mutex<Option<Ready>>,
     parts: Vec<Mutex<Option<Parts>>>,
 }
 
 /// What one core is made of; taken by its core.
 pub struct Parts {
+    /// The core's part of the byte store.
     pub bytes: MeshSeed<Request, engine::Result<Reply>>,
+    /// The core's part of the metadata.
     pub metadata: MetadataSeed,
     /// The Raft group's part, on core 0.
     pub group: Option<(NodeSeed, Opener)>,
 }
 
 impl Shared {
+    /// Assembles a node over its metadata store: what its cores share, before they start.
+    ///
+    /// # Errors
+    /// The store can't be read, or no thread can be had.
+    pub fn assemble<K: Kv>(plan: Plan, group: GroupConfig, kv: Arc<K>) -> Result<Arc<Shared>> {
+        let cores = group.cores;
+        let (seed, metadata) = raft::assemble(group, kv).map_err(|error| Error::failed(error.to_string()))?;
+        let (opener, group_started) = crate::latch::latch();
+        let mut group = Some((seed, opener));
+        let parts = engine::peer::seeds(cores)
+            .into_iter()
+            .zip(metadata)
+            .map(|(bytes, metadata)| Mutex::new(Some(Parts { bytes, metadata, group: group.take() })))
+            .collect();
+        plan.board.set_waits_for(vec!["segments".to_owned(), "metadata".to_owned()]);
+        Ok(Arc::new(Shared {
+            plan,
+            cores,
+            started_ms: engine::io::unix_ms(),
+            group_started,
+            serving: AtomicUsize::new(0),
+            drained: AtomicUsize::new(0),
+            parts,
+        }))
+    }
+
     /// The parts of a core; none if they were taken.
     pub fn take_parts(&self, core: usize) -> Option<Parts> {
         self.parts[core].lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -76,64 +133,50 @@ impl Shared {
         if self.serving.fetch_add(1, Ordering::AcqRel) + 1 < self.cores {
             return;
         }
-        self.board.set_waits_for(Vec::new());
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            ready(&self.addresses);
+        self.plan.board.set_waits_for(Vec::new());
+        if let Some(ready) = self.plan.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ready(&self.plan.addresses);
         }
     }
 }
 
 /// Ends the process with one line: what is durable stays, what was not acknowledged is gone.
 pub fn end(error: &Error) -> ! {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "hamster: {error}");
-    std::process::exit(i32::from(error.exit_code()))
+    engine::io::end_process(&format!("hamster: {error}"), error.exit_code())
+}
+
+/// Tells of what the metadata can't go on from, and ends the process.
+pub fn on_fatal() -> OnFatal {
+    Arc::new(|why: &str| end(&Error::failed(why)))
 }
 
 /// Runs a node until it is told to drain.
 pub fn run(startup: Startup) -> Result<()> {
-    let Startup {
-        config, data, identity, credentials, cores, cluster_tls, s3_tls, board, access_log, ..
-    } = startup;
+    let Startup { config, data, identity, cores, access_log, .. } = startup;
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
     let unclean = !take_clean_mark(&data_dir)?;
-    let on_fatal = Arc::new(|why: &str| end(&Error::failed(why)));
-    let failed = |error: raft::Error| Error::failed(error.to_string());
-    let kv = FjallKv::open(&data_dir.join("meta")).map_err(failed)?;
-    let group = GroupConfig::new(1, data_dir.join("raft"), cores, on_fatal);
-    let (seed, metadata) = raft::assemble(group, Arc::new(kv)).map_err(failed)?;
-    let (opener, group_started) = crate::latch::latch();
-    let mut group = Some((seed, opener));
-    let parts = engine::peer::seeds(cores)
-        .into_iter()
-        .zip(metadata)
-        .map(|(bytes, metadata)| Mutex::new(Some(Parts { bytes, metadata, group: group.take() })))
-        .collect();
+    let kv =
+        FjallKv::open(&data_dir.join(METADATA_FOLDER)).map_err(|error| Error::failed(error.to_string()))?;
+    let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal());
     let (logger, writer) = access_log.unzip();
-    let shared = Arc::new(Shared {
+    let plan = Plan {
         data_dir: data_dir.clone(),
-        cores,
+        connections_per_core: startup.connections_per_core,
         region: config.region,
         domains: config.domains,
-        credentials,
-        record: identity.record.clone(),
-        cluster_tls,
-        s3_tls,
-        board,
+        credentials: startup.credentials,
+        inner: Some(InnerPorts { record: identity.record.clone(), cluster_tls: startup.cluster_tls }),
+        s3_tls: startup.s3_tls,
+        board: startup.board,
         logger,
         addresses: startup.addresses,
         shutdown: startup.shutdown,
         first_bucket: startup.first_bucket,
-        started_ms: engine::io::unix_ms(),
         unclean,
-        group_started,
-        serving: AtomicUsize::new(0),
-        drained: AtomicUsize::new(0),
         ready: Mutex::new(Some(startup.ready)),
-        parts,
-    });
-    shared.board.set_waits_for(vec!["segments".to_owned(), "metadata".to_owned()]);
+    };
+    let shared = Shared::assemble(plan, group, Arc::new(kv))?;
     let executors = run_executors(cores, move |core| core::run(core, shared.clone()))
         .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;
     executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))?;

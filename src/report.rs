@@ -29,9 +29,9 @@ pub struct Sources {
 /// Publishes a core's numbers now and then, for ever.
 pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources: Sources) {
     loop {
-        shared.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
+        shared.plan.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
         if let Some(group) = &sources.group {
-            shared.board.publish_raft(group.stats());
+            shared.plan.board.publish_raft(group.stats());
         }
         sleep(interval).await;
     }
@@ -103,9 +103,8 @@ fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
 
 /// Tells of what the segments' recovery found damaged: it is left in place for repair, never dropped silently.
 pub fn damage(core: usize, store: &Store) {
-    use std::io::Write;
     for damage in store.report().damage {
-        let _ = writeln!(std::io::stderr(), "hamster: core {core}: damaged: {damage:?}");
+        io::tell(&format!("hamster: core {core}: damaged: {damage:?}"));
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Startup {
     pub credentials: Option<Credentials>,
     /// The number of cores, fixed for this data directory.
     pub cores: u16,
+    /// S3 connections that a core holds at most.
+    pub connections_per_core: usize,
     /// TLS of the cluster port.
     pub cluster_tls: Arc<ServerConfig>,
     /// TLS of the S3 port, where it is asked for. Run [`S3Tls::watch`] on one core.
@@ -54,9 +56,10 @@ pub fn prepare(
 ) -> Result<Startup> {
     let identity = identity::load(data.path())?;
     checks::io_uring()?;
-    checks::open_files()?;
+    let open_files = checks::open_files()?;
     let cores = data.cores(config.cores)?;
     checks::locked_memory(cores)?;
+    let connections_per_core = checks::connections_per_core(open_files, cores);
     let listen = config.listen.unwrap_or(identity.record.listen_address());
     let addresses = Addresses {
         s3: config.s3.map(|address| checks::port("--s3", address)).transpose()?,
@@ -68,6 +71,7 @@ pub fn prepare(
     let board = Board::new(cores);
     let access_log = access_log::start(&config.access_log, &board)?;
     data.fix_cores(cores)?;
+    data.close_folders(cores)?;
     data.note_addresses(&addresses)?;
     let shutdown = signals::watch()?;
     Ok(Startup {
@@ -76,6 +80,7 @@ pub fn prepare(
         identity,
         credentials,
         cores,
+        connections_per_core,
         cluster_tls,
         s3_tls,
         board,

@@ -31,6 +31,7 @@ impl Memory {
     }
 
     /// Its first byte.
+    #[cfg(not(sim))]
     pub fn pointer(&self) -> *mut u8 {
         self.start.as_ptr()
     }

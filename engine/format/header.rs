@@ -208,6 +208,7 @@ fn salted_crc(header: &[u8], salt: Salt) -> u32 {
     let mut covered = [0; HEADER_BYTES + 8];
     covered[..HEADER_BYTES].copy_from_slice(header);
     covered[8..12].fill(0);
+    let salt = if crate::canary!("salt-ignored") { Salt { segment: 0, generation: 0 } } else { salt };
     covered[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&salt.segment.to_le_bytes());
     covered[HEADER_BYTES + 4..].copy_from_slice(&salt.generation.to_le_bytes());
     crc32c(&covered)

@@ -149,6 +149,11 @@ impl Shared {
         for outcome in outcomes {
             outcome.get().await?;
         }
+        if damaged.is_none() && self.state.borrow().logs.get(id).is_some_and(|segment| segment.live > 0) {
+            // Something that lives here was not found again.
+            loaded.bad.into_iter().for_each(|damage| self.damage(damage));
+            damaged = Some(Corrupt::Body.into());
+        }
         damaged.map_or(Ok(()), Err)
     }
 

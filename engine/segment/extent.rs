@@ -267,7 +267,7 @@ impl Extents {
     pub(super) fn pin(&mut self, segment: u32, offset: u64) -> bool {
         let taken = self.segments.get_mut(&segment).and_then(|segment| segment.taken.get_mut(&offset));
         taken.is_some_and(|taken| {
-            taken.pins += 1;
+            taken.pins += u32::from(!crate::canary!("extent-freed-while-read"));
             true
         })
     }
@@ -275,6 +275,9 @@ impl Extents {
     pub(super) fn unpin(&mut self, id: u32, offset: u64) {
         let Some(segment) = self.segments.get_mut(&id) else { return };
         let Some(taken) = segment.taken.get_mut(&offset) else { return };
+        if crate::canary!("extent-freed-while-read") {
+            return;
+        }
         assert!(taken.pins > 0, "an extent is unpinned as often as pinned");
         taken.pins -= 1;
         if taken.pins == 0 && taken.used_by == Use::Doomed {

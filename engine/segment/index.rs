@@ -95,6 +95,8 @@ struct Table {
 /// The index of one core.
 pub struct Index {
     tables: Vec<Table>,
+    /// Entries are added marked: recovery is over.
+    recovered: bool,
 }
 
 impl Default for Index {
@@ -199,7 +201,7 @@ impl Table {
 impl Index {
     /// An empty index.
     pub fn new() -> Index {
-        Index { tables: (0..TABLES).map(|_| Table::default()).collect() }
+        Index { tables: (0..TABLES).map(|_| Table::default()).collect(), recovered: false }
     }
 
     fn table(&self, hash: u64) -> &Table {
@@ -216,7 +218,9 @@ impl Index {
             return Some(old.slot());
         }
         table.grow();
-        table.place(hash, Entry::new(key, slot));
+        let mut entry = Entry::new(key, slot);
+        entry.flags |= if self.recovered { MARKED } else { 0 };
+        table.place(hash, entry);
         None
     }
 
@@ -275,11 +279,9 @@ impl Index {
         removed
     }
 
-    /// Clears all marks.
-    pub fn clear_marks(&mut self) {
-        for entry in self.tables.iter_mut().flat_map(|table| &mut table.slots) {
-            entry.flags &= !MARKED;
-        }
+    /// Ends recovery: what is added from now on is marked, since somebody just wants it.
+    pub fn end_recovery(&mut self) {
+        self.recovered = true;
     }
 
     /// Marks all entries of a blob as wanted; returns whether there are any.
@@ -294,14 +296,13 @@ impl Index {
         !places.is_empty()
     }
 
-    /// Blobs in sub-table `table` (of [`Index::tables`]) that are unmarked and older than `created_before_ms`.
-    pub fn unmarked(&self, table: usize, created_before_ms: u64) -> Vec<DataId> {
+    /// Blobs in sub-table `table` (of [`Index::tables`]) that are unmarked.
+    pub fn unmarked(&self, table: usize) -> Vec<DataId> {
         let mut ids: Vec<DataId> = self.tables[table]
             .slots
             .iter()
             .filter(|entry| entry.used() && entry.flags & MARKED == 0)
             .map(|entry| DataId(entry.id))
-            .filter(|id| id.unix_ms() < created_before_ms)
             .collect();
         ids.sort_unstable();
         ids.dedup();

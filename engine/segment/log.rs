@@ -282,6 +282,9 @@ async fn write_synced(_shared: &Shared, file: &File, buf: Buf, offset: u64) -> R
     if fail == Some(Fail::Sync) {
         return Err(Error::io("sync a log segment", &std::io::Error::other("injected")));
     }
+    if crate::canary!("ack-before-sync") {
+        return Ok(());
+    }
     file.sync_data().await.map_err(|error| Error::io("sync a log segment", &error))
 }
 
@@ -317,7 +320,8 @@ pub(super) async fn seal(shared: Rc<Shared>, full: Active) {
 }
 
 async fn write_footer(full: &Active) -> std::io::Result<()> {
-    let encoded = encode_entries(&full.entries);
+    let left_out = usize::from(crate::canary!("index-entry-lost-at-seal"));
+    let encoded = encode_entries(&full.entries[left_out..]);
     let mut at = full.tail;
     for piece in encoded.chunks(ZERO_FILL_BYTES) {
         let mut buf = Buf::with_capacity(io::align_up(piece.len() as u64) as usize);
@@ -330,7 +334,7 @@ async fn write_footer(full: &Active) -> std::io::Result<()> {
     }
     let trailer = FooterTrailer {
         salt: full.salt(),
-        entries: full.entries.len() as u32,
+        entries: (full.entries.len() - left_out) as u32,
         offset: full.tail,
         entries_crc: crc32c(&encoded),
     };

@@ -6,6 +6,7 @@
 //! | `free-` of the right length                 | kept for reuse (its content does not matter)              |
 //! | `free-` of another length                   | removed                                                   |
 //! | `log-` whose first page does not verify     | damage: reported, left alone                              |
+//! | a page that the disk does not give back     | damage: reported, read as zeros                           |
 //! | `log-` with a footer                        | replayed from the footer                                  |
 //! | `log-` whose footer does not verify         | damage reported, replayed from its batches                |
 //! | `log-` without a footer                     | replayed from its batches ([`super::recovery`])           |
@@ -27,6 +28,7 @@ use super::prepare::Fresh;
 use super::recovery::{BatchAt, Damage, Report, Verdict, judge, later_batch, read_batch};
 use super::state::State;
 use super::{Class, Config, core_dir};
+use crate::buf::Buf;
 use crate::error::{Corrupt, Error, Result};
 use crate::format::{
     ENTRY_BYTES, Entry, FooterTrailer, PAGE_BYTES, Salt, SegmentHeader, crc32c, decode_entries,
@@ -78,6 +80,7 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     replay.check_extents();
     let Replay { mut state, mut report, unsealed, .. } = replay;
     state.extents.finish_recovery();
+    state.index.end_recovery();
     report.entries = state.index.len();
     let damaged = report.damaged;
     let shared = Rc::new(Shared::new(config.clone(), dir.clone(), next, state));
@@ -107,10 +110,15 @@ async fn adopt_free(shared: &Shared, id: u32) -> Result<()> {
     if length != shared.config.log_segment_bytes {
         return io::remove_file(&path).await.map_err(|error| failed(&error));
     }
-    let page = file.read_at(0, PAGE_BYTES).await.map_err(|error| failed(&error))?;
-    let generation = SegmentHeader::decode(&page).map_or(0, |header| header.generation);
-    shared.pool.add(id, generation);
-    Ok(())
+    match file.read_at(0, PAGE_BYTES).await {
+        Ok(page) => {
+            let generation = SegmentHeader::decode(&page).map_or(0, |header| header.generation);
+            shared.pool.add(id, generation);
+            Ok(())
+        }
+        // Its generation is not known: what it holds could be taken for live.
+        Err(_) => io::remove_file(&path).await.map_err(|error| failed(&error)),
+    }
 }
 
 struct Replay<'a> {
@@ -164,8 +172,11 @@ impl Replay<'_> {
     }
 
     async fn header(&self, id: u32, file: &File, length: u64) -> Result<SegmentHeader> {
-        let page = file.read_at(0, PAGE_BYTES).await.map_err(|error| failed(&error))?;
-        let header = SegmentHeader::decode(&page)?;
+        let page = read(file, 0, PAGE_BYTES).await;
+        if !page.unreadable.is_empty() {
+            return Err(Corrupt::Unreadable.into());
+        }
+        let header = SegmentHeader::decode(&page.bytes)?;
         if header.segment != id || header.core as usize != self.config.core {
             return Err(Corrupt::Field("segment id").into());
         }
@@ -217,8 +228,12 @@ async fn go_on(shared: &Rc<Shared>, mut unsealed: Vec<Active>) -> Result<Option<
 
 /// What the batches of a segment hold: from its footer, or else from the batches themselves.
 pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
-    let page = read(file, length - PAGE_BYTES as u64, PAGE_BYTES).await?;
-    let damage = match FooterTrailer::decode(&page, salt, length) {
+    let page = read(file, length - PAGE_BYTES as u64, PAGE_BYTES).await;
+    let trailer = match page.unreadable.is_empty() {
+        true => FooterTrailer::decode(&page.bytes, salt, length),
+        false => Err(Corrupt::Unreadable.into()),
+    };
+    let damage = match trailer {
         Ok(trailer) => match load_footer(file, &trailer).await? {
             Ok(entries) => {
                 let tail = trailer.offset;
@@ -250,8 +265,12 @@ async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Result<Vec<
     let mut bytes = Vec::with_capacity(wanted);
     while bytes.len() < wanted {
         let piece = (wanted - bytes.len()).min(ZERO_FILL_BYTES);
-        let buf = read(file, trailer.offset + bytes.len() as u64, piece.next_multiple_of(PAGE_BYTES)).await?;
-        let Some(got) = buf.get(..piece) else { return Ok(Err(Corrupt::Short)) };
+        let at = trailer.offset + bytes.len() as u64;
+        let found = read(file, at, piece.next_multiple_of(PAGE_BYTES)).await;
+        if !found.unreadable.is_empty() {
+            return Ok(Err(Corrupt::Unreadable));
+        }
+        let Some(got) = found.bytes.get(..piece) else { return Ok(Err(Corrupt::Short)) };
         bytes.extend_from_slice(got);
     }
     if crc32c(&bytes) != trailer.entries_crc {
@@ -264,13 +283,20 @@ async fn scan(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
     let mut at = PAGE_BYTES as u64;
     let mut loaded =
         Loaded { entries: Vec::new(), tail: at, batch: 0, from_footer: false, torn: false, bad: Vec::new() };
-    let mut window = (0, read(file, 0, 0).await?);
+    let mut window = (0, Found { bytes: Buf::empty(), unreadable: Vec::new() });
     while at < length {
-        let held = window.0 + window.1.len() as u64;
+        let held = window.0 + window.1.bytes.len() as u64;
         if at < window.0 || (at + MAX_BATCH_BYTES as u64 > held && held < length) {
-            window = (at, read(file, at, SCAN_BYTES.min((length - at) as usize)).await?);
+            window = (at, read(file, at, SCAN_BYTES.min((length - at) as usize)).await);
+            let unreadable = |place: &u64| Damage {
+                segment: salt.segment,
+                offset: *place,
+                data_id: None,
+                what: Corrupt::Unreadable,
+            };
+            loaded.bad.extend(window.1.unreadable.iter().map(unreadable));
         }
-        let Some(bytes) = window.1.get((at - window.0) as usize..) else { break };
+        let Some(bytes) = window.1.bytes.get((at - window.0) as usize..) else { break };
         let bytes = &bytes[..bytes.len().min((length - at) as usize)];
         let found = read_batch(bytes, at, salt)?;
         let whole = matches!(&found, BatchAt::Whole { number, .. } if *number > loaded.batch);
@@ -311,7 +337,7 @@ async fn find_later(
         _ => last,
     };
     while at < length {
-        let bytes = read(file, at, SCAN_BYTES.min((length - at) as usize)).await?;
+        let bytes = read(file, at, SCAN_BYTES.min((length - at) as usize)).await.bytes;
         if bytes.is_empty() {
             break;
         }
@@ -324,9 +350,30 @@ async fn find_later(
     Ok(None)
 }
 
-async fn read(file: &File, at: u64, length: usize) -> Result<crate::buf::Buf> {
+/// What was read of a file.
+struct Found {
+    bytes: Buf,
+    /// Places of pages that the disk does not give back; they are zeros in `bytes`.
+    unreadable: Vec<u64>,
+}
+
+/// Reads a range, page by page where it can't be read as a whole.
+async fn read(file: &File, at: u64, length: usize) -> Found {
     if length == 0 {
-        return Ok(crate::buf::Buf::with_capacity(0));
+        return Found { bytes: Buf::empty(), unreadable: Vec::new() };
     }
-    file.read_at(at, length).await.map_err(|error| Error::io("read a log segment", &error))
+    if let Ok(bytes) = file.read_at(at, length).await {
+        return Found { bytes, unreadable: Vec::new() };
+    }
+    let mut found = Found { bytes: Buf::with_capacity(length), unreadable: Vec::new() };
+    for place in (at..at + length as u64).step_by(PAGE_BYTES) {
+        match file.read_at(place, PAGE_BYTES).await {
+            Ok(page) => found.bytes.extend_from_slice(&page),
+            Err(_) => {
+                found.unreadable.push(place);
+                found.bytes.extend_from_slice(&[0; PAGE_BYTES]);
+            }
+        }
+    }
+    found
 }

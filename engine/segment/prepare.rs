@@ -138,7 +138,9 @@ impl Shared {
         file.write_at(page, 0).await?;
         file.sync_data().await?;
         io::rename(&self.dir.join(file_name(role, name)), &self.dir.join(file_name(Role::Log, id))).await?;
-        io::sync_dir(&self.dir).await?;
+        if !crate::canary!("folder-not-synced") {
+            io::sync_dir(&self.dir).await?;
+        }
         Ok(Fresh { id, generation, length, file: Rc::new(file) })
     }
 

@@ -284,9 +284,10 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a mark and sweep: no blob is marked.
-    pub fn clear_marks(&self) {
-        self.shared.state.borrow_mut().index.clear_marks();
+    /// The ids of all blobs, for the checks of a simulated node.
+    #[cfg(sim)]
+    pub fn data_ids(&self) -> std::collections::BTreeSet<DataId> {
+        self.shared.state.borrow().index.iter().map(|(key, _)| key.data_id).collect()
     }
 
     /// Marks a blob as wanted; returns whether it is here.
@@ -294,15 +295,15 @@ impl Store {
         self.shared.state.borrow_mut().index.mark(data_id)
     }
 
-    /// Deletes the blobs that are unmarked and whose ids are older than a time; returns how many.
+    /// Deletes the blobs that were here when the store was opened and were never marked; returns how many.
     ///
     /// # Errors
     /// As [`Store::delete`].
-    pub async fn sweep_unmarked(&self, created_before_ms: u64) -> Result<usize> {
+    pub async fn sweep_unmarked(&self) -> Result<usize> {
         let mut swept = 0;
         let tables = self.shared.state.borrow().index.tables();
         for table in 0..tables {
-            let ids = self.shared.state.borrow().index.unmarked(table, created_before_ms);
+            let ids = self.shared.state.borrow().index.unmarked(table);
             swept += ids.len();
             self.delete(&ids).await?;
             io::yield_if_needed().await;

@@ -13,7 +13,7 @@ use md5::{Digest, Md5};
 use std::{ops::ControlFlow, slice};
 
 /// The least size of a part that is not the last, bytes.
-pub const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+pub const MIN_PART_BYTES: u64 = if cfg!(sim) { 64 << 10 } else { 5 * 1024 * 1024 };
 /// The most bytes of an object: 10,000 parts of 5 GiB.
 pub const MAX_OBJECT_BYTES: u64 = 10_000 * 5 * 1024 * 1024 * 1024;
 

@@ -29,7 +29,9 @@ impl<R: Reader> Session<'_, R> {
         if self.superseded(&version.blobs)? {
             return Ok(Outcome::Superseded);
         }
-        if let Some(outcome) = refusal(precondition.as_ref(), seen.target()) {
+        if let Some(outcome) = refusal(precondition.as_ref(), seen.target())
+            && !engine::canary!("condition-not-checked-at-commit")
+        {
             return Ok(self.refuse(outcome, &version.blobs, changes));
         }
         let version = self.add_version(name, versioning, &seen, version, changes)?;

@@ -110,6 +110,12 @@ impl<R: Reader> Session<'_, R> {
         changes: &mut Vec<Change>,
     ) -> Result<Arc<VersionRecord>> {
         self.drop_replaced(name, seen, changes)?;
+        if engine::canary!("live-blob-reclaimed") && seen.newest.is_some() {
+            version.blobs.iter().for_each(|blob| self.let_go(blob, changes));
+        }
+        if engine::canary!("apply-reads-clock") {
+            version.modified_ms = engine::io::unix_ms();
+        }
         version.null_version = versioning != Versioning::Enabled;
         if versioning != Versioning::Unversioned
             && let Some((newest, _)) = seen.newest

@@ -136,7 +136,10 @@ impl<V> Cache<V> {
         {
             reading.news = Some((index, value.clone()));
         }
-        self.store(key, value, index, true);
+        if value.is_none() && engine::canary!("cache-not-invalidated") {
+            return;
+        }
+        self.store(key, value, index, !engine::canary!("stale-row-kept"));
     }
 
     /// Says that a read of a key begins, before it is sent.

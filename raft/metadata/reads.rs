@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::io::spawn_thread;
+use engine::io::spawn_worker;
 use tokio::sync::oneshot;
 
 use crate::applier::Mark;
@@ -41,12 +41,12 @@ pub fn start<K: Kv>(kv: Arc<K>) -> Result<Readers> {
     let (jobs, queue) = flume::bounded::<Job>(QUEUE);
     for number in 0..THREADS {
         let (kv, queue) = (kv.clone(), queue.clone());
-        let run = move || {
-            while let Ok(job) = queue.recv() {
+        let run = async move || {
+            while let Ok(job) = queue.recv_async().await {
                 job(&View(&kv.snapshot()));
             }
         };
-        spawn_thread(&format!("read-{number}"), run)
+        spawn_worker(&format!("read-{number}"), run)
             .map_err(|error| Error::Store(format!("no thread for reads: {error}")))?;
     }
     Ok(Readers(jobs))

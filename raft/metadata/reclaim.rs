@@ -162,7 +162,7 @@ impl Metadata {
     /// The store can't be read.
     pub async fn all_blob_refs(&self, mut visit: impl AsyncFnMut(Vec<BlobPlace>)) -> Result<()> {
         const _: () = assert!(TAG_UPLOAD < TAG_VERSION && TAG_CURRENT < TAG_UPLOAD);
-        let mut start = vec![TAG_UPLOAD];
+        let mut start = vec![if engine::canary!("live-parts-swept") { TAG_VERSION } else { TAG_UPLOAD }];
         loop {
             let from = start.clone();
             let (_, (blobs, next)) = self.0.readers.read(move |view| blob_refs(view, &from)).await?;

@@ -1,4 +1,4 @@
-//! openraft's channel traits over tokio's channels, each a newtype that only forwards.
+//! openraft's channel traits over tokio's channels and our own watch, each a newtype that only forwards.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -7,7 +7,9 @@ use openraft_rt::{
     Mpsc, MpscReceiver, MpscSender, MpscWeakSender, Mutex, Oneshot, OneshotSender, OptionalSend,
     OptionalSync, RecvError, SendError, TryRecvError, Watch, WatchReceiver, WatchSender,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+
+use super::watch;
 
 /// Bounded channels with many senders.
 pub struct Mailboxes;
@@ -99,7 +101,7 @@ pub struct WatchTx<T>(watch::Sender<T>);
 /// Sees the value.
 pub struct WatchRx<T>(watch::Receiver<T>);
 /// A look at the value.
-pub struct WatchRef<'a, T>(watch::Ref<'a, T>);
+pub struct WatchRef<'a, T>(std::cell::Ref<'a, T>);
 
 impl<T> Clone for WatchTx<T> {
     fn clone(&self) -> Self {
@@ -133,7 +135,7 @@ impl Watch for Watches {
 
 impl<T: OptionalSend + OptionalSync> WatchSender<Watches, T> for WatchTx<T> {
     fn send(&self, value: T) -> Result<(), openraft_rt::watch::SendError<T>> {
-        self.0.send(value).map_err(|error| openraft_rt::watch::SendError(error.0))
+        self.0.send(value).map_err(openraft_rt::watch::SendError)
     }
 
     fn send_if_modified<F: FnOnce(&mut T) -> bool>(&self, modify: F) -> bool {
@@ -151,7 +153,7 @@ impl<T: OptionalSend + OptionalSync> WatchSender<Watches, T> for WatchTx<T> {
 
 impl<T: OptionalSend + OptionalSync> WatchReceiver<Watches, T> for WatchRx<T> {
     async fn changed(&mut self) -> Result<(), RecvError> {
-        self.0.changed().await.map_err(|_| RecvError(()))
+        if self.0.changed().await { Ok(()) } else { Err(RecvError(())) }
     }
 
     fn borrow_watched(&self) -> WatchRef<'_, T> {

@@ -35,7 +35,7 @@ pub async fn serve(service: Rc<Service>, listener: Listener) {
 
 fn admit(service: &Rc<Service>, stream: Stream) {
     let counters = &service.counters;
-    if counters.connections.get() >= limits::CONNECTIONS_PER_CORE {
+    if counters.connections.get() >= service.connections_max {
         counters.connections_refused.set(counters.connections_refused.get() + 1);
         return;
     }

@@ -49,7 +49,7 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
         let next = match receive_head(&mut wire, &mut head).await {
             Ok(true) => exchange(&service, &mut wire, &head, peer, &mut out).await,
             Ok(false) => Next::Gone,
-            Err(error) => refuse_head(&service, &mut wire, &error, &mut out).await,
+            Err(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,
         };
         match next {
             Next::Request if !service.draining() => {}
@@ -78,6 +78,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
             }
             wire.compact();
         } else {
+            head.trim();
             wire.extend(limits::IDLE_TIMEOUT, true);
         }
         match wire.fill().await {
@@ -92,7 +93,13 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S
 }
 
 /// Answers what is no request; the connection can't be trusted any more.
-async fn refuse_head(service: &Service, wire: &mut Wire, error: &S3Error, out: &mut Vec<u8>) -> Next {
+async fn refuse_head(
+    service: &Service,
+    wire: &mut Wire,
+    peer: Option<SocketAddr>,
+    error: &S3Error,
+    out: &mut Vec<u8>,
+) -> Next {
     let request_id = service.next_request_id();
     wire.extend(limits::STALL, false);
     let reply = Reply::error(error, "", &request_id);
@@ -101,7 +108,8 @@ async fn refuse_head(service: &Service, wire: &mut Wire, error: &S3Error, out: &
     if let ReplyBody::Bytes(body) = &reply.body {
         out.extend_from_slice(body);
     }
-    service.finished(&Finished::unparsed(error.status(), &request_id));
+    let unparsed = Finished::unparsed(error.status(), &request_id);
+    service.finished(&Finished { peer, error: Some(error.code()), ..unparsed });
     match wire.write_all(out).await {
         Ok(()) => Next::Close,
         Err(_) => Next::Gone,

@@ -1,23 +1,24 @@
 //! The decoder of `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental and strict.
 //!
 //! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF,
-//! sizes have at most 16 digits, extensions and trailers are skipped within bounds; anything else is refused,
-//! since two readers that disagree about a body's end are how requests get smuggled.
+//! sizes are 1 to 15 digits and nothing else, extensions and trailers are skipped within bounds; anything else is
+//! refused, since two readers that disagree about a body's end are how requests get smuggled.
 
 use super::{LineBuffer, Step};
 use crate::error::{Code, S3Error};
 
 /// The longest chunk header, extension included.
 const LINE_BYTES_MAX: usize = 1024;
-/// The most bytes of trailers.
-const TRAILER_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of extensions and trailers of one body together.
+const EXTRA_BYTES_MAX: usize = 16 * 1024;
 
 /// The state of one chunked body.
 #[derive(Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
     line: LineBuffer,
-    trailer_bytes: usize,
+    /// Bytes of extensions and trailers so far.
+    extra_bytes: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -59,29 +60,31 @@ impl ChunkedDecoder {
                     return Ok(Step::Data(at..at + len as usize));
                 }
                 State::Size | State::DataEnd | State::Trailers => {
-                    let max =
-                        LINE_BYTES_MAX.max(if self.state == State::Trailers { TRAILER_BYTES_MAX } else { 0 });
+                    let max = if self.state == State::Trailers { EXTRA_BYTES_MAX } else { LINE_BYTES_MAX };
                     let taken = self.line.take(rest, max, false);
                     let Some((line, used)) =
                         taken.map_err(|_| malformed("a line is too long or has no CR LF"))?
                     else {
                         return Ok(Step::NeedMore);
                     };
+                    let extra = match self.state {
+                        State::Size => memchr::memchr(b';', line).map_or(0, |at| line.len() - at),
+                        State::Trailers => line.len(),
+                        _ => 0,
+                    };
+                    self.extra_bytes += extra;
+                    if self.extra_bytes > EXTRA_BYTES_MAX {
+                        return Err(malformed("its extensions and trailers are too large"));
+                    }
                     self.state = match self.state {
-                        State::Size => match size(line)? {
+                        State::Size => match size(&line[..line.len() - extra])? {
                             0 => State::Trailers,
                             size => State::Data(size),
                         },
                         State::DataEnd if line.is_empty() => State::Size,
                         State::DataEnd => return Err(malformed("a chunk is longer than its size")),
                         _ if line.is_empty() => State::Done,
-                        state => {
-                            self.trailer_bytes += line.len() + 2;
-                            if self.trailer_bytes > TRAILER_BYTES_MAX {
-                                return Err(malformed("its trailers are too large"));
-                            }
-                            state
-                        }
+                        state => state,
                     };
                     self.line.clear();
                     at += used;
@@ -91,15 +94,13 @@ impl ChunkedDecoder {
     }
 }
 
-/// The size in a chunk header; an extension after `;` is skipped.
-fn size(line: &[u8]) -> Result<u64, S3Error> {
-    let digits = &line[..memchr::memchr(b';', line).unwrap_or(line.len())];
+/// The size in a chunk header, which ends where an extension begins.
+fn size(digits: &[u8]) -> Result<u64, S3Error> {
     hex_size(digits).ok_or_else(|| malformed("a chunk's size is not a hexadecimal number"))
 }
 
-/// Up to 15 hexadecimal digits: no sign, no prefix, and too few to overflow.
+/// Up to 15 hexadecimal digits: no sign, no prefix, no white space, and too few to overflow.
 pub(crate) fn hex_size(digits: &[u8]) -> Option<u64> {
-    let digits = digits.trim_ascii_end();
     if digits.is_empty() || digits.len() > 15 {
         return None;
     }
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_body_with_extension_and_trailer_decodes() {
-        let body = b"5;x=y\r\nhello\r\n6 \r\n world\r\n0\r\nA: b\r\n\r\nGET";
+        let body = b"5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nA: b\r\n\r\nGET";
         assert_eq!(decode(&[body]).unwrap(), (b"hello world".to_vec(), 3, true));
     }
 
@@ -141,10 +142,27 @@ mod tests {
             b"x\r\n",
             b"\r\n",
             b"-1\r\n",
+            b"+5\r\nhello\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 \r\nhello\r\n",
+            b"5\t\r\nhello\r\n",
+            b"5 ;x\r\nhello\r\n",
+            b"5_0\r\nhello\r\n",
             b"0x5\r\nhello\r\n",
+            b"5\0\r\nhello\r\n",
             b"5\r\nhelloX\r\n",
+            b"5\r\nhello\n",
+            b"5\r\nhello0\r\n\r\n",
             b"ffffffffffffffff\r\n",
+            b"10000000000000005\r\nhello\r\n",
+            b"0000000000000005\r\nhello\r\n",
+            b";x\r\n\r\n",
             b"5\rx\r\nhello\r\n",
+            b"5;x\ry\r\nhello\r\n",
+            b"5;x\nhello\r\n",
+            b"0\r\nA: b\n\r\n",
+            b"0\r\nA: b\rc\r\n\r\n",
+            b"0\n\n",
         ] {
             assert_eq!(
                 decode(&[body]).unwrap_err().code(),
@@ -164,6 +182,13 @@ mod tests {
             body.extend_from_slice(b"name: value\r\n");
         }
         assert!(decode(&[&body]).is_err());
+    }
+
+    #[test]
+    fn extensions_that_outweigh_the_content_are_refused() {
+        let chunk = [b"1;", [b'x'; 1000].as_slice(), b"\r\nX\r\n"].concat();
+        assert_eq!(decode(&[&chunk.repeat(16)]).unwrap().0, [b'X'; 16]);
+        assert_eq!(decode(&[&chunk.repeat(17)]).unwrap_err().code(), Code::BadRequest);
     }
 
     proptest! {

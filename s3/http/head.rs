@@ -6,7 +6,8 @@
 //!
 //! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy:
 //! bare CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length
-//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host.
+//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host, a Host other than the
+//! target's (a signature covers the one, and the bucket may be named by the other).
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -18,6 +19,8 @@ use crate::uri::Query;
 
 /// The longest head, request line and headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A head's memory beyond this is not kept for the next one.
+const KEEP_BYTES: usize = 8 * 1024;
 /// The most headers of a head.
 pub const HEADERS_MAX: usize = 100;
 
@@ -107,15 +110,23 @@ impl RequestHead {
         RequestHead::default()
     }
 
+    /// Gives the memory of an unusually long head back, so that a connection does not hold it while it is idle.
+    pub fn trim(&mut self) {
+        if self.bytes.capacity() > KEEP_BYTES {
+            *self = RequestHead::default();
+        }
+    }
+
     /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives
     /// the number of bytes that it took, or none where more is needed: then call again with the same bytes
     /// and more behind them (what was looked through is not looked through again). After an error the
     /// connection has to be closed.
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, S3Error> {
         // Empty lines before a request line are to be ignored (RFC 9112, 2.2); a few, not a stream of them.
-        let lead = input.iter().take(8).take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let first = input.get(lead);
-        if first.is_some_and(|b| !b.is_ascii_uppercase()) {
+        let lead = 2 * input.chunks_exact(2).take(4).take_while(|pair| *pair == b"\r\n").count();
+        let begun = &input[lead..];
+        // A lone CR may be the first half of another empty line.
+        if begun != b"\r" && begun.first().is_some_and(|b| !b.is_ascii_uppercase()) {
             self.scanned = 0;
             return Err(bad("This is not an HTTP request."));
         }
@@ -237,6 +248,11 @@ impl RequestHead {
         if self.host.is_none() && !self.http_1_0 {
             return Err(bad("HTTP/1.1 requires a Host header."));
         }
+        if let (Some(authority), Some(host)) = (self.authority, self.host)
+            && !self.bytes[authority.range()].eq_ignore_ascii_case(&self.bytes[host.range()])
+        {
+            return Err(bad("The Host header is not the host of the request target."));
+        }
         Ok(())
     }
 
@@ -260,10 +276,10 @@ impl RequestHead {
         Query::new(&self.bytes[self.query.range()])
     }
 
-    /// The host that the request is for, with its port: the target's where that is absolute, else the Host
-    /// header's.
+    /// The host that the request is for, with its port: the Host header's, which is the target's too where that
+    /// is absolute; of an HTTP/1.0 request without the header the target's.
     pub fn host(&self) -> &[u8] {
-        self.authority.or(self.host).map_or(&[][..], |span| &self.bytes[span.range()])
+        self.host.or(self.authority).map_or(&[][..], |span| &self.bytes[span.range()])
     }
 
     /// The first value of a header, trimmed. `name` in any case.

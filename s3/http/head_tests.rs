@@ -33,16 +33,36 @@ fn a_head_gives_its_parts() {
 }
 
 #[test]
-fn absolute_targets_override_the_host_header() {
-    let head = parse("GET http://b.example:80/k?x=1 HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
+fn an_absolute_target_names_the_host_that_the_header_names() {
+    let head = parse("GET http://b.example:80/k?x=1 HTTP/1.1\r\nHost: B.example:80\r\n\r\n").unwrap();
     assert_eq!(
         (head.host(), head.path(), head.query().raw()),
-        (&b"b.example:80"[..], &b"/k"[..], &b"x=1"[..])
+        (&b"B.example:80"[..], &b"/k"[..], &b"x=1"[..])
     );
-    let head = parse("GET http://b.example HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
+    let head = parse("GET http://b.example HTTP/1.1\r\nHost: b.example\r\n\r\n").unwrap();
     assert_eq!(head.path(), b"");
+    let head = parse("GET http://b.example/k HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(head.host(), b"b.example");
     assert_eq!(parse("GET ftp://x/ HTTP/1.1\r\nHost: h\r\n\r\n").unwrap_err().code(), Code::InvalidURI);
     assert_eq!(parse("GET k HTTP/1.1\r\nHost: h\r\n\r\n").unwrap_err().code(), Code::InvalidURI);
+}
+
+/// A presigned URL for `http://one.example/k` was good for `/k` of the bucket `two` as well: sent with the absolute
+/// target `http://two.example/k`, the signature was checked against the Host header and the bucket taken from the
+/// target.
+#[test]
+fn an_absolute_target_of_another_host_is_refused() {
+    for (authority, host) in [
+        ("two.example", "one.example"),
+        ("one.example:80", "one.example"),
+        ("one.example@two.example", "one.example"),
+        ("one.example", ""),
+    ] {
+        let request = format!("GET http://{authority}/k HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(parse(&request).unwrap_err().code(), Code::BadRequest, "{request}");
+        let request = request.replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(parse(&request).unwrap_err().code(), Code::BadRequest, "{request}");
+    }
 }
 
 #[test]
@@ -70,11 +90,33 @@ fn what_could_smuggle_a_request_is_refused() {
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: \x0bchunked\r\n",
+        "Transfer-Encoding:\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 1 1\r\n",
+        "Content-Length: 1_0\r\n",
+        "Content-Length: \u{661}\r\n",
+        "Content-Length : 1\r\n",
+        "Content-Length\t: 1\r\n",
+        "Content\0-Length: 1\r\n",
         "Transfer-Encoding : chunked\r\n",
         "A: b\r\n folded\r\n",
+        "A: b\r\n\tfolded\r\n",
+        "A:\r\n b\r\n",
         " A: b\r\n",
         "A: b\nC: d\r\n",
         "A: b\rC: d\r\n",
+        "A: b\r\r\n",
+        "A: b\n\r\n",
+        "A: b\x01\r\n",
+        "A: b\x7f\r\n",
+        "A\r\n: b\r\n",
+        "A(b): c\r\n",
         "A: b\0\r\n",
         "Host: other\r\n",
         "no colon\r\n",
@@ -92,6 +134,29 @@ fn heads_that_are_not_http_1_are_refused_at_once() {
     assert_eq!(code(b"GET / HTTP/1.1\r\n\r\n"), Code::BadRequest);
     assert_eq!(code(b"PRI * HTTP/2.0\r\n\r\n"), Code::HttpVersionNotSupported);
     assert_eq!(code(b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"), Code::HttpVersionNotSupported);
+    for line in
+        ["GET  / HTTP/1.1", "GET\t/ HTTP/1.1", "GET /\0 HTTP/1.1", "GET /\x01 HTTP/1.1", "GET / HTTP/1.1 "]
+    {
+        assert!(parse(&format!("{line}\r\nHost: h\r\n\r\n")).is_err(), "{line:?}");
+    }
+}
+
+#[test]
+fn empty_lines_before_a_request_are_whole_and_few() {
+    let rest = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (lead, good) in [
+        ("\r\n", true),
+        ("\r\n\r\n\r\n\r\n", true),
+        ("\r\n\r\n\r\n\r\n\r\n", false),
+        ("\n", false),
+        ("\r", false),
+    ] {
+        let text = format!("{lead}{rest}");
+        assert_eq!(RequestHead::new().parse(text.as_bytes()).is_ok(), good, "{lead:?}");
+    }
+    for half in [&b"\r"[..], b"\r\n\r"] {
+        assert_eq!(RequestHead::new().parse(half).unwrap(), None);
+    }
 }
 
 #[test]
@@ -107,6 +172,17 @@ fn heads_are_bounded_in_bytes_and_headers() {
     let long = [b"GET /".as_slice(), &vec![b'a'; HEAD_BYTES_MAX]].concat();
     assert_eq!(head.parse(&long[..HEAD_BYTES_MAX - 1]).unwrap(), None);
     assert_eq!(head.parse(&long).unwrap_err().code(), Code::RequestHeaderSectionTooLarge);
+}
+
+#[test]
+fn the_memory_of_a_usual_head_is_kept_and_that_of_a_long_one_given_back() {
+    for (filler, kept) in [(100, true), (50_000, false)] {
+        let text = format!("GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n", "y".repeat(filler));
+        let mut head = parse(&text).unwrap();
+        head.trim();
+        assert_eq!(head.bytes.capacity() > 0, kept);
+        assert!(head.parse(text.as_bytes()).unwrap().is_some(), "it goes on being of use");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl DateCache {
 /// The interim answer that lets a client send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A response head under construction at the end of a buffer. A value can't end its line: CR, LF and NUL in
+/// A response head under construction at the end of a buffer. A value can't end its line: control characters in
 /// one become spaces, so nothing that a client stored is ever read as a header by another.
 #[derive(Debug)]
 pub struct ResponseHead<'a> {
@@ -75,7 +75,7 @@ impl<'a> ResponseHead<'a> {
             let from = self.out.len();
             self.out.extend_from_slice(piece);
             for byte in &mut self.out[from..] {
-                if matches!(*byte, b'\r' | b'\n' | 0) {
+                if byte.is_ascii_control() && *byte != b'\t' {
                     *byte = b' ';
                 }
             }
@@ -166,9 +166,11 @@ mod tests {
     fn a_value_can_not_start_another_header() {
         let mut out = Vec::new();
         let mut head = ResponseHead::start(&mut out, 200, DateCache::default().at(0), "1");
-        head.header("A", "b\r\nSet-Cookie: c\0");
+        head.header("A", "b\r\nSet-Cookie: c\0\x0b\x1b\x7f\t").pieces("B", &[b"\r", b"\n"]).etag("\n");
+        head.client_header("x-amz-meta-", "a\r\nb", b"c").client_header("x-amz-meta-", "a:b", b"c");
         head.finish();
-        assert!(String::from_utf8(out).unwrap().ends_with("\r\nA: b  Set-Cookie: c \r\n\r\n"));
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("\r\nA: b  Set-Cookie: c    \t\r\nB:   \r\nETag: \" \"\r\n\r\n"), "{text:?}");
     }
 
     #[test]

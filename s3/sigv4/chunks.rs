@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
-use subtle::ConstantTimeEq;
 
 use super::keys::{self, SigningKey};
 use super::{PayloadMode, hex32, hex64};
@@ -74,7 +73,7 @@ impl ChunkVerifier {
             keys::update(&mut mac, &[hash, b"\n"]);
         }
         keys::update(&mut mac, &[&hex64(sha256)]);
-        if bool::from(keys::finish(mac).ct_eq(signature)) {
+        if keys::matches(mac, signature) {
             self.previous = *signature;
             Ok(())
         } else {

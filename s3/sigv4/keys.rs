@@ -1,10 +1,14 @@
 //! Credentials, and the signing keys derived from them.
+//!
+//! Secrets and keys are wiped when dropped, and not printed. A signature that was computed here leaves this module
+//! only as the answer of `matches`, so that none is ever compared but in constant time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 type HmacSha256 = Hmac<Sha256>;
@@ -61,7 +65,8 @@ impl Credentials {
     }
 }
 
-/// A signing key, kept as the HMAC that has taken it in: starting from it saves two of four SHA-256 blocks.
+/// A signing key, kept as the HMAC that has taken it in: starting from it saves two of four SHA-256 blocks. Wiped on
+/// drop by the `zeroize` feature of the hashes, which a test below asks for.
 #[derive(Clone)]
 pub struct SigningKey(HmacSha256);
 
@@ -71,11 +76,11 @@ impl SigningKey {
         let mut seed = Zeroizing::new(Vec::with_capacity(4 + secret.expose().len()));
         seed.extend_from_slice(b"AWS4");
         seed.extend_from_slice(secret.expose());
-        let mut key = Zeroizing::new(sign(&new_mac(&seed), day.as_bytes()));
+        let mut key = sign(&seed, day.as_bytes());
         for part in [region.as_bytes(), b"s3", b"aws4_request"] {
-            *key = sign(&new_mac(&*key), part);
+            key = sign(&key[..], part);
         }
-        SigningKey(new_mac(&*key))
+        SigningKey(new_mac(&key[..]))
     }
 
     /// A MAC to feed with what is signed.
@@ -95,10 +100,10 @@ fn new_mac(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
 }
 
-fn sign(mac: &HmacSha256, text: &[u8]) -> [u8; 32] {
-    let mut mac = mac.clone();
+fn sign(key: &[u8], text: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut mac = new_mac(key);
     mac.update(text);
-    finish(mac)
+    Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
 /// Feeds several pieces.
@@ -108,9 +113,10 @@ pub(crate) fn update(mac: &mut HmacSha256, pieces: &[&[u8]]) {
     }
 }
 
-/// The MAC's bytes.
-pub(crate) fn finish(mac: HmacSha256) -> [u8; 32] {
-    mac.finalize().into_bytes().into()
+/// Whether `claimed` is the MAC of what was fed, in a time that does not tell how much of it is right.
+pub(crate) fn matches(mac: HmacSha256, claimed: &[u8; 32]) -> bool {
+    let ours: [u8; 32] = mac.finalize().into_bytes().into();
+    ours.ct_eq(claimed).into()
 }
 
 /// The signing keys in use: one per access key and day, for the one region of this endpoint. Only keys of
@@ -150,5 +156,49 @@ impl SigningKeys {
             self.turn = (self.turn + 1) % Self::MAX;
         }
         key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::ZeroizeOnDrop;
+
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+    /// Compiles only while these wipe what they hold. An HMAC is two states of its hash, each of which wipes itself.
+    #[test]
+    fn secrets_and_what_is_derived_of_them_are_wiped_on_drop() {
+        fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+        wiped(&Secret::new(SECRET).0);
+        wiped(&sign(b"key", b"text"));
+        wiped(&Sha256::default());
+        wiped(&sha1::Sha1::default());
+    }
+
+    #[test]
+    fn nothing_that_holds_a_secret_prints_it() {
+        let secret = Secret::new(SECRET);
+        let mut keys = SigningKeys::default();
+        let key = keys.get(&Arc::from("ID"), &secret, "20130524", "us-east-1");
+        let credentials = Credentials::single("ID", secret.clone());
+        let shown = format!("{secret:?} {key:?} {keys:?} {credentials:?} {credentials:#?}");
+        assert!(
+            shown.contains("ID") && shown.contains("Secret(..)") && shown.contains("SigningKey(..)"),
+            "{shown}"
+        );
+        assert!(!shown.contains(&SECRET[..8]) && !shown.contains("119, 74"), "{shown}");
+    }
+
+    #[test]
+    fn a_mac_matches_itself_and_nothing_that_differs_in_a_bit() {
+        let mac = SigningKey::derive(&Secret::new(SECRET), "20130524", "us-east-1").mac();
+        let mut claimed: [u8; 32] = mac.clone().finalize().into_bytes().into();
+        assert!(matches(mac.clone(), &claimed));
+        for bit in 0..256 {
+            claimed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!matches(mac.clone(), &claimed), "bit {bit}");
+            claimed[bit / 8] ^= 1 << (bit % 8);
+        }
     }
 }

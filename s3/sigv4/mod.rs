@@ -18,7 +18,6 @@ mod query;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
@@ -199,7 +198,7 @@ impl Verifier {
         let mut mac = key.mac();
         keys::update(&mut mac, &[b"AWS4-HMAC-SHA256\n", claim.timestamp, b"\n", scope.day.as_bytes(), b"/"]);
         keys::update(&mut mac, &[self.region.as_bytes(), b"/s3/aws4_request\n", &hex64(&hash)]);
-        if bool::from(keys::finish(mac).ct_eq(&claim.signature)) {
+        if keys::matches(mac, &claim.signature) {
             Ok((access_key, key))
         } else {
             Err(Code::SignatureDoesNotMatch.field("AWSAccessKeyId", scope.access_key))

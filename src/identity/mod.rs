@@ -195,7 +195,7 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
         record,
         ca_certificate: files::read_text(&folder.join(CA_CERTIFICATE), Secrecy::Public)?,
         node_certificate: files::read_text(&folder.join(NODE_CERTIFICATE), Secrecy::Public)?,
-        node_key: Zeroizing::new(files::read_text(&folder.join(NODE_KEY), Secrecy::Secret)?),
+        node_key: files::read_secret_text(&folder.join(NODE_KEY), Secrecy::Secret)?,
     })
 }
 

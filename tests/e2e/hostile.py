@@ -175,6 +175,36 @@ def a_presigned_url_replayed_after_its_time(raw, _server):
         expect(raw.plain("GET", target), (403,), ("AccessDenied",), "after its time")
 
 
+@case
+def signed_headers_that_multiply_a_head(raw, server):
+    """62 KB from anybody made a text of hundreds of MiB to be hashed: SignedHeaders named a long header over and over."""
+    before, peak = time.monotonic(), server.memory_bytes("VmHWM")
+    for count in (100, 5000, 15_000):
+        names = ";".join(["x"] * count)
+        good = raw.signer.headers("GET", raw.host, f"/{BUCKET}", (), {"x": "v" * (60_000 - 2 * count)})
+        good["authorization"] = re.sub("SignedHeaders=[^,]*", f"SignedHeaders=host;{names};x-amz-content-sha256;x-amz-date", good["authorization"])
+        expect(raw.exchange(head_bytes("GET", f"/{BUCKET}", good)), (403,), ("AccessDenied",), f"{count} times the same header")
+    assert time.monotonic() - before < 5 and server.memory_bytes("VmHWM") - peak < 64 * MIB
+
+
+@case
+def connections_that_take_all_descriptors(_raw, _server):
+    """With few open files allowed, idle connections of anybody left none for the log's next segment, which ended the node."""
+    node = Server(cores=2, open_files=400)
+    node.start()
+    own = RawClient(node)
+    with own.connect() as wire:
+        assert own.request("PUT", f"/{BUCKET}", wire=wire).status == 200
+        idle = [own.connect() for _ in range(600)]
+        assert node.descriptors() < 300, "connections took more than half of the descriptors"
+        for n in range(300):  # Enough for new segments of each kind and for new tables of the metadata store.
+            expect(own.request("PUT", f"/{BUCKET}/k{n}", body=value(n, 300_000), wire=wire), (200,), what=f"put {n} beside idle connections")
+        for link in idle:
+            link.close()
+    assert node.alive() and own.request("GET", f"/{BUCKET}/k7").body == value(7, 300_000)
+    assert node.stop() == 0, node.log_tail()
+
+
 def xml_bodies():
     lol = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     yield "billion laughs", f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY l0 "lol">{lol}]><Delete><Object><Key>&l9;</Key></Object></Delete>'
@@ -372,12 +402,12 @@ def main():
     options.add_argument("--connections", type=int, default=10_000)
     args = options.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    want = args.connections + 2000
+    want = 2 * args.connections + 2000  # Half of what the server may open are connections.
     if hard != resource.RLIM_INFINITY and hard < want:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (want, want))
         except (ValueError, OSError):
-            args.connections = hard - 500
+            args.connections = hard // 2 - 500
             print(f"  note: the descriptor limit allows {args.connections} connections only")
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     else:

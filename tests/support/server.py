@@ -82,11 +82,12 @@ def clean_env(**extra):
 class Server:
     """One node on loopback. `start` returns the seconds until it said that it is ready."""
 
-    def __init__(self, data_dir=None, cores=None, region=REGION, serve_args=(), credentials=(ACCESS_KEY, SECRET_KEY)):
+    def __init__(self, data_dir=None, cores=None, region=REGION, serve_args=(), credentials=(ACCESS_KEY, SECRET_KEY), open_files=None):
         self.data_dir = pathlib.Path(data_dir) if data_dir else temp_dir("node") / "data"
         self.cores = cores or int(os.environ.get("HAMSTER_TEST_CORES", "2"))
         self.region = region
         self.serve_args = list(serve_args)
+        self.open_files = open_files
         self.access_key, self.secret_key = credentials
         self.s3_port, self.cluster_port, self.admin_port = free_port(), free_port(), free_port()
         self.log_path = self.data_dir.parent / (self.data_dir.name + ".log")
@@ -128,7 +129,10 @@ class Server:
 
     def spawn(self):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), env=self.env(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            command = self.command()
+            if self.open_files:
+                command = ["prlimit", f"--nofile={self.open_files}:{self.open_files}", *command]
+            self.process = subprocess.Popen(command, env=self.env(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def start(self, timeout=60):
         self.init()

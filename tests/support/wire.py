@@ -130,6 +130,16 @@ class Wire:
         except OSError:
             return True
 
+    def rest(self, seconds=10):
+        """Everything that still comes until the server ends the connection, which it has to do in that time."""
+        self.socket.settimeout(seconds)
+        try:
+            while True:
+                self._fill()
+        except Closed:
+            rest, self.buffer = self.buffer, b""
+            return rest
+
 
 def head_bytes(method, target, headers):
     lines = [f"{method} {target} HTTP/1.1"] + [f"{name}: {value}" for name, value in headers.items()]

@@ -1,5 +1,6 @@
 //! Time, randomness and plain threads.
 
+use std::future::Future;
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -43,4 +44,34 @@ pub fn spawn_thread(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Starts a plain OS thread that runs one future to its end. What it waits for may be woken from any core.
+pub fn spawn_worker<F: Future<Output = ()>>(
+    name: &str,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<()> {
+    spawn_thread(name, move || futures_lite::future::block_on(body())).map(drop)
+}
+
+/// A place at which the system may let another thread run, as it may anywhere; a simulated world needs to be told.
+#[inline]
+pub async fn preemption_point() {}
+
+/// Whether a bug that was compiled in is planted: outside of the simulator it always is.
+pub fn is_planted(_name: &str) -> bool {
+    true
+}
+
+/// Tells the operator a line, on standard error.
+pub fn tell(line: &str) {
+    use std::io::Write;
+    // Where it is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Ends the process with a line for its operator: what is durable stays, what was not acknowledged is gone.
+pub fn end_process(line: &str, code: u8) -> ! {
+    tell(line);
+    std::process::exit(i32::from(code))
 }

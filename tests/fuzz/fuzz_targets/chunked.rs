@@ -47,10 +47,16 @@ fn line<'a>(input: &mut Source<'a>, max: usize) -> Result<&'a [u8], End> {
 /// The plain decoder, over the whole body.
 fn twin(body: &[u8], content: &mut Vec<u8>) -> Result<usize, End> {
     let mut input = Source(body);
+    // Bytes of extensions and trailers.
+    let mut extra = 0;
     loop {
         let head = line(&mut input, 1024)?;
         let digits = head.split(|byte| *byte == b';').next().unwrap_or_default();
-        let digits = std::str::from_utf8(digits.trim_ascii_end()).map_err(|_| End::Refused)?;
+        extra += head.len() - digits.len();
+        if extra > 16 << 10 {
+            return Err(End::Refused);
+        }
+        let digits = std::str::from_utf8(digits).map_err(|_| End::Refused)?;
         if digits.is_empty() || digits.len() > 15 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(End::Refused);
         }
@@ -67,14 +73,13 @@ fn twin(body: &[u8], content: &mut Vec<u8>) -> Result<usize, End> {
             return Err(End::Refused);
         }
     }
-    let mut trailers = 0;
     loop {
         let trailer = line(&mut input, 16 << 10)?;
         if trailer.is_empty() {
             return Ok(input.0.len());
         }
-        trailers += trailer.len() + 2;
-        if trailers > 16 << 10 {
+        extra += trailer.len();
+        if extra > 16 << 10 {
             return Err(End::Refused);
         }
     }

@@ -1,0 +1,108 @@
+//! The faults that a world may have, and how often each occurs.
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process is killed, or its machine loses power, at any step.
+    Crash,
+    /// The same before it has recovered from the last one.
+    CrashInRecovery,
+    /// A process stands still for a while.
+    Pause,
+    /// The wall clock of a machine jumps or runs at another speed.
+    Clock,
+    /// A read fails.
+    ReadError,
+    /// A write fails; some of its pages may have been written.
+    WriteError,
+    /// A sync fails; what was to be synced is old or new, page by page.
+    SyncError,
+    /// The file system is full.
+    NoSpace,
+    /// At a loss of power, a page that was not synced is a mixture of sectors.
+    TornWrite,
+    /// At a loss of power, a write that was not synced is gone.
+    LostWrite,
+    /// A write goes to another place than it should.
+    MisdirectedWrite,
+    /// A bit of what is on the disk flips.
+    BitRot,
+    /// The disk takes long.
+    SlowDisk,
+    /// A connection is cut.
+    Cut,
+    /// A connection delivers nothing for a while.
+    Stall,
+    /// A client sends what is no request, or breaks one off.
+    Garbage,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 16] = [
+        Fault::Crash,
+        Fault::CrashInRecovery,
+        Fault::Pause,
+        Fault::Clock,
+        Fault::ReadError,
+        Fault::WriteError,
+        Fault::SyncError,
+        Fault::NoSpace,
+        Fault::TornWrite,
+        Fault::LostWrite,
+        Fault::MisdirectedWrite,
+        Fault::BitRot,
+        Fault::SlowDisk,
+        Fault::Cut,
+        Fault::Stall,
+        Fault::Garbage,
+    ];
+
+    /// Its name in summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Crash => "crash",
+            Fault::CrashInRecovery => "crash-in-recovery",
+            Fault::Pause => "pause",
+            Fault::Clock => "clock",
+            Fault::ReadError => "read-error",
+            Fault::WriteError => "write-error",
+            Fault::SyncError => "sync-error",
+            Fault::NoSpace => "no-space",
+            Fault::TornWrite => "torn-write",
+            Fault::LostWrite => "lost-write",
+            Fault::MisdirectedWrite => "misdirected-write",
+            Fault::BitRot => "bit-rot",
+            Fault::SlowDisk => "slow-disk",
+            Fault::Cut => "cut",
+            Fault::Stall => "stall",
+            Fault::Garbage => "garbage",
+        }
+    }
+
+    /// Whether it changes durable bytes, so that the only copy on a node may be lost.
+    pub fn damages(self) -> bool {
+        matches!(self, Fault::MisdirectedWrite | Fault::BitRot)
+    }
+}
+
+/// How often the faults of one disk occur, in a million operations of the kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FaultRates {
+    /// Reads that fail.
+    pub read_error: u32,
+    /// Writes that fail.
+    pub write_error: u32,
+    /// Syncs that fail.
+    pub sync_error: u32,
+    /// Writes that go elsewhere.
+    pub misdirected_write: u32,
+    /// Reads before which a bit of what they read has flipped.
+    pub bit_rot: u32,
+    /// Operations that take long.
+    pub slow: u32,
+    /// Whether a loss of power may tear a page.
+    pub torn: bool,
+    /// Whether a loss of power may lose what was not synced.
+    pub lost: bool,
+}

@@ -1,0 +1,402 @@
+//! Connections between processes: bytes arrive in order, in pieces, late, or never.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::faults::Fault;
+use super::world::{Event, ProcessId, World, current, try_with, with};
+
+/// Bytes that a direction of a connection holds at most, sent and not read.
+const WINDOW: usize = 64 << 10;
+/// How long bytes travel.
+const LATENCY: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(500)];
+/// How long a stall lasts.
+const STALL: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(40)];
+/// Connections that wait to be accepted, at most.
+const BACKLOG: usize = 64;
+/// Ports that the system chooses begin here.
+const FIRST_PORT: u16 = 32_768;
+
+type ConnectionId = u64;
+/// One of the two ends: 0 connected, 1 accepted.
+type Side = usize;
+
+/// What goes one way.
+#[derive(Default)]
+struct Pipe {
+    /// Arrived, and not read.
+    arrived: VecDeque<u8>,
+    /// Bytes under way.
+    travelling: usize,
+    /// Nothing of it arrives before.
+    not_before: u64,
+    /// No more will be sent, and how many pieces that were sent before have not arrived.
+    ended: bool,
+    pieces: usize,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct Connection {
+    /// What each side reads.
+    pipes: [Pipe; 2],
+    processes: [ProcessId; 2],
+    closed: [bool; 2],
+    /// Cut: neither side hears of the other again but by an error.
+    reset: bool,
+    addresses: [SocketAddr; 2],
+}
+
+struct Listening {
+    process: ProcessId,
+    address: SocketAddr,
+    backlog: VecDeque<ConnectionId>,
+    waker: Option<Waker>,
+}
+
+/// How often the faults of the network occur, in a million pieces sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetworkRates {
+    /// Connections cut.
+    pub cut: u32,
+    /// Stalls begun.
+    pub stall: u32,
+}
+
+/// All connections and listeners.
+#[derive(Default)]
+pub struct Network {
+    connections: BTreeMap<ConnectionId, Connection>,
+    listeners: BTreeMap<u64, Listening>,
+    made: u64,
+    pub rates: NetworkRates,
+}
+
+fn reset() -> io::Error {
+    io::Error::from(io::ErrorKind::ConnectionReset)
+}
+
+impl Connection {
+    fn wake_all(&mut self) {
+        for pipe in &mut self.pipes {
+            pipe.reader.take().into_iter().chain(pipe.writer.take()).for_each(Waker::wake);
+        }
+    }
+}
+
+impl World {
+    fn connect(&mut self, address: SocketAddr) -> io::Result<ConnectionId> {
+        let heard: Vec<u64> = self
+            .network
+            .listeners
+            .iter()
+            .filter(|(_, listening)| listening.address == address && listening.backlog.len() < BACKLOG)
+            .map(|(id, _)| *id)
+            .collect();
+        // The system spreads connections over those that listen on one address.
+        let place = self.random.index(heard.len());
+        let listener = *heard.get(place).ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        self.network.made += 1;
+        let id = self.network.made;
+        let port = FIRST_PORT + (id % 16_384) as u16;
+        let Some(listening) = self.network.listeners.get_mut(&listener) else { return Err(reset()) };
+        let connection = Connection {
+            pipes: Default::default(),
+            processes: [current().0, listening.process],
+            closed: [false; 2],
+            reset: false,
+            addresses: [SocketAddr::from(([10, 0, 1, 1], port)), address],
+        };
+        listening.backlog.push_back(id);
+        let waker = listening.waker.take();
+        self.network.connections.insert(id, connection);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(id)
+    }
+
+    fn read(
+        &mut self,
+        id: ConnectionId,
+        side: Side,
+        buf: &mut [u8],
+        waker: &Waker,
+    ) -> Poll<io::Result<usize>> {
+        let Some(connection) = self.network.connections.get_mut(&id) else {
+            return Poll::Ready(Err(reset()));
+        };
+        let pipe = &mut connection.pipes[side];
+        if connection.reset {
+            return Poll::Ready(Err(reset()));
+        }
+        let there = pipe.arrived.len().min(buf.len());
+        if there == 0 {
+            if pipe.ended && pipe.pieces == 0 || buf.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            pipe.reader = Some(waker.clone());
+            return Poll::Pending;
+        }
+        // Mostly all that is there; now and then less, as packets have it.
+        let taken = if self.random.one_in(4) { 1 + self.random.index(there) } else { there };
+        for (to, from) in buf.iter_mut().zip(pipe.arrived.drain(..taken)) {
+            *to = from;
+        }
+        pipe.writer.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn write(
+        &mut self,
+        id: ConnectionId,
+        side: Side,
+        bytes: &[u8],
+        waker: &Waker,
+    ) -> Poll<io::Result<usize>> {
+        let rates = self.network.rates;
+        if self.random.chance(rates.cut) {
+            self.fault(Fault::Cut, || format!("connection {id}"));
+            self.cut(id);
+        }
+        let Some(connection) = self.network.connections.get_mut(&id) else {
+            return Poll::Ready(Err(reset()));
+        };
+        if connection.reset || connection.closed[1 - side] {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe)));
+        }
+        let pipe = &mut connection.pipes[1 - side];
+        let room = WINDOW.saturating_sub(pipe.arrived.len() + pipe.travelling);
+        if room == 0 {
+            pipe.writer = Some(waker.clone());
+            return Poll::Pending;
+        }
+        let mut sent = bytes.len().min(room);
+        if self.random.one_in(8) {
+            sent = 1 + self.random.index(sent);
+        }
+        let piece: Vec<u8> = bytes[..sent].to_vec();
+        pipe.travelling += sent;
+        pipe.pieces += 1;
+        self.send(id, 1 - side, piece);
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Lets a piece travel to a side; an empty one is the end of what is sent.
+    fn send(&mut self, id: ConnectionId, to: Side, piece: Vec<u8>) {
+        let mut latency = self.delay(LATENCY[0], LATENCY[1]);
+        if self.random.chance(self.network.rates.stall) {
+            latency = self.delay(STALL[0], STALL[1]);
+            self.fault(Fault::Stall, || format!("connection {id}, {latency:?}"));
+        }
+        let earliest = self.now + u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let pipe = &mut connection.pipes[to];
+        let at = earliest.max(pipe.not_before);
+        pipe.not_before = at;
+        self.at(at, Event::Run(Box::new(move |world| world.arrive(id, to, &piece))));
+    }
+
+    fn arrive(&mut self, id: ConnectionId, to: Side, piece: &[u8]) {
+        self.note_bytes(piece);
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let pipe = &mut connection.pipes[to];
+        pipe.pieces = pipe.pieces.saturating_sub(1);
+        pipe.travelling -= piece.len();
+        pipe.arrived.extend(piece);
+        pipe.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Says that a side sends no more.
+    fn end(&mut self, id: ConnectionId, side: Side) {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let pipe = &mut connection.pipes[1 - side];
+        if !std::mem::replace(&mut pipe.ended, true) {
+            pipe.pieces += 1;
+            self.send(id, 1 - side, Vec::new());
+        }
+    }
+
+    fn cut(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.network.connections.get_mut(&id) {
+            connection.reset = true;
+            connection.wake_all();
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId, side: Side) {
+        self.end(id, side);
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        connection.closed[side] = true;
+        // Whoever closes with bytes unread tells the other side so.
+        connection.reset |= !connection.pipes[side].arrived.is_empty();
+        if connection.reset {
+            connection.wake_all();
+        }
+        connection.pipes[side].writer.take().into_iter().for_each(Waker::wake);
+        if connection.closed == [true; 2] {
+            self.network.connections.remove(&id);
+        }
+    }
+
+    /// The connections of a process that is gone end at once, or, where its machine lost its power, after a while.
+    pub fn hang_up(&mut self, process: ProcessId, silently: bool) {
+        self.network.listeners.retain(|_, listening| listening.process != process);
+        let mut gone = Vec::new();
+        for (id, connection) in &mut self.network.connections {
+            for side in 0..2 {
+                if connection.processes[side] == process {
+                    connection.closed[side] = true;
+                    gone.push(*id);
+                }
+            }
+        }
+        for id in gone {
+            if silently {
+                let silence = self.delay(Duration::ZERO, Duration::from_secs(5));
+                self.after(silence, Event::Run(Box::new(move |world| world.cut(id))));
+            } else {
+                self.cut(id);
+            }
+        }
+        self.network.connections.retain(|_, connection| connection.closed != [true; 2]);
+    }
+}
+
+/// A listening socket. Several cores may listen on one address: the system spreads the connections.
+pub struct Listener {
+    id: u64,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `address`, shared with the other cores.
+    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        with(|world| {
+            world.network.made += 1;
+            let id = world.network.made;
+            let mut address = address;
+            if address.port() == 0 {
+                address.set_port(FIRST_PORT - 1 - (id % 16_384) as u16);
+            }
+            let process = current().0;
+            let listening = Listening { process, address, backlog: VecDeque::new(), waker: None };
+            world.network.listeners.insert(id, listening);
+            Ok(Listener { id, address })
+        })
+    }
+
+    /// The address in use, with the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        let connection = poll_fn(|cx| {
+            with(|world| {
+                let Some(listening) = world.network.listeners.get_mut(&self.id) else {
+                    return Poll::Ready(Err(reset()));
+                };
+                if let Some(id) = listening.backlog.pop_front() {
+                    return Poll::Ready(Ok(id));
+                }
+                listening.waker = Some(cx.waker().clone());
+                Poll::Pending
+            })
+        })
+        .await?;
+        Ok(Stream { connection, side: 1 })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        try_with(|world| {
+            if let Some(listening) = world.network.listeners.remove(&self.id) {
+                listening.backlog.iter().for_each(|connection| world.close(*connection, 1));
+            }
+        });
+    }
+}
+
+/// A connection.
+pub struct Stream {
+    connection: ConnectionId,
+    side: Side,
+}
+
+impl Stream {
+    /// Connects to `address`.
+    pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
+        let latency = with(|world| world.delay(LATENCY[0], LATENCY[1]));
+        super::sleep(latency).await;
+        let connection = with(|world| world.connect(address))?;
+        Ok(Stream { connection, side: 0 })
+    }
+
+    /// Encryption is not simulated: its keys would not follow from the seed.
+    pub async fn accept_tls(self, _config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not simulated"))
+    }
+
+    /// Whether bytes travel encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        false
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        with(|world| {
+            let connection = world.network.connections.get(&self.connection).ok_or_else(reset)?;
+            Ok(connection.addresses[1 - self.side])
+        })
+    }
+
+    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
+    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        with(|world| world.read(self.connection, self.side, buf, cx.waker()))
+    }
+
+    /// Writes some of `bytes`; returns how many.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        with(|world| world.write(self.connection, self.side, bytes, cx.waker()))
+    }
+
+    /// Nothing is held back.
+    pub fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn close(&mut self) -> io::Result<()> {
+        with(|world| world.end(self.connection, self.side));
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        try_with(|world| world.close(self.connection, self.side));
+    }
+}

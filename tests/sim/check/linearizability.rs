@@ -1,0 +1,146 @@
+//! Every key's history is that of one register: each operation takes effect at one moment between its begin and its
+//! end (Wing and Gong's search, with Lowe's memory of what was tried).
+//!
+//! It also says that nothing acknowledged is lost, also by a crash: the reads after it are part of the history.
+
+use std::collections::BTreeSet;
+
+use crate::history::{Action, Entry, History};
+use crate::value::{ValueId, Values};
+
+/// Operations of one key that the search takes.
+pub const ENTRIES_MAX: usize = 128;
+/// Configurations after which the search gives up.
+const TRIED_MAX: usize = 400_000;
+
+/// Checks every key; the answer is how many could not be decided.
+///
+/// # Errors
+/// A key with a history that no order explains.
+pub fn check(history: &History, values: &Values) -> Result<usize, String> {
+    let mut undecided = 0;
+    for (key, entries) in &history.keys {
+        let entries = with_copies(history, entries, values);
+        match search(&entries) {
+            Some(true) => {}
+            Some(false) => return Err(story(key, &entries)),
+            None => undecided += 1,
+        }
+    }
+    Ok(undecided)
+}
+
+/// A copy of unknown outcome may have set any value that its source ever had.
+fn with_copies(history: &History, entries: &[Entry], values: &Values) -> Vec<Entry> {
+    let mut all = Vec::new();
+    for entry in entries {
+        let Action::CopyOf(source) = &entry.action else {
+            all.push(entry.clone());
+            continue;
+        };
+        let written: BTreeSet<ValueId> =
+            history.keys.get(source).into_iter().flatten().filter_map(written).collect();
+        let flat: BTreeSet<ValueId> = written.into_iter().map(|value| values.get(value).flat).collect();
+        all.extend(flat.into_iter().map(|value| Entry { action: Action::Write(value), ..entry.clone() }));
+    }
+    all.sort_by_key(|entry| entry.invoked);
+    all
+}
+
+fn written(entry: &Entry) -> Option<ValueId> {
+    match entry.action {
+        Action::Write(value) | Action::Create(value) | Action::Replace(_, value) => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether an order explains the entries; `None` if that was not decided.
+fn search(entries: &[Entry]) -> Option<bool> {
+    if entries.len() > ENTRIES_MAX {
+        return None;
+    }
+    let needed = entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.returned.is_some())
+        .fold(0_u128, |mask, (at, _)| mask | 1 << at);
+    let mut tried: BTreeSet<(u128, Option<ValueId>)> = BTreeSet::new();
+    let mut open = vec![(0_u128, None)];
+    while let Some((done, held)) = open.pop() {
+        if done & needed == needed {
+            return Some(true);
+        }
+        if !tried.insert((done, held)) {
+            continue;
+        }
+        if tried.len() > TRIED_MAX {
+            return None;
+        }
+        let left = |at: &usize| done & 1 << at == 0;
+        let end = (0..entries.len()).filter(left).filter_map(|at| entries[at].returned).min();
+        let may_be_next = |at: &usize| end.is_none_or(|end| entries[*at].invoked < end);
+        let next: Vec<usize> = (0..entries.len()).filter(left).filter(may_be_next).collect();
+        // What only looks and holds now is best explained now.
+        let looks =
+            |at: &&usize| entries[**at].action.only_looks() && entries[**at].action.after(held).is_some();
+        if let Some(at) = next.iter().find(looks) {
+            open.push((done | 1 << at, held));
+            continue;
+        }
+        for at in next {
+            if let Some(after) = entries[at].action.after(held) {
+                open.push((done | 1 << at, after));
+            }
+        }
+    }
+    Some(false)
+}
+
+fn story(key: &str, entries: &[Entry]) -> String {
+    let lines = entries.iter().map(|entry| {
+        let returned = entry.returned.map_or("?".to_owned(), |at| at.to_string());
+        format!("  {:>5} .. {:>5}  client {}  {:?}", entry.invoked, returned, entry.client, entry.action)
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("no order explains what was done to key {key:?} and found there:\n{}", lines.join("\n"))
+}
+
+/// What the search must find, and what it must not.
+pub fn self_test() {
+    let mut values = Values::default();
+    let mut random = engine::io::sim::Random::new(1);
+    let [a, b] = [0, 1].map(|_| values.make(16, &mut random));
+    let entry = |action, invoked, returned| Entry { action, invoked, returned, client: 0 };
+    let verdict = |entries: &[Entry]| search(entries);
+    let (write, read) = (Action::Write, Action::Read);
+    // A stale read, a lost write, and a value from nowhere.
+    assert_eq!(verdict(&[entry(write(a), 1, Some(2)), entry(read(None), 3, Some(4))]), Some(false));
+    assert_eq!(
+        verdict(&[
+            entry(write(a), 1, Some(2)),
+            entry(write(b), 3, Some(4)),
+            entry(read(Some(a)), 5, Some(6))
+        ]),
+        Some(false)
+    );
+    assert_eq!(verdict(&[entry(read(Some(a)), 1, Some(2))]), Some(false));
+    // Two creates of one key.
+    assert_eq!(
+        verdict(&[entry(Action::Create(a), 1, Some(4)), entry(Action::Create(b), 2, Some(3))]),
+        Some(false)
+    );
+    // One that nobody was told of may have happened, late too, but only once it was begun.
+    assert_eq!(
+        verdict(&[entry(write(a), 1, None), entry(read(None), 2, Some(3)), entry(read(Some(a)), 4, Some(5))]),
+        Some(true)
+    );
+    assert_eq!(verdict(&[entry(read(Some(a)), 1, Some(2)), entry(write(a), 3, None)]), Some(false));
+    assert_eq!(
+        verdict(&[
+            entry(write(a), 1, Some(5)),
+            entry(write(b), 2, Some(6)),
+            entry(read(Some(a)), 7, Some(8))
+        ]),
+        Some(true)
+    );
+}

@@ -1,0 +1,340 @@
+//! A client of S3 over the simulated network: real requests, byte for byte.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine;
+use engine::io::sim::Random;
+use engine::io::{Stream, timeout, unix_ms};
+
+use crate::sign;
+
+/// A client waits so long for an answer.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// A body waits so long for leave to be sent.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// How a body is signed and framed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Payload {
+    /// Not at all.
+    Unsigned,
+    /// By its SHA-256.
+    Signed,
+    /// In signed chunks.
+    SignedChunks,
+    /// In chunks, with a checksum behind them.
+    Trailer,
+}
+
+/// A request to be made.
+pub struct Request {
+    pub method: &'static str,
+    /// Not encoded.
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    /// Lower-case names.
+    pub headers: Vec<(String, String)>,
+    pub body: Rc<[u8]>,
+    pub payload: Payload,
+    pub expect: bool,
+}
+
+impl Request {
+    /// A request without a body.
+    pub fn new(method: &'static str, path: String) -> Request {
+        Request {
+            method,
+            path,
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Rc::from([]),
+            payload: Payload::Unsigned,
+            expect: false,
+        }
+    }
+
+    /// With one more parameter.
+    pub fn query(mut self, name: &str, value: impl Into<String>) -> Request {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Request {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The head and the body as they travel.
+    fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        let seconds = i64::try_from(unix_ms() / 1000).unwrap_or_default();
+        let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+        let time = at.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let payload = match self.payload {
+            Payload::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
+            Payload::Signed => sign::sha256(&self.body),
+            Payload::SignedChunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".to_owned(),
+            Payload::Trailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned(),
+        };
+        let mut headers = self.headers.clone();
+        headers.push(("host".to_owned(), "s3.example".to_owned()));
+        headers.push(("x-amz-date".to_owned(), time.clone()));
+        headers.push(("x-amz-content-sha256".to_owned(), payload.clone()));
+        let framed = matches!(self.payload, Payload::SignedChunks | Payload::Trailer);
+        if framed {
+            headers.push(("content-encoding".to_owned(), "aws-chunked".to_owned()));
+            headers.push(("x-amz-decoded-content-length".to_owned(), self.body.len().to_string()));
+        }
+        if self.payload == Payload::Trailer {
+            headers.push(("x-amz-trailer".to_owned(), "x-amz-checksum-crc32".to_owned()));
+        }
+        headers.sort();
+        let path = sign::encode_path(&self.path);
+        let mut pairs: Vec<(String, String)> =
+            self.query.iter().map(|(name, value)| (sign::encode(name), sign::encode(value))).collect();
+        pairs.sort();
+        let query: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let query = query.join("&");
+        let signed = sign::sign(self.method, &path, &query, &headers, &payload, &time);
+        let body = match self.payload {
+            Payload::Unsigned | Payload::Signed => self.body.to_vec(),
+            Payload::SignedChunks => signed_chunks(&self.body, &signed),
+            Payload::Trailer => with_trailer(&self.body),
+        };
+        let question = if query.is_empty() { "" } else { "?" };
+        let mut head = format!("{} {path}{question}{query} HTTP/1.1\r\n", self.method);
+        for (name, value) in &headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if self.expect {
+            head.push_str("expect: 100-continue\r\n");
+        }
+        head.push_str(&format!(
+            "authorization: {}\r\ncontent-length: {}\r\n\r\n",
+            signed.authorization,
+            body.len()
+        ));
+        (head.into_bytes(), body)
+    }
+}
+
+fn signed_chunks(body: &[u8], signed: &sign::Signed) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut previous = signed.signature.clone();
+    for chunk in body.chunks(64 << 10).chain([&[][..]]) {
+        previous = signed.chunk(&previous, chunk);
+        out.extend_from_slice(format!("{:x};chunk-signature={previous}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+fn with_trailer(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in body.chunks(48 << 10) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, body) as u32;
+    let crc = base64::engine::general_purpose::STANDARD.encode(crc.to_be_bytes());
+    out.extend_from_slice(format!("0\r\nx-amz-checksum-crc32:{crc}\r\n\r\n").as_bytes());
+    out
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The error's code in the body.
+    pub fn code(&self) -> String {
+        element(&self.text(), "Code").unwrap_or_default().to_owned()
+    }
+}
+
+/// The text of the first element of a name.
+pub fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let start = xml.find(&format!("<{name}>"))? + name.len() + 2;
+    let end = start + xml[start..].find(&format!("</{name}>"))?;
+    Some(&xml[start..end])
+}
+
+/// The texts of all elements of a name.
+pub fn elements<'a>(mut xml: &'a str, name: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    while let Some(text) = element(xml, name) {
+        found.push(text);
+        let past = text.as_ptr() as usize - xml.as_ptr() as usize + text.len();
+        xml = &xml[past..];
+    }
+    found
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq)]
+pub enum Failed {
+    /// Nothing was sent: the request was certainly not carried out.
+    NotSent,
+    /// It may have been.
+    Lost,
+}
+
+/// A client's connection, made anew when it is lost.
+pub struct Client {
+    address: SocketAddr,
+    stream: Option<Stream>,
+    random: Random,
+}
+
+impl Client {
+    /// A client of the server at `address`.
+    pub fn new(address: SocketAddr, random: Random) -> Client {
+        Client { address, stream: None, random }
+    }
+
+    /// Makes a request and waits for its answer.
+    pub async fn ask(&mut self, request: &Request) -> Result<Answer, Failed> {
+        if self.stream.is_none() {
+            let connected = timeout(PATIENCE, Stream::connect(self.address)).await;
+            self.stream = Some(connected.map_err(|_| Failed::NotSent)?.map_err(|_| Failed::NotSent)?);
+        }
+        let Some(mut stream) = self.stream.take() else { return Err(Failed::NotSent) };
+        let (head, body) = request.encode();
+        // Some clients have no patience at all.
+        let hasty = Duration::from_millis(self.random.between(1, 200));
+        let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
+        let exchange = exchange(&mut stream, head, body, request.expect, request.method == "HEAD");
+        match timeout(patience, exchange).await {
+            Ok(Ok((answer, usable))) => {
+                if usable && !self.random.one_in(20) {
+                    self.stream = Some(stream);
+                }
+                Ok(answer)
+            }
+            _ => Err(Failed::Lost),
+        }
+    }
+}
+
+/// Sends and receives at once: a server may answer before it has all.
+async fn exchange(
+    stream: &mut Stream,
+    mut out: Vec<u8>,
+    body: Vec<u8>,
+    expect: bool,
+    head_only: bool,
+) -> std::io::Result<(Answer, bool)> {
+    let mut held_back = Some(body);
+    let mut leave = expect.then(|| engine::io::sleep(LEAVE));
+    let mut sent = 0;
+    let mut received = Vec::new();
+    let mut broken = false;
+    poll_fn(|cx| {
+        loop {
+            let waits = leave.as_mut().is_some_and(|leave| std::pin::Pin::new(leave).poll(cx).is_pending());
+            if !waits {
+                out.extend(held_back.take().unwrap_or_default());
+            }
+            broken |= send(stream, cx, &out, &mut sent);
+            match receive(stream, cx, &mut received) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(more) => {
+                    let more = more?;
+                    if interim(&mut received) {
+                        leave = None;
+                        continue;
+                    }
+                    if let Some(answer) = parse(&received, head_only)? {
+                        let done = held_back.is_none() && sent == out.len() && !broken;
+                        let closes = answer.header("connection").is_some_and(|value| value.contains("close"));
+                        return Poll::Ready(Ok((answer, done && !closes)));
+                    }
+                    if !more {
+                        return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Sends what can be sent; true once the other side takes no more.
+fn send(stream: &mut Stream, cx: &mut Context<'_>, out: &[u8], sent: &mut usize) -> bool {
+    while *sent < out.len() {
+        match stream.poll_write(cx, &out[*sent..]) {
+            Poll::Ready(Ok(count)) => *sent += count,
+            Poll::Ready(Err(_)) => return true,
+            Poll::Pending => break,
+        }
+    }
+    false
+}
+
+/// Receives what is there; false at the end.
+fn receive(stream: &mut Stream, cx: &mut Context<'_>, received: &mut Vec<u8>) -> Poll<std::io::Result<bool>> {
+    let mut piece = [0; 16 << 10];
+    stream.poll_read(cx, &mut piece).map_ok(|count| {
+        received.extend_from_slice(&piece[..count]);
+        count > 0
+    })
+}
+
+/// Takes an interim answer off.
+fn interim(received: &mut Vec<u8>) -> bool {
+    let is_interim = received.starts_with(b"HTTP/1.1 100");
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n");
+    match end {
+        Some(end) if is_interim => {
+            received.drain(..end + 4);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn parse(received: &[u8], head_only: bool) -> std::io::Result<Option<Answer>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    let start = match response.parse(received).map_err(std::io::Error::other)? {
+        httparse::Status::Complete(start) => start,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = response.code.unwrap_or_default();
+    if status < 200 {
+        return Ok(None);
+    }
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let headers: Vec<(String, String)> =
+        response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
+    let mut answer = Answer { status, headers, body: Vec::new() };
+    let bodiless = head_only || status == 204 || status == 304;
+    let length =
+        if bodiless { 0 } else { answer.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0) };
+    let Some(body) = received.get(start..start + length) else { return Ok(None) };
+    answer.body = body.to_vec();
+    Ok(Some(answer))
+}

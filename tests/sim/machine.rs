@@ -1,0 +1,177 @@
+//! A node: its machine, its metadata store, which outlives its processes, and their starts and ends.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::io::sim::control;
+use engine::io::sim::{NodeId, Random};
+use engine::io::{Executors, run_executors, sleep};
+use hamster::core;
+use hamster::credentials::Credentials;
+use hamster::data_dir::Addresses;
+use hamster::latch::{self, Opener};
+use hamster::metrics::Board;
+use hamster::node::{Plan, Shared, on_fatal};
+use raft::GroupConfig;
+use raft::kv::MemoryKv;
+
+use crate::sign;
+use crate::workload::BUCKET;
+
+/// Where the node keeps its data.
+pub const DATA_DIR: &str = "/data";
+
+/// How a node is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Cores.
+    pub cores: usize,
+    /// Bytes of its disk.
+    pub disk_bytes: u64,
+    /// Length of a segment of the Raft log.
+    pub wal_segment_bytes: u64,
+    /// Entries between snapshots.
+    pub snapshot_every: u64,
+    /// Bytes of rows in memory.
+    pub row_cache_bytes: usize,
+}
+
+struct Running {
+    cores: Executors,
+    ready: Arc<AtomicBool>,
+    shutdown: Option<Opener>,
+}
+
+/// The node.
+pub struct Machine {
+    pub id: NodeId,
+    pub setup: Setup,
+    kv: RefCell<Arc<MemoryKv>>,
+    running: RefCell<Option<Running>>,
+    /// The last process ended in order.
+    clean: Cell<bool>,
+    /// A start was refused: with this line.
+    pub refused: RefCell<Option<String>>,
+}
+
+/// Where it serves S3.
+pub fn address() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 9000))
+}
+
+impl Machine {
+    /// A new machine with an empty disk.
+    pub fn new(setup: Setup) -> Machine {
+        Machine {
+            id: control::add_node(setup.disk_bytes),
+            setup,
+            kv: RefCell::default(),
+            running: RefCell::default(),
+            clean: Cell::new(false),
+            refused: RefCell::default(),
+        }
+    }
+
+    /// The metadata store.
+    pub fn kv(&self) -> Arc<MemoryKv> {
+        self.kv.borrow().clone()
+    }
+
+    /// The folder of the Raft log.
+    pub fn wal_dir() -> PathBuf {
+        PathBuf::from(DATA_DIR).join("raft")
+    }
+
+    /// How its Raft group is kept.
+    pub fn group(&self) -> GroupConfig {
+        let mut group = GroupConfig::new(1, Machine::wal_dir(), self.setup.cores, on_fatal());
+        group.wal.segment_bytes = self.setup.wal_segment_bytes;
+        group.wal.cache_bytes = 64 << 10;
+        group.snapshot_every = self.setup.snapshot_every;
+        group.row_cache_bytes = self.setup.row_cache_bytes;
+        group
+    }
+
+    /// Starts a process.
+    pub fn start(&self) {
+        let ready = Arc::new(AtomicBool::new(false));
+        let told = ready.clone();
+        let (opener, shutdown) = latch::latch();
+        let secret = sign::SECRET_KEY.to_owned().into();
+        let plan = move |clean: bool| Plan {
+            data_dir: PathBuf::from(DATA_DIR),
+            connections_per_core: 1000,
+            region: sign::REGION.to_owned(),
+            domains: Vec::new(),
+            credentials: Credentials::new(sign::ACCESS_KEY, secret).ok(),
+            inner: None,
+            s3_tls: None,
+            board: Board::new(self.setup.cores as u16),
+            logger: None,
+            addresses: Addresses { s3: Some(address()), listen: address(), admin: address() },
+            shutdown,
+            first_bucket: Some(BUCKET.to_owned()),
+            unclean: !clean,
+            ready: Mutex::new(Some(Box::new(move |_: &Addresses| told.store(true, Ordering::Relaxed)))),
+        };
+        let clean = self.clean.replace(false);
+        let cores = control::start(self.id, || {
+            let shared = Shared::assemble(plan(clean), self.group(), self.kv());
+            shared.map_err(|error| error.to_string()).and_then(|shared| {
+                run_executors(self.setup.cores, move |core| core::run(core, shared.clone()))
+                    .map_err(|error| error.to_string())
+            })
+        });
+        match cores {
+            Ok(cores) => *self.running.borrow_mut() = Some(Running { cores, ready, shutdown: Some(opener) }),
+            Err(why) => {
+                *self.refused.borrow_mut() = Some(why);
+                control::kill(self.id);
+            }
+        }
+    }
+
+    /// Whether the process that runs serves.
+    pub fn is_ready(&self) -> bool {
+        control::is_running(self.id)
+            && self.running.borrow().as_ref().is_some_and(|running| running.ready.load(Ordering::Relaxed))
+    }
+
+    /// Kills the process; the machine goes on.
+    pub fn kill(&self) {
+        control::kill(self.id);
+        self.running.take();
+    }
+
+    /// The machine loses its power. Its metadata store loses the last few batches that were not persisted.
+    pub fn power_off(&self, lost: bool, random: &mut Random) {
+        control::power_off(self.id);
+        self.running.take();
+        let kv = self.kv();
+        let kept = if lost { random.index(kv.unpersisted() + 1) } else { kv.unpersisted() };
+        self.kv.replace(Arc::new(kv.crash(kept)));
+    }
+
+    /// Ends the process in order; false if it does not end.
+    pub async fn shut_down(&self, patience: Duration) -> bool {
+        let end = engine::io::now() + patience;
+        if let Some(running) = self.running.borrow_mut().as_mut() {
+            running.shutdown = None;
+        }
+        let runs = || self.running.borrow().as_ref().is_some_and(|running| running.cores.run());
+        while control::is_running(self.id) && runs() {
+            if engine::io::now() > end {
+                return false;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        let in_order = control::is_running(self.id);
+        self.clean.set(in_order);
+        self.kill();
+        in_order
+    }
+}

@@ -1,0 +1,306 @@
+//! The command line: many seeds side by side, or one with its trace; and the summary.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Parser;
+use engine::io::sim::Fault;
+use engine::io::sim::control::{self, Summary};
+
+use crate::check::linearizability;
+use crate::scenario::{self, Report, STEPS_MAX};
+
+#[derive(Parser)]
+#[command(name = "tests/sim/run", about = "Runs whole nodes in a simulated world")]
+struct Flags {
+    /// So many seeds, from a random one on
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// Stop after so many minutes
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Seeds side by side
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// The first seed, instead of a random one
+    #[arg(long)]
+    from: Option<u64>,
+    /// One seed, with a readable trace on standard error
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Print the hash of that seed's trace instead
+    #[arg(long, requires = "seed")]
+    hash: bool,
+    /// Have this fault alone
+    #[arg(long, value_parser = parse_fault)]
+    fault: Option<Fault>,
+    /// Plant this bug, of those that were compiled in
+    #[arg(long, value_parser = parse_canary)]
+    canary: Option<&'static str>,
+    /// Plant each bug in turn, and tell after how many seeds it is found
+    #[arg(long)]
+    canaries: bool,
+    /// Stop at the first seed that fails
+    #[arg(long)]
+    first: bool,
+}
+
+fn parse_fault(name: &str) -> Result<Fault, String> {
+    let names = Fault::ALL.map(Fault::name).join(", ");
+    Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("one of {names}"))
+}
+
+/// The bugs that can be planted.
+const CANARIES: [&str; 18] = [
+    "ack-before-sync",
+    "ack-before-commit",
+    "sync-skipped-on-switch",
+    "publish-before-sync",
+    "folder-not-synced",
+    "torn-tail-accepted",
+    "salt-ignored",
+    "index-entry-lost-at-seal",
+    "snapshot-without-persist",
+    "apply-reads-clock",
+    "condition-not-checked-at-commit",
+    "range-off-by-one-block",
+    "live-blob-reclaimed",
+    "live-parts-swept",
+    "extent-freed-while-read",
+    "cache-not-invalidated",
+    "stale-row-kept",
+    "reads-do-not-wait",
+];
+
+fn parse_canary(name: &str) -> Result<&'static str, String> {
+    CANARIES
+        .into_iter()
+        .find(|canary| *canary == name)
+        .ok_or_else(|| format!("one of {}", CANARIES.join(", ")))
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What a seed came to.
+struct Outcome {
+    summary: Summary,
+    report: Report,
+}
+
+fn note_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or(String::new(), ToString::to_string);
+        let text = message(info.payload());
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            format!("\n{trace}")
+        } else {
+            String::new()
+        };
+        PANIC.set(format!("panic at {place}: {text}{trace}"));
+    }));
+}
+
+fn message(payload: &dyn Any) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
+}
+
+/// Runs one seed.
+fn run(seed: u64, only: Option<Fault>, planted: Option<&'static str>, verbose: bool) -> Outcome {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        control::run(seed, STEPS_MAX, verbose, planted, scenario::run(only))
+    }));
+    match ran {
+        Ok((Ok(report), summary)) => Outcome { summary, report },
+        Ok((Err(why), summary)) => {
+            Outcome { summary, report: Report { violations: vec![why.to_owned()], ..Report::default() } }
+        }
+        Err(_) => {
+            let violations = vec![PANIC.take()];
+            Outcome { summary: control::abandon(), report: Report { violations, ..Report::default() } }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    steps: u64,
+    time: Duration,
+    operations: usize,
+    undecided: usize,
+    refused: u64,
+    answers: BTreeMap<u16, u64>,
+    faults: BTreeMap<Fault, u64>,
+    failed: Vec<u64>,
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The command that replays a seed.
+fn replay(seed: u64, only: Option<Fault>) -> String {
+    let fault = only.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
+    format!("tests/sim/run --seed {seed}{fault}")
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, only: Option<Fault>, outcome: &Outcome) {
+        let Outcome { summary, report } = outcome;
+        self.seeds += 1;
+        self.steps += summary.steps;
+        self.time += summary.time;
+        self.operations += report.operations;
+        self.undecided += report.undecided;
+        self.refused += u64::from(report.refused.is_some());
+        for (status, count) in &report.answers {
+            *self.answers.entry(*status).or_default() += count;
+        }
+        for (fault, count) in &summary.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        if !report.violations.is_empty() {
+            self.failed.push(seed);
+            say(&format!("seed {seed} FAILED; replay it with: {}", replay(seed, only)));
+            for violation in report.violations.iter().take(3) {
+                say(&format!("  {}", violation.replace('\n', "\n  ")));
+            }
+        }
+    }
+
+    fn print(&self) {
+        say(&format!("seeds: {}", self.seeds));
+        say(&format!("steps: {}", self.steps));
+        say(&format!("virtual hours: {:.1}", self.time.as_secs_f64() / 3600.0));
+        say(&format!("operations: {}", self.operations));
+        say(&format!("undecided histories: {}", self.undecided));
+        say(&format!("starts refused because of damage: {}", self.refused));
+        for (status, count) in &self.answers {
+            let name = if *status == 0 { "none".to_owned() } else { status.to_string() };
+            say(&format!("answer {name}: {count}"));
+        }
+        for (fault, count) in &self.faults {
+            say(&format!("fault {}: {count}", fault.name()));
+        }
+        say(&format!("failed: {}", self.failed.len()));
+    }
+}
+
+/// The simulator's entry.
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    note_panics();
+    linearizability::self_test();
+    if let Some(seed) = flags.seed {
+        return one(seed, &flags);
+    }
+    let first = flags.from.unwrap_or_else(fresh);
+    if flags.canaries {
+        return canaries(first, &flags);
+    }
+    let next = Arc::new(AtomicU64::new(0));
+    let total = Arc::new(Mutex::new(Total::default()));
+    let started = engine_clock();
+    let limit = flags.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    let work = || {
+        loop {
+            let count = next.fetch_add(1, Ordering::Relaxed);
+            let late = limit.is_some_and(|limit| engine_clock().saturating_sub(started) > limit);
+            if count >= flags.seeds || late {
+                return;
+            }
+            let seed = first.wrapping_add(count);
+            let outcome = run(seed, flags.fault, flags.canary, false);
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            total.add(seed, flags.fault, &outcome);
+            if flags.first && !total.failed.is_empty() {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..flags.jobs.max(1) {
+            // A failed history may need a deep stack to be dropped.
+            scope.spawn(work);
+        }
+    });
+    let total = total.lock().unwrap_or_else(PoisonError::into_inner);
+    total.print();
+    if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plants each bug, and looks for the first seed that finds it.
+fn canaries(first: u64, flags: &Flags) -> ExitCode {
+    let mut missed = 0;
+    for canary in CANARIES.into_iter().filter(|canary| flags.canary.is_none_or(|only| only == *canary)) {
+        let next = AtomicU64::new(0);
+        let found = AtomicU64::new(u64::MAX);
+        std::thread::scope(|scope| {
+            for _ in 0..flags.jobs.max(1) {
+                scope.spawn(|| {
+                    while found.load(Ordering::Relaxed) == u64::MAX {
+                        let count = next.fetch_add(1, Ordering::Relaxed);
+                        if count >= flags.seeds {
+                            return;
+                        }
+                        let outcome = run(first.wrapping_add(count), None, Some(canary), false);
+                        if !outcome.report.violations.is_empty() {
+                            found.fetch_min(count + 1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        match found.into_inner() {
+            u64::MAX => {
+                missed += 1;
+                say(&format!("canary {canary}: missed"));
+            }
+            count => say(&format!("canary {canary}: found after {count} seeds")),
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One seed, seen closely.
+fn one(seed: u64, flags: &Flags) -> ExitCode {
+    let outcome = run(seed, flags.fault, flags.canary, !flags.hash);
+    if flags.hash {
+        say(&format!("{:016x}", outcome.summary.hash));
+        return ExitCode::SUCCESS;
+    }
+    let mut total = Total::default();
+    total.add(seed, flags.fault, &outcome);
+    total.print();
+    say(&format!("hash: {:016x}", outcome.summary.hash));
+    if let Some(why) = &outcome.report.refused {
+        say(&format!("refused: {why}"));
+    }
+    if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Time for deadlines of the runner itself, which is outside of all worlds.
+#[allow(clippy::disallowed_methods)]
+fn engine_clock() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A first seed that was hardly used before.
+fn fresh() -> u64 {
+    let nanos = engine_clock().as_nanos() as u64;
+    nanos / 1000 % 1_000_000_000 * 1_000_000
+}

@@ -1,0 +1,363 @@
+//! One run: what a seed makes of a node, its clients and its faults; first safety under faults, then liveness without.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::io::sim::{Fault, FaultRates, NetworkRates, Random, control};
+use engine::io::{now, sleep, spawn};
+
+use crate::check;
+use crate::machine::{Machine, Setup, address};
+use crate::workload::{KEYS, Shared, Worker, abuse};
+
+/// A node that serves again after so much virtual time has converged.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(300);
+/// Work in the background ends within this time: reclaim, compaction, preparation of segments.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// The safety phase ends at last.
+const SAFETY_AT_MOST: Duration = Duration::from_secs(400);
+/// Steps of a run at most: one that takes more does not end.
+pub const STEPS_MAX: u64 = 30_000_000;
+
+/// What a run found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Answers by status; 0 is none.
+    pub answers: Vec<(u16, u64)>,
+    /// Operations that were noted.
+    pub operations: usize,
+    /// Keys whose history could not be decided.
+    pub undecided: usize,
+    /// The damage of faults kept the node from starting.
+    pub refused: Option<String>,
+    /// What must not be.
+    pub violations: Vec<String>,
+}
+
+/// What a seed decides before the run.
+struct Chosen {
+    setup: Setup,
+    clients: usize,
+    operations: usize,
+    largest: usize,
+    faults: BTreeSet<Fault>,
+    /// How often faults occur: a factor of their rates, in per cent.
+    heat: u32,
+}
+
+/// What a seed makes of a run; `only` is the one fault that it has, if it is given.
+fn choose(random: &mut Random, only: Option<Fault>) -> Chosen {
+    let setup = Setup {
+        cores: 1 + random.index(3),
+        disk_bytes: [96 << 20, 128 << 20, 512 << 20][random.index(3)],
+        wal_segment_bytes: [64 << 10, 128 << 10, 1 << 20][random.index(3)],
+        snapshot_every: [20, 100, 1000][random.index(3)],
+        row_cache_bytes: [2 << 10, 64 << 10, 1 << 20][random.index(3)],
+    };
+    let all = Fault::ALL;
+    let faults = match (only, random.below(8)) {
+        (Some(fault), _) => BTreeSet::from([fault]),
+        (None, 0) => BTreeSet::new(),
+        (None, 1..=3) => BTreeSet::from([all[random.index(all.len())]]),
+        // Crashes are what most of the others are about.
+        (None, 4..=5) => {
+            BTreeSet::from([Fault::Crash, all[random.index(all.len())], all[random.index(all.len())]])
+        }
+        (None, _) => all.into_iter().filter(|_| random.one_in(3)).collect(),
+    };
+    Chosen {
+        setup,
+        clients: 1 + random.index(5),
+        operations: [10, 30, 30, 90][random.index(4)],
+        largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
+        faults,
+        heat: [10, 100, 100, 400][random.index(4)],
+    }
+}
+
+/// Runs a scenario in the world that is there.
+pub async fn run(only: Option<Fault>) -> Report {
+    let mut random = control::random();
+    let chosen = choose(&mut random, only);
+    control::trace(|| format!("{:?}, {} clients, faults {:?}", chosen.setup, chosen.clients, chosen.faults));
+    let machine = Rc::new(Machine::new(chosen.setup));
+    let keys = 1 + random.index(KEYS.len());
+    let keys: Vec<&'static str> = KEYS.into_iter().filter(|_| random.index(KEYS.len()) < keys).collect();
+    let keys = if keys.is_empty() { vec![KEYS[0]] } else { keys };
+    let shared = Rc::new(Shared::new(address(), keys, chosen.largest));
+    let mut report = Report::default();
+    machine.start();
+    if !serves(&machine).await {
+        report.violations.push(format!("a new node does not start: {:?}", control::ended(machine.id)));
+        return report;
+    }
+    safety(&chosen, &machine, &shared, &mut random).await;
+    if let Err(violation) = liveness(&machine, &shared, &mut report).await {
+        report.violations.push(violation);
+    }
+    let history = shared.history.borrow();
+    report.violations.extend(history.violations.iter().cloned());
+    report.answers = history.answers.iter().map(|(status, count)| (*status, *count)).collect();
+    report.operations = history.keys.values().map(Vec::len).sum();
+    let kinds = [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace];
+    let failing = kinds.into_iter().chain(Fault::ALL.into_iter().filter(|fault| fault.damages()));
+    if history.answers.contains_key(&500) && failing.map(control::counted).sum::<u64>() == 0 {
+        report.violations.push("a request was answered 500 though the disk did nothing wrong".to_owned());
+    }
+    // Who loses the only copy of the end of the log can't know that there was more.
+    if !control::is_damaged(&Machine::wal_dir()) {
+        match check::linearizability::check(&history, &shared.values.borrow()) {
+            Ok(undecided) => report.undecided = undecided,
+            Err(violation) => report.violations.push(violation),
+        }
+    }
+    report
+}
+
+/// Clients work while faults happen.
+async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, random: &mut Random) {
+    let supervisor = spawn(supervise(machine.clone(), shared.clone(), control::random()));
+    let nemesis = spawn(torment(
+        chosen.faults.clone(),
+        chosen.heat,
+        machine.clone(),
+        shared.clone(),
+        control::random(),
+    ));
+    if chosen.faults.contains(&Fault::Garbage) {
+        for _ in 0..1 + random.index(3) {
+            spawn(abuse(shared.clone(), control::random()));
+        }
+    }
+    let mut workers = Vec::new();
+    for number in 1..=chosen.clients {
+        let worker = Worker::new(shared.clone(), number, control::random());
+        workers.push(spawn(worker.work(chosen.operations)));
+    }
+    let all = async {
+        for worker in workers {
+            worker.await;
+        }
+    };
+    // A client gives up waiting after a while; its operation is then one of unknown outcome.
+    let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
+    shared.stop.set(true);
+    nemesis.await;
+    supervisor.await;
+}
+
+fn rates(faults: &BTreeSet<Fault>, heat: u32, random: &mut Random) -> FaultRates {
+    let mut rate = |fault: Fault, usual: u32| {
+        let spread = [1, 3, 10, 40][random.index(4)];
+        if faults.contains(&fault) { usual * spread * heat / 100 } else { 0 }
+    };
+    FaultRates {
+        read_error: rate(Fault::ReadError, 2000),
+        write_error: rate(Fault::WriteError, 500),
+        sync_error: rate(Fault::SyncError, 500),
+        misdirected_write: rate(Fault::MisdirectedWrite, 300),
+        bit_rot: rate(Fault::BitRot, 300),
+        slow: rate(Fault::SlowDisk, 2000),
+        torn: faults.contains(&Fault::TornWrite) || faults.contains(&Fault::Crash),
+        lost: faults.contains(&Fault::LostWrite) || faults.contains(&Fault::Crash),
+    }
+}
+
+/// Makes the faults of a run happen until it stops, then ends them.
+async fn torment(
+    faults: BTreeSet<Fault>,
+    heat: u32,
+    machine: Rc<Machine>,
+    shared: Rc<Shared>,
+    mut random: Random,
+) {
+    let damages = faults.iter().any(|fault| fault.damages());
+    while !shared.stop.get() {
+        let mut rates = rates(&faults, heat, &mut random);
+        if random.one_in(3) {
+            // A time without faults of the disk, so that work gets done.
+            rates = FaultRates { torn: rates.torn, lost: rates.lost, ..FaultRates::default() };
+        }
+        control::set_rates(machine.id, rates);
+        shared.damage.set(shared.damage.get() || damages);
+        let network = |fault, usual: u32| if faults.contains(&fault) { usual * heat / 100 } else { 0 };
+        control::set_network_rates(NetworkRates {
+            cut: network(Fault::Cut, 3000),
+            stall: network(Fault::Stall, 3000),
+        });
+        let pause = random.between(100, 40_000) * [1, 5, 25][random.index(3)];
+        sleep(Duration::from_micros(pause)).await;
+        if shared.stop.get() {
+            break;
+        }
+        let chosen: Vec<Fault> = faults.iter().copied().collect();
+        if let Some(fault) = chosen.get(random.index(chosen.len().max(1))) {
+            strike(*fault, &machine, &mut random).await;
+        }
+    }
+    calm(&machine);
+}
+
+/// Ends all faults.
+fn calm(machine: &Machine) {
+    control::set_rates(machine.id, FaultRates { torn: true, lost: true, ..FaultRates::default() });
+    control::set_network_rates(NetworkRates::default());
+    control::fill_disk(machine.id, None);
+    control::right_clock(machine.id);
+}
+
+/// Makes one fault happen that has a moment.
+async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
+    match fault {
+        Fault::Crash | Fault::TornWrite | Fault::LostWrite => crash(machine, fault, random),
+        Fault::CrashInRecovery => {
+            crash(machine, Fault::Crash, random);
+            for _ in 0..1 + random.index(3) {
+                sleep(Duration::from_micros(random.between(1, 30_000))).await;
+                if control::is_running(machine.id) && !machine.is_ready() {
+                    crash(machine, Fault::CrashInRecovery, random);
+                }
+            }
+        }
+        Fault::Pause => {
+            let longest = [10, 100, 1000, 40_000][random.index(4)];
+            if !control::is_paused(machine.id) {
+                control::pause(machine.id, Duration::from_millis(random.between(1, longest)));
+            }
+        }
+        Fault::Clock => {
+            let farthest = [100, 5000, 120_000, 100_000_000][random.index(4)];
+            let by = i64::try_from(random.below(farthest)).unwrap_or_default();
+            control::move_clock(machine.id, if random.one_in(2) { by } else { -by });
+        }
+        Fault::NoSpace => {
+            control::fill_disk(machine.id, Some(random.below(12 << 20)));
+            sleep(Duration::from_millis(random.between(1, 800))).await;
+            control::fill_disk(machine.id, None);
+        }
+        Fault::BitRot if random.one_in(4) => {
+            drop(control::rot(machine.id, |path| path.starts_with("/data")));
+        }
+        _ => {}
+    }
+}
+
+fn crash(machine: &Machine, fault: Fault, random: &mut Random) {
+    if !control::is_running(machine.id) {
+        return;
+    }
+    if random.one_in(3) && fault == Fault::Crash {
+        control::count(fault, "the process is killed");
+        machine.kill();
+    } else {
+        control::count(
+            if fault == Fault::CrashInRecovery { fault } else { Fault::Crash },
+            "the power is lost",
+        );
+        machine.power_off(true, random);
+    }
+}
+
+/// Starts the node again whenever it is down, as an operator would.
+async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random) {
+    while !shared.stop.get() {
+        sleep(Duration::from_millis(random.between(1, 40))).await;
+        if !control::is_running(machine.id) {
+            sleep(Duration::from_millis(random.between(0, 300))).await;
+            machine.start();
+        } else if machine.is_ready() && random.one_in(400) {
+            machine.shut_down(Duration::from_secs(60)).await;
+        }
+    }
+}
+
+/// Waits until the node serves; false if it ends itself or takes too long.
+async fn serves(machine: &Machine) -> bool {
+    let end = now() + CONVERGES_WITHIN;
+    while !machine.is_ready() {
+        if !control::is_running(machine.id) || now() > end {
+            return false;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    true
+}
+
+/// Starts the node, again if need be, until it serves.
+async fn comes_up(machine: &Machine) -> Result<(), String> {
+    for _ in 0..3 {
+        if !control::is_running(machine.id) {
+            machine.start();
+        }
+        if serves(machine).await {
+            return Ok(());
+        }
+        if control::is_running(machine.id) {
+            return Err(format!(
+                "liveness: the node does not serve {CONVERGES_WITHIN:?} after the last fault"
+            ));
+        }
+    }
+    let why = control::ended(machine.id).or_else(|| machine.refused.borrow().clone());
+    Err(why.unwrap_or_default())
+}
+
+/// Without faults everything converges: the node serves, every key can be read, and nothing is left over.
+async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Report) -> Result<(), String> {
+    calm(machine);
+    while control::is_paused(machine.id) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let damaged = control::counted(Fault::BitRot) + control::counted(Fault::MisdirectedWrite) > 0
+        || control::has_bad_pages(machine.id);
+    if let Err(why) = comes_up(machine).await {
+        if damaged && !why.starts_with("liveness") {
+            // Its only copy is damaged: a refusal that says so is what can be done.
+            report.refused = Some(why);
+            return Ok(());
+        }
+        return Err(format!("liveness: the node does not start: {why}"));
+    }
+    let mut worker = Worker::new(shared.clone(), 0, control::random());
+    for key in shared.keys.clone() {
+        let mut told = worker.get(key).await;
+        for _ in 0..5 {
+            if !told {
+                sleep(Duration::from_secs(1)).await;
+                told = worker.get(key).await;
+            }
+        }
+        if !told && !damaged {
+            return Err(format!("liveness: {key:?} can't be read"));
+        }
+    }
+    for _ in 0..3 {
+        worker.list().await;
+    }
+    let mut served = false;
+    for _ in 0..5 {
+        if !served {
+            served = worker.is_served(shared.keys[0]).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    if !served && !damaged {
+        return Err("liveness: the node takes no value".to_owned());
+    }
+    drop(worker);
+    // What a lost answer may have left behind is found by a start after a crash.
+    machine.kill();
+    if let Err(why) = comes_up(machine).await {
+        if damaged && !why.starts_with("liveness") {
+            report.refused = Some(why);
+            return Ok(());
+        }
+        return Err(format!("liveness: the last start: {why}"));
+    }
+    sleep(SETTLES_WITHIN).await;
+    if !machine.shut_down(Duration::from_secs(120)).await {
+        return Err("liveness: the node does not shut down".to_owned());
+    }
+    check::rest(machine, damaged).await
+}

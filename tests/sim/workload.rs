@@ -1,0 +1,548 @@
+//! What the clients do: all operations on few keys, so that they meet.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine;
+use engine::io::sim::Random;
+use engine::io::sleep;
+
+use crate::check::linearizability::ENTRIES_MAX;
+use crate::client::{Answer, Client, Failed, Payload, Request, element, elements};
+use crate::history::{Action, Entry, History};
+use crate::value::{ValueId, Values, contents, md5};
+
+/// The bucket of all keys.
+pub const BUCKET: &str = "bucket";
+/// The keys that clients may use; a run uses some of them.
+pub const KEYS: [&str; 10] =
+    ["a", "b/1", "b/2", "b/2/deep", "c c+%", "d-é-世界", "e/", "f//g", "z.~_", "zz/../zz"];
+/// Lengths whose neighbours are stored in different ways: by block, by log record and extent, by extents.
+const EDGES: [usize; 7] = [0, 1, 4096, 65_504, 128 << 10, 262_016, 2_096_128];
+/// The shortest part but the last of a simulated node.
+const PART_BYTES_MIN: usize = 64 << 10;
+
+/// What all clients of a run share.
+pub struct Shared {
+    pub address: SocketAddr,
+    pub keys: Vec<&'static str>,
+    pub history: RefCell<History>,
+    pub values: RefCell<Values>,
+    /// No more operations are begun.
+    pub stop: Cell<bool>,
+    /// Whether faults damage what is durable: then reads may fail, but never lie.
+    pub damage: Cell<bool>,
+    /// Values seen last, for conditions.
+    seen: RefCell<BTreeMap<&'static str, ValueId>>,
+    pub largest: usize,
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Done,
+    NotDone,
+    Unknown,
+}
+
+impl Shared {
+    /// For a run.
+    pub fn new(address: SocketAddr, keys: Vec<&'static str>, largest: usize) -> Shared {
+        Shared {
+            address,
+            keys,
+            history: RefCell::default(),
+            values: RefCell::default(),
+            stop: Cell::new(false),
+            damage: Cell::new(false),
+            seen: RefCell::default(),
+            largest,
+        }
+    }
+
+    fn tick(&self) -> u64 {
+        self.history.borrow_mut().tick()
+    }
+
+    fn violation(&self, what: String) {
+        self.history.borrow_mut().violation(what);
+    }
+
+    fn has_room(&self, key: &str) -> bool {
+        self.history.borrow().keys.get(key).is_none_or(|entries| entries.len() < ENTRIES_MAX - 16)
+    }
+}
+
+/// One client.
+pub struct Worker {
+    pub shared: Rc<Shared>,
+    pub number: usize,
+    pub random: Random,
+    client: Client,
+}
+
+fn object(key: &str) -> String {
+    format!("/{BUCKET}/{key}")
+}
+
+fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+impl Worker {
+    /// A client of a run.
+    pub fn new(shared: Rc<Shared>, number: usize, random: Random) -> Worker {
+        let client = Client::new(shared.address, engine::io::sim::control::random());
+        Worker { shared, number, random, client }
+    }
+
+    /// Does so many operations, or until the run stops.
+    pub async fn work(mut self, operations: usize) {
+        for _ in 0..operations {
+            if self.shared.stop.get() {
+                return;
+            }
+            let pause = self.random.between(0, 3000) * if self.random.one_in(10) { 100 } else { 1 };
+            sleep(Duration::from_micros(pause)).await;
+            self.operate().await;
+        }
+    }
+
+    async fn operate(&mut self) {
+        let place = self.random.index(self.shared.keys.len());
+        let key = self.shared.keys[place];
+        if !self.shared.has_room(key) {
+            return;
+        }
+        match self.random.below(100) {
+            0..26 => self.put(key).await,
+            26..32 => self.create(key).await,
+            32..38 => self.replace(key).await,
+            38..56 => drop(self.get(key).await),
+            56..63 => self.get_range(key).await,
+            63..66 => self.head(key).await,
+            66..74 => self.delete(key).await,
+            74..77 => self.delete_many().await,
+            77..86 => self.list().await,
+            86..91 => self.copy(key).await,
+            _ => self.multipart(key).await,
+        }
+    }
+
+    fn length(&mut self) -> usize {
+        let length = match self.random.below(20) {
+            0..9 => self.random.index(5000),
+            9..14 => {
+                let edge = EDGES[self.random.index(EDGES.len())];
+                (edge + 2).saturating_sub(self.random.index(5))
+            }
+            14..18 => self.random.index(200 << 10),
+            _ => self.random.index(self.shared.largest),
+        };
+        length.min(self.shared.largest)
+    }
+
+    fn value(&mut self) -> ValueId {
+        let length = self.length();
+        self.shared.values.borrow_mut().make(length, &mut self.random)
+    }
+
+    fn write(&mut self, method: &'static str, path: String, body: Rc<[u8]>) -> Request {
+        let payload = [Payload::Unsigned, Payload::Signed, Payload::SignedChunks, Payload::Trailer];
+        let payload = payload[self.random.index(payload.len())];
+        let expect = self.random.one_in(3);
+        Request { body, payload, expect, ..Request::new(method, path) }
+    }
+
+    /// Makes a request, and tells what became of it where an answer of one of these statuses means that it was done.
+    async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
+        let asked = self.client.ask(request).await;
+        let status = asked.as_ref().map_or(0, |answer| answer.status);
+        *self.shared.history.borrow_mut().answers.entry(status).or_default() += 1;
+        engine::io::sim::control::trace(|| {
+            let told = asked
+                .as_ref()
+                .map_or_else(|failed| format!("{failed:?}"), |answer| format!("{status} {}", answer.code()));
+            format!(
+                "client {}: {} {} {:?} -> {told}",
+                self.number, request.method, request.path, request.query
+            )
+        });
+        match asked {
+            Ok(answer) if done.contains(&status) => (Fate::Done, Some(answer)),
+            Ok(answer) if (400..500).contains(&status) => (Fate::NotDone, Some(answer)),
+            Ok(answer) => (Fate::Unknown, Some(answer)),
+            Err(Failed::NotSent) => (Fate::NotDone, None),
+            Err(Failed::Lost) => (Fate::Unknown, None),
+        }
+    }
+
+    /// Notes an operation that changes a key.
+    fn note(&self, key: &str, action: Action, invoked: u64, fate: Fate) {
+        let returned = match fate {
+            Fate::Done => Some(self.shared.tick()),
+            Fate::Unknown => None,
+            Fate::NotDone => return,
+        };
+        let entry = Entry { action, invoked, returned, client: self.number };
+        self.shared.history.borrow_mut().add(key, entry);
+    }
+
+    async fn put(&mut self, key: &'static str) {
+        let value = self.value();
+        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let request = self.write("PUT", object(key), body);
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&request, &[200]).await;
+        self.note(key, Action::Write(value), invoked, fate);
+        self.check_etag(key, value, fate, answer.as_ref());
+    }
+
+    fn check_etag(&self, key: &'static str, value: ValueId, fate: Fate, answer: Option<&Answer>) {
+        if fate != Fate::Done {
+            return;
+        }
+        self.shared.seen.borrow_mut().insert(key, value);
+        let values = self.shared.values.borrow();
+        let told = answer.and_then(|answer| answer.header("etag")).unwrap_or_default();
+        if told != quoted(&values.get(value).etag) {
+            self.shared.violation(format!("PUT of {key:?} was answered with the ETag {told}"));
+        }
+    }
+
+    async fn create(&mut self, key: &'static str) {
+        let value = self.value();
+        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let request = self.write("PUT", object(key), body).header("if-none-match", "*");
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&request, &[200, 412]).await;
+        let refused = answer.as_ref().is_some_and(|answer| answer.status == 412);
+        let action = if refused { Action::Exists } else { Action::Create(value) };
+        self.note(key, action, invoked, fate);
+    }
+
+    async fn replace(&mut self, key: &'static str) {
+        let Some(expected) = self.shared.seen.borrow().get(key).copied() else { return };
+        let value = self.value();
+        let (body, etag) = {
+            let values = self.shared.values.borrow();
+            (values.get(value).bytes.clone(), quoted(&values.get(expected).etag))
+        };
+        let request = self.write("PUT", object(key), body).header("if-match", etag);
+        let invoked = self.shared.tick();
+        // Where there is no object, its absence is told instead.
+        let (fate, answer) = self.ask(&request, &[200, 412, 404]).await;
+        let refused = answer.as_ref().is_some_and(|answer| answer.status != 200);
+        let action = if refused { Action::IsNot(expected) } else { Action::Replace(expected, value) };
+        self.note(key, action, invoked, fate);
+    }
+
+    /// The value that an answer shows, checked byte for byte; `None` if it shows none.
+    fn seen(&self, key: &'static str, answer: &Answer, range: Option<(usize, usize)>) -> Option<ValueId> {
+        let etag = answer.header("etag").unwrap_or_default();
+        let values = self.shared.values.borrow();
+        let Some(id) = values.by_etag(etag) else {
+            self.shared.violation(format!("{key:?} was shown with the ETag {etag}, which nothing has"));
+            return None;
+        };
+        self.shared.seen.borrow_mut().insert(key, id);
+        let whole = &values.get(id).bytes;
+        let wanted = match range {
+            Some((from, to)) => &whole[from.min(whole.len())..to.min(whole.len())],
+            None => whole,
+        };
+        if answer.body[..] != *wanted {
+            let at = answer.body.iter().zip(wanted).position(|(a, b)| a != b);
+            self.shared.violation(format!(
+                "wrong bytes: {key:?} range {range:?} of {} bytes, {} bytes came, the first wrong one at {at:?}",
+                whole.len(),
+                answer.body.len()
+            ));
+        }
+        Some(id)
+    }
+
+    /// Reads a key; whether the answer told what there is.
+    pub async fn get(&mut self, key: &'static str) -> bool {
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
+        let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return false };
+        let found = if answer.status == 200 { self.seen(key, &answer, None) } else { None };
+        self.note(key, Action::Read(found), invoked, Fate::Done);
+        true
+    }
+
+    async fn get_range(&mut self, key: &'static str) {
+        let length =
+            self.shared.seen.borrow().get(key).map(|id| self.shared.values.borrow().get(*id).bytes.len());
+        let end = length.unwrap_or(5000).max(1);
+        let from = self.random.index(end);
+        let to = from + 1 + self.random.index(end - from);
+        let request = Request::new("GET", object(key)).header("range", format!("bytes={from}-{}", to - 1));
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&request, &[206, 404]).await;
+        let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
+        let found = if answer.status == 206 { self.seen(key, &answer, Some((from, to))) } else { None };
+        self.note(key, Action::Read(found), invoked, Fate::Done);
+    }
+
+    async fn head(&mut self, key: &'static str) {
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&Request::new("HEAD", object(key)), &[200, 404]).await;
+        let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
+        let etag = answer.header("etag").unwrap_or_default().to_owned();
+        let found = self.shared.values.borrow().by_etag(&etag);
+        if answer.status == 200 {
+            let length = found.map(|id| self.shared.values.borrow().get(id).bytes.len().to_string());
+            if answer.header("content-length") != length.as_deref() {
+                self.shared.violation(format!("HEAD of {key:?} shows {etag} of another length"));
+            }
+        }
+        self.note(key, Action::Read(found), invoked, Fate::Done);
+    }
+
+    async fn delete(&mut self, key: &'static str) {
+        let invoked = self.shared.tick();
+        let (fate, _) = self.ask(&Request::new("DELETE", object(key)), &[204]).await;
+        self.note(key, Action::Delete, invoked, fate);
+    }
+
+    async fn delete_many(&mut self) {
+        let keys: Vec<&'static str> =
+            self.shared.keys.iter().copied().filter(|_| self.random.one_in(3)).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let objects: String = keys.iter().map(|key| format!("<Object><Key>{key}</Key></Object>")).collect();
+        let body = format!("<Delete>{objects}</Delete>").into_bytes();
+        let sum = base64::engine::general_purpose::STANDARD.encode(md5(&body));
+        let request = Request { body: body.into(), ..Request::new("POST", format!("/{BUCKET}")) }
+            .query("delete", "")
+            .header("content-md5", sum);
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&request, &[200]).await;
+        let text = answer.map(|answer| answer.text()).unwrap_or_default();
+        let deleted: Vec<&str> =
+            elements(&text, "Deleted").iter().filter_map(|entry| element(entry, "Key")).collect();
+        for key in keys {
+            let told = fate != Fate::Done || deleted.contains(&key);
+            self.note(key, Action::Delete, invoked, if told { fate } else { Fate::Unknown });
+        }
+    }
+
+    /// Lists the bucket, page by page: each page is a look at all keys in its range.
+    pub async fn list(&mut self) {
+        let prefix = ["", "", "b/", "b/2", "z"][self.random.index(5)];
+        let page = [1, 2, 3, 1000][self.random.index(4)];
+        let mut after = String::new();
+        let mut token: Option<String> = None;
+        for _ in 0..20 {
+            let mut request = Request::new("GET", format!("/{BUCKET}"))
+                .query("list-type", "2")
+                .query("prefix", prefix)
+                .query("max-keys", page.to_string());
+            if let Some(token) = token.take() {
+                request = request.query("continuation-token", token);
+            }
+            let invoked = self.shared.tick();
+            let (fate, answer) = self.ask(&request, &[200]).await;
+            let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
+            let text = answer.text();
+            let truncated = element(&text, "IsTruncated") == Some("true");
+            let Some(last) = self.page(&text, prefix, &after, truncated, invoked) else { return };
+            if !truncated {
+                return;
+            }
+            after = last;
+            token = element(&text, "NextContinuationToken").map(str::to_owned);
+            if token.is_none() {
+                return self.shared.violation("a truncated list has no token".to_owned());
+            }
+        }
+        self.shared.violation("a list of a few keys has no end".to_owned());
+    }
+
+    /// Notes what a page shows of each key; the last key of it.
+    fn page(&self, text: &str, prefix: &str, after: &str, truncated: bool, invoked: u64) -> Option<String> {
+        let mut shown = BTreeMap::new();
+        let mut before = after.to_owned();
+        for entry in elements(text, "Contents") {
+            let key = element(entry, "Key").unwrap_or_default().to_owned();
+            let etag = element(entry, "ETag").unwrap_or_default().replace("&quot;", "");
+            let value = self.shared.values.borrow().by_etag(&etag);
+            let size = value.map(|id| self.shared.values.borrow().get(id).bytes.len().to_string());
+            if key <= before || !key.starts_with(prefix) || size.as_deref() != element(entry, "Size") {
+                self.shared.violation(format!("a list after {before:?} shows {entry}"));
+                return None;
+            }
+            before.clone_from(&key);
+            shown.insert(key, value);
+        }
+        if truncated && shown.is_empty() {
+            self.shared.violation("a truncated page is empty".to_owned());
+            return None;
+        }
+        if let Some(unknown) = shown.keys().find(|key| !self.shared.keys.contains(&key.as_str())) {
+            self.shared.violation(format!("a list shows {unknown:?}, which nobody wrote"));
+        }
+        for key in &self.shared.keys {
+            let within = key.starts_with(prefix) && *key > after && (!truncated || *key <= before.as_str());
+            if within && self.shared.has_room(key) {
+                let found = shown.get(*key).copied().flatten();
+                self.note(key, Action::Read(found), invoked, Fate::Done);
+            }
+        }
+        Some(before)
+    }
+
+    async fn copy(&mut self, key: &'static str) {
+        let source = self.shared.keys[self.random.index(self.shared.keys.len())];
+        if source == key || !self.shared.has_room(source) {
+            return;
+        }
+        let named = crate::sign::encode_path(&object(source));
+        let request = Request::new("PUT", object(key)).header("x-amz-copy-source", named);
+        let invoked = self.shared.tick();
+        let (fate, answer) = self.ask(&request, &[200, 404]).await;
+        let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
+            return self.note(key, Action::CopyOf(source.to_owned()), invoked, fate);
+        };
+        if answer.status == 404 {
+            return self.note(source, Action::Read(None), invoked, Fate::Done);
+        }
+        let text = answer.text();
+        // A copy may fail after its answer has begun.
+        let etag = element(&text, "ETag").unwrap_or_default().replace("&quot;", "");
+        let value = self.shared.values.borrow().by_etag(&etag);
+        match value {
+            Some(value) => self.note(key, Action::Write(value), invoked, Fate::Done),
+            None if etag.is_empty() => {
+                self.note(key, Action::CopyOf(source.to_owned()), invoked, Fate::Unknown);
+            }
+            None => self.shared.violation(format!("a copy has the ETag {etag}, which nothing has")),
+        }
+    }
+
+    async fn multipart(&mut self, key: &'static str) {
+        let (_, answer) = self.ask(&Request::new("POST", object(key)).query("uploads", ""), &[200]).await;
+        let text = answer.map(|answer| answer.text()).unwrap_or_default();
+        let Some(upload) = element(&text, "UploadId").map(str::to_owned) else { return };
+        let mut parts: Vec<(usize, Rc<[u8]>)> = Vec::new();
+        let mut number = 0;
+        for _ in 0..1 + self.random.index(3) {
+            number += 1 + self.random.index(3);
+            // Parts may be sent more than once: the last one counts.
+            for _ in 0..1 + usize::from(self.random.one_in(4)) {
+                let length = PART_BYTES_MIN + self.random.index(3) * self.random.index(100 << 10);
+                let body = contents(number, length, &mut self.random);
+                let request = self
+                    .write("PUT", object(key), body.clone())
+                    .query("partNumber", number.to_string())
+                    .query("uploadId", upload.clone());
+                let (fate, answer) = self.ask(&request, &[200]).await;
+                if fate != Fate::Done {
+                    // What the part holds now is not known.
+                    return self.abort(key, &upload).await;
+                }
+                let told =
+                    answer.and_then(|answer| answer.header("etag").map(str::to_owned)).unwrap_or_default();
+                if told != quoted(&hex::encode(md5(&body))) {
+                    self.shared.violation(format!("a part of {key:?} was answered with the ETag {told}"));
+                }
+                parts.retain(|(other, _)| *other != number);
+                parts.push((number, body));
+            }
+        }
+        match self.random.below(6) {
+            0 => self.abort(key, &upload).await,
+            // An upload may stay open.
+            1 => {}
+            _ => self.complete(key, &upload, parts).await,
+        }
+    }
+
+    async fn abort(&mut self, key: &'static str, upload: &str) {
+        let request = Request::new("DELETE", object(key)).query("uploadId", upload);
+        drop(self.ask(&request, &[204]).await);
+    }
+
+    async fn complete(&mut self, key: &'static str, upload: &str, parts: Vec<(usize, Rc<[u8]>)>) {
+        let named: String = parts
+            .iter()
+            .map(|(number, body)| {
+                let etag = hex::encode(md5(body));
+                format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
+            })
+            .collect();
+        let bodies: Vec<Rc<[u8]>> = parts.into_iter().map(|(_, body)| body).collect();
+        let value = self.shared.values.borrow_mut().of_parts(&bodies);
+        let body = format!("<CompleteMultipartUpload>{named}</CompleteMultipartUpload>").into_bytes();
+        let request =
+            Request { body: body.into(), ..Request::new("POST", object(key)) }.query("uploadId", upload);
+        let invoked = self.shared.tick();
+        let mut fate = Fate::NotDone;
+        let again = usize::from(self.random.one_in(3));
+        for _ in 0..1 + again {
+            let (this, answer) = self.ask(&request, &[200]).await;
+            let etag = answer.map(|answer| answer.text()).unwrap_or_default();
+            let told = element(&etag, "ETag").is_some();
+            fate = match (fate, this) {
+                (Fate::Done, _) => Fate::Done,
+                (_, Fate::Done) if told => Fate::Done,
+                (Fate::Unknown, _) | (_, Fate::Done | Fate::Unknown) => Fate::Unknown,
+                (Fate::NotDone, Fate::NotDone) => Fate::NotDone,
+            };
+            if fate == Fate::Done {
+                break;
+            }
+        }
+        self.note(key, Action::Write(value), invoked, fate);
+        if fate == Fate::Done && self.random.one_in(3) {
+            // Completed a second time: whatever is answered, nothing may change.
+            drop(self.ask(&request, &[200]).await);
+        }
+    }
+
+    /// Tells whether the node takes a new value and gives it back.
+    pub async fn is_served(&mut self, key: &'static str) -> bool {
+        let value = self.shared.values.borrow_mut().make(1000, &mut self.random);
+        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let request = Request { body, ..Request::new("PUT", object(key)) };
+        let invoked = self.shared.tick();
+        let (fate, _) = self.ask(&request, &[200]).await;
+        self.note(key, Action::Write(value), invoked, fate);
+        fate == Fate::Done && self.get(key).await
+    }
+}
+
+/// A client that sends what is no request, breaks one off, or goes quiet in the middle of one.
+pub async fn abuse(shared: Rc<Shared>, mut random: Random) {
+    while !shared.stop.get() {
+        sleep(Duration::from_micros(random.between(1000, 400_000))).await;
+        let Ok(mut stream) = engine::io::Stream::connect(shared.address).await else { continue };
+        engine::io::sim::control::count(engine::io::sim::Fault::Garbage, "a client");
+        let mut bytes = vec![0; random.index(3000)];
+        random.fill(&mut bytes);
+        let key = shared.keys[random.index(shared.keys.len())];
+        let path = crate::sign::encode_path(&object(key));
+        let start = match random.below(5) {
+            0 => String::new(),
+            1 => format!("PUT {path} HTTP/1.1\r\nhost: s3.example\r\ncontent-length: 100000\r\n\r\n"),
+            2 => format!("GET {path} HTTP/1.1\r\nhost: s3.example\r\nx: "),
+            3 => {
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: x\r\n\r\nffffffffffff\r\n".to_owned()
+            }
+            _ => format!(
+                "DELETE {path} HTTP/1.1\r\nhost: s3.example\r\nauthorization: AWS4-HMAC-SHA256 x\r\n\r\n"
+            ),
+        };
+        let _ = stream.write_all(start.as_bytes()).await;
+        let _ = stream.write_all(&bytes).await;
+        if random.one_in(2) {
+            sleep(Duration::from_millis(random.between(1, 2000))).await;
+        }
+    }
+}
