@@ -33,5 +33,12 @@ pub use node::{GroupConfig, Node, NodeSeed, assemble};
 #[cfg(sim)]
 pub use types::Entry;
 
+/// What the fuzz targets take apart.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    pub use crate::applier::Mark;
+    pub use crate::snapshot::{export, install};
+}
+
 /// What fallible functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -370,7 +370,10 @@ fn declared_files(source: &Source) -> Vec<String> {
 /// Files that Cargo starts from: crate roots, and each file straight in a tests or benches folder.
 fn is_crate_root(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-    matches!(path, "src/main.rs" | "src/lib.rs" | "engine/lib.rs" | "raft/lib.rs" | "s3/lib.rs" | "build.rs")
+    let crates =
+        ["src/main.rs", "src/lib.rs", "engine/lib.rs", "raft/lib.rs", "s3/lib.rs", "tests/fuzz/lib.rs"];
+    crates.contains(&path)
+        || path == "build.rs"
         || matches!(folder, "tests" | "benches" | "src/bin" | "examples")
         || folder.ends_with("/benches")
         || (folder.ends_with("/tests") && !folder.starts_with("src") && folder.matches('/').count() == 1)
@@ -384,10 +387,12 @@ fn unreachable_files(sources: &[Source]) -> Vec<String> {
     sources.iter().filter(unused).map(|s| format!("{}: no `mod` declares it", s.path)).collect()
 }
 
-/// Folders whose last name, with a slash, is nowhere in the README.
+/// Folders whose last name, with a slash, is nowhere in the README. A fuzz target's seeds are in a folder named as it.
 fn unnamed_folders(readme: &str, folders: &BTreeSet<String>) -> Vec<String> {
-    let named =
-        |folder: &&String| !words(readme, &format!("{}/", folder.rsplit('/').next().unwrap())).is_empty();
+    let named = |folder: &&String| {
+        let name = folder.rsplit('/').next().unwrap();
+        folder.starts_with("tests/fuzz/corpus/") || !words(readme, &format!("{name}/")).is_empty()
+    };
     let report = |folder: &String| format!("{folder}/: the README's code map does not name it");
     folders.iter().filter(|f| !named(f)).map(report).collect()
 }
@@ -545,6 +550,8 @@ mod detectors {
         let folders = ["engine", "engine/io", "perf"].map(str::to_owned).into();
         assert_eq!(unnamed_folders("`engine/` with `io/`; perf", &folders).len(), 1);
         assert_eq!(unnamed_folders("engine/ io/ and perf/run", &folders).len(), 0);
+        assert_eq!(unnamed_folders("", &["tests/fuzz/corpus/range".to_owned()].into()).len(), 0);
+        assert_eq!(unnamed_folders("", &["tests/fuzz/corpus".to_owned()].into()).len(), 1);
         assert_eq!(machine_paths("a.md", &format!("ok\nsee {}x", concat!("/wo", "rk/"))).len(), 1);
         assert_eq!(machine_paths("a.md", "see target/ and ../work").len(), 0);
     }

@@ -36,6 +36,9 @@ pub use recovery::{Damage, Report};
 pub use stats::Stats;
 pub use store::{PublishItem, Store};
 
+#[cfg(fuzzing)]
+pub use recovery::{BatchAt, Verdict, judge, later_batch, read_batch};
+
 use crate::limits;
 
 /// What a segment holds.

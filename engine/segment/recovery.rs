@@ -63,7 +63,8 @@ impl Report {
 
 /// What lies at the place of a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BatchAt {
+#[allow(missing_docs)]
+pub enum BatchAt {
     /// All records verify.
     Whole { number: u32, length: u64, entries: Vec<Entry> },
     /// There is no valid first header.
@@ -74,7 +75,8 @@ pub(super) enum BatchAt {
 
 /// What to do at the place of a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+#[allow(missing_docs)]
+pub enum Verdict {
     /// Replay the entries, report the damage, go on at the offset.
     Replay { number: u32, entries: Vec<Entry>, bad: Vec<Damage>, next: u64 },
     /// The batches end here. `torn`: something unacknowledged was cut.
@@ -92,7 +94,7 @@ pub(super) fn first_header(page: &[u8], salt: Salt) -> Result<Option<Header>> {
 
 /// Reads the batch at the start of `bytes`, which lie at `offset` of the segment and hold
 /// [`crate::limits::MAX_BATCH_BYTES`] or end with the segment.
-pub(super) fn read_batch(bytes: &[u8], offset: u64, salt: Salt) -> Result<BatchAt> {
+pub fn read_batch(bytes: &[u8], offset: u64, salt: Salt) -> Result<BatchAt> {
     let Some(first) = first_header(bytes, salt)? else { return Ok(BatchAt::Nothing) };
     let (number, length) = (first.batch, u64::from(first.batch_bytes));
     let mut entries = Vec::new();
@@ -167,7 +169,7 @@ pub(super) fn entries_of(header: &Header, body: &[u8], record: u64) -> Result<Ve
 
 /// The table at the head of this file. `last` is the number of the last batch replayed, `later` the place of the
 /// next batch with a higher number after this place, if there is one.
-pub(super) fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option<u64>) -> Verdict {
+pub fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option<u64>) -> Verdict {
     match (found, later) {
         (BatchAt::Whole { number, length, entries }, _) if number > last => {
             Verdict::Replay { number, entries, bad: Vec::new(), next: offset + length }
@@ -191,7 +193,7 @@ pub(super) fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later:
 }
 
 /// The first page of `bytes` (at `offset` of the segment) where a batch with a number above `last` begins.
-pub(super) fn later_batch(bytes: &[u8], offset: u64, salt: Salt, last: u32) -> Option<u64> {
+pub fn later_batch(bytes: &[u8], offset: u64, salt: Salt, last: u32) -> Option<u64> {
     let starts = |page: &[u8]| matches!(first_header(page, salt), Ok(Some(header)) if header.batch > last);
     let at = bytes.chunks_exact(PAGE_BYTES).position(starts)?;
     Some(offset + (at * PAGE_BYTES) as u64)

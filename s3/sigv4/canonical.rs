@@ -35,7 +35,7 @@ pub(crate) fn check_signed_headers(
         return refuse("host".into());
     }
     for (name, _) in head.headers() {
-        let is_amz = name.len() > 6 && name[..6].eq_ignore_ascii_case(b"x-amz-");
+        let is_amz = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"x-amz-"));
         let bound = name.eq_ignore_ascii_case(b"x-amz-date")
             || (!presigned && name.eq_ignore_ascii_case(b"x-amz-content-sha256"));
         if is_amz && !bound && !listed(name) {

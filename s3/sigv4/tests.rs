@@ -153,6 +153,15 @@ fn a_header_with_a_wrong_claim_is_refused() {
     assert_eq!(with("Authorization: AWS4-HMAC-SHA256", "x: "), Code::AccessDenied);
 }
 
+/// A header whose whole name is the prefix was not taken for one of those that have to be signed: a changed bit had
+/// turned the signed and empty `x-amz-acl: ` into `x-amz-:cl: `, and the signature stood. Found by the fuzz target
+/// `sigv4_header`.
+#[test]
+fn a_header_named_by_the_prefix_alone_has_to_be_signed_too() {
+    let request = example_get().replace("Range:", "X-Amz-: b\r\nRange:");
+    assert_eq!(code(&request), Code::AccessDenied);
+}
+
 #[test]
 fn a_wrong_region_is_told_the_right_one() {
     let error = verify(&example_get().replace("us-east-1", "eu-west-1")).map(|_| ()).unwrap_err();
