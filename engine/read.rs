@@ -75,9 +75,27 @@ impl BlobReader {
         if self.blocks.is_empty() {
             return Ok(None);
         }
-        let bytes = loop {
+        let bytes = self.found().await?;
+        self.blocks.start += 1;
+        Ok(self.piece.as_ref().map(|piece| &piece.buf[bytes]))
+    }
+
+    /// Loads and verifies the next block, so that its reader knows that it is there before it promises it.
+    ///
+    /// # Errors
+    /// As [`BlobReader::next`]. [`Error::NotFound`] may mean that the blob was deleted since it was resolved.
+    pub async fn prime(&mut self) -> Result<()> {
+        if !self.blocks.is_empty() {
+            self.found().await?;
+        }
+        Ok(())
+    }
+
+    /// Loads the next block, also if it has moved; tells where the wanted part of its payload lies in the piece.
+    async fn found(&mut self) -> Result<Range<usize>> {
+        loop {
             match self.verified().await {
-                Ok(bytes) => break bytes,
+                Ok(bytes) => return Ok(bytes),
                 Err(error) if self.may_have_moved(&error) => {
                     if let Some(stale) = &self.located {
                         // The file may be another one by now, or removed and kept alive by the handle.
@@ -91,9 +109,7 @@ impl BlobReader {
                     return Err(error);
                 }
             }
-        };
-        self.blocks.start += 1;
-        Ok(self.piece.as_ref().map(|piece| &piece.buf[bytes]))
+        }
     }
 
     /// Loads the next block, verifies it, and tells where the wanted part of its payload lies in the piece.

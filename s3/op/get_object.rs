@@ -17,16 +17,28 @@ use crate::range::{ByteRange, Extent};
 
 /// Answers GetObject.
 pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let (version, resolved) = find(ex, true).await?;
-    let selection = match select(ex, &version)? {
-        Ok(selection) => selection,
-        Err(not_modified) => return Ok(not_modified),
-    };
-    let mut reply = describe(ex, &version, &selection)?;
-    let stream =
-        ObjectStream::new(&ex.service.bytes, version, resolved.located, selection.offset, selection.length);
-    reply.body = ReplyBody::Object(selection.length, Box::new(stream));
-    Ok(reply)
+    let mut gone = None;
+    loop {
+        let (version, resolved) = find(ex, true).await?;
+        let version_id = version.version_id;
+        let selection = match select(ex, &version)? {
+            Ok(selection) => selection,
+            Err(not_modified) => return Ok(not_modified),
+        };
+        let mut reply = describe(ex, &version, &selection)?;
+        let (offset, length) = (selection.offset, selection.length);
+        let mut stream = ObjectStream::new(&ex.service.bytes, version, resolved.located, offset, length);
+        match stream.prime().await {
+            Ok(()) => {
+                reply.body = ReplyBody::Object(length, Box::new(stream));
+                return Ok(reply);
+            }
+            Err(Some(error)) => return Err(error),
+            // Replaced and reclaimed since it was resolved: what is there now is as good an answer.
+            Err(None) if gone != Some(version_id) => gone = Some(version_id),
+            Err(None) => return Err(Code::InternalError.with("The object's bytes are not stored.")),
+        }
+    }
 }
 
 /// Answers HeadObject: a GetObject without its body.

@@ -44,6 +44,22 @@ impl ObjectStream {
         ObjectStream { bytes: bytes.clone(), version, next_blob, offset, left: length, located, reader: None }
     }
 
+    /// Makes sure that the first slice is there.
+    ///
+    /// # Errors
+    /// The blob was deleted since the version was resolved (`None`), or can't be read.
+    pub(crate) async fn prime(&mut self) -> Result<(), Option<S3Error>> {
+        if self.open_next()?
+            && let Some((reader, _)) = &mut self.reader
+        {
+            reader.prime().await.map_err(|error| match error {
+                engine::Error::NotFound => None,
+                error => Some(error.into()),
+            })?;
+        }
+        Ok(())
+    }
+
     /// The next slice; none at the end.
     pub(crate) async fn next(&mut self) -> S3Result<Option<&[u8]>> {
         if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next()? {

@@ -226,7 +226,17 @@ impl Client {
         // Some clients have no patience at all.
         let hasty = Duration::from_millis(self.random.between(1, 200));
         let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
-        let exchange = exchange(&mut stream, head, body, request.expect, request.method == "HEAD");
+        // And some are slow to take what they get.
+        let slow = if self.random.one_in(12) { self.random.between(1, 400) } else { 0 };
+        let exchange = Exchange {
+            out: head,
+            held_back: Some(body),
+            leave: request.expect.then(|| engine::io::sleep(LEAVE)),
+            head_only: request.method == "HEAD",
+            slow: Duration::from_millis(slow),
+            ..Exchange::default()
+        };
+        let exchange = exchange.run(&mut stream);
         match timeout(patience, exchange).await {
             Ok(Ok((answer, usable))) => {
                 if usable && !self.random.one_in(20) {
@@ -239,47 +249,63 @@ impl Client {
     }
 }
 
-/// Sends and receives at once: a server may answer before it has all.
-async fn exchange(
-    stream: &mut Stream,
-    mut out: Vec<u8>,
-    body: Vec<u8>,
-    expect: bool,
+/// A request that is sent while its answer may already come: a server need not wait for all of it.
+#[derive(Default)]
+struct Exchange {
+    out: Vec<u8>,
+    sent: usize,
+    /// The body, until there is leave to send it.
+    held_back: Option<Vec<u8>>,
+    leave: Option<engine::io::Sleep>,
+    received: Vec<u8>,
     head_only: bool,
-) -> std::io::Result<(Answer, bool)> {
-    let mut held_back = Some(body);
-    let mut leave = expect.then(|| engine::io::sleep(LEAVE));
-    let mut sent = 0;
-    let mut received = Vec::new();
-    let mut broken = false;
-    poll_fn(|cx| {
+    /// The other side takes no more.
+    broken: bool,
+    /// A pause after each piece of the answer.
+    slow: Duration,
+    pause: Option<engine::io::Sleep>,
+}
+
+impl Exchange {
+    async fn run(mut self, stream: &mut Stream) -> std::io::Result<(Answer, bool)> {
+        poll_fn(|cx| self.poll(stream, cx)).await
+    }
+
+    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<std::io::Result<(Answer, bool)>> {
         loop {
-            let waits = leave.as_mut().is_some_and(|leave| std::pin::Pin::new(leave).poll(cx).is_pending());
-            if !waits {
-                out.extend(held_back.take().unwrap_or_default());
+            if !waits(&mut self.leave, cx) {
+                self.out.extend(self.held_back.take().unwrap_or_default());
             }
-            broken |= send(stream, cx, &out, &mut sent);
-            match receive(stream, cx, &mut received) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(more) => {
-                    let more = more?;
-                    if interim(&mut received) {
-                        leave = None;
-                        continue;
-                    }
-                    if let Some(answer) = parse(&received, head_only)? {
-                        let done = held_back.is_none() && sent == out.len() && !broken;
-                        let closes = answer.header("connection").is_some_and(|value| value.contains("close"));
-                        return Poll::Ready(Ok((answer, done && !closes)));
-                    }
-                    if !more {
-                        return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into()));
-                    }
-                }
+            self.broken |= send(stream, cx, &self.out, &mut self.sent);
+            if waits(&mut self.pause, cx) {
+                return Poll::Pending;
+            }
+            let more = std::task::ready!(receive(stream, cx, &mut self.received))?;
+            if !self.slow.is_zero() {
+                self.pause = Some(engine::io::sleep(self.slow));
+            }
+            if interim(&mut self.received) {
+                self.leave = None;
+                continue;
+            }
+            if let Some(answer) = parse(&self.received, self.head_only)? {
+                let done = self.held_back.is_none() && self.sent == self.out.len() && !self.broken;
+                let closes = answer.header("connection").is_some_and(|value| value.contains("close"));
+                return Poll::Ready(Ok((answer, done && !closes)));
+            }
+            if !more {
+                return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
-    })
-    .await
+    }
+}
+
+fn waits(sleep: &mut Option<engine::io::Sleep>, cx: &mut Context<'_>) -> bool {
+    let waits = sleep.as_mut().is_some_and(|sleep| std::pin::Pin::new(sleep).poll(cx).is_pending());
+    if !waits {
+        *sleep = None;
+    }
+    waits
 }
 
 /// Sends what can be sent; true once the other side takes no more.

@@ -175,6 +175,7 @@ impl Machine {
         let runs = || self.running.borrow().as_ref().is_some_and(|running| running.cores.run());
         while control::is_running(self.id) && runs() {
             if engine::io::now() > end {
+                self.kill();
                 return false;
             }
             sleep(Duration::from_millis(5)).await;

@@ -249,8 +249,10 @@ pub fn spawn_worker<F: Future<Output = ()> + 'static>(
 
 /// A place at which the system may let another thread run: call it in workers where others may see what is half done.
 pub async fn preemption_point() {
-    let pause =
-        with(|world| world.random.one_in(4).then(|| world.delay(Duration::ZERO, Duration::from_micros(300))));
+    let pause = with(|world| {
+        let longest = THREAD_LAG[usize::from(world.random.one_in(6))];
+        world.random.one_in(4).then(|| world.delay(Duration::ZERO, longest))
+    });
     if let Some(pause) = pause {
         super::sleep(pause).await;
     }
