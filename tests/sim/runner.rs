@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
@@ -50,15 +50,18 @@ struct Flags {
     /// Plant each bug in turn, and tell after how many seeds it is found
     #[arg(long)]
     canaries: bool,
-    /// Stop at the first seed that fails
-    #[arg(long)]
-    first: bool,
+    /// Run the seeds in this process, one after the other
+    #[arg(long, hide = true)]
+    here: bool,
 }
 
 fn parse_fault(name: &str) -> Result<Fault, String> {
     let names = Fault::ALL.map(Fault::name).join(", ");
     Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("one of {names}"))
 }
+
+/// Seeds that one process runs.
+const CHUNK: u64 = 100;
 
 /// The bugs that can be planted.
 const CANARIES: [&str; 18] = [
@@ -189,7 +192,7 @@ impl Total {
     fn print(&self) {
         say(&format!("seeds: {}", self.seeds));
         say(&format!("steps: {}", self.steps));
-        say(&format!("virtual hours: {:.1}", self.time.as_secs_f64() / 3600.0));
+        say(&format!("virtual hours: {:.4}", self.time.as_secs_f64() / 3600.0));
         say(&format!("operations: {}", self.operations));
         say(&format!("undecided histories: {}", self.undecided));
         say(&format!("starts refused because of damage: {}", self.refused));
@@ -216,35 +219,96 @@ pub fn main() -> ExitCode {
     if flags.canaries {
         return canaries(first, &flags);
     }
-    let next = Arc::new(AtomicU64::new(0));
-    let total = Arc::new(Mutex::new(Total::default()));
-    let started = engine_clock();
-    let limit = flags.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    let work = || {
-        loop {
-            let count = next.fetch_add(1, Ordering::Relaxed);
-            let late = limit.is_some_and(|limit| engine_clock().saturating_sub(started) > limit);
-            if count >= flags.seeds || late {
-                return;
-            }
-            let seed = first.wrapping_add(count);
-            let outcome = run(seed, &flags, flags.canary, false);
-            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-            total.add(seed, flags.fault, &outcome);
-            if flags.first && !total.failed.is_empty() {
-                return;
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..flags.jobs.max(1) {
-            // A failed history may need a deep stack to be dropped.
-            scope.spawn(work);
-        }
-    });
-    let total = total.lock().unwrap_or_else(PoisonError::into_inner);
+    if flags.here { here(first, &flags) } else { apart(first, &flags) }
+}
+
+/// Runs the seeds one after the other.
+fn here(first: u64, flags: &Flags) -> ExitCode {
+    let mut total = Total::default();
+    for seed in (0..flags.seeds).map(|count| first.wrapping_add(count)) {
+        total.add(seed, flags.fault, &run(seed, flags, flags.canary, false));
+    }
     total.print();
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the seeds side by side, some hundred in a process: what a killed node leaves in memory goes with it, and so does
+/// a process that a seed brings down.
+fn apart(first: u64, flags: &Flags) -> ExitCode {
+    let started = wall_clock();
+    let limit = flags.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    let next = AtomicU64::new(0);
+    let sums = Mutex::new(Sums::default());
+    std::thread::scope(|scope| {
+        for _ in 0..flags.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let from = next.fetch_add(CHUNK, Ordering::Relaxed);
+                    let late = limit.is_some_and(|limit| wall_clock().saturating_sub(started) > limit);
+                    if from >= flags.seeds || late {
+                        return;
+                    }
+                    let output = chunk(first.wrapping_add(from), CHUNK.min(flags.seeds - from), flags);
+                    sums.lock().unwrap_or_else(PoisonError::into_inner).add(output);
+                }
+            });
+        }
+    });
+    sums.into_inner().unwrap_or_else(PoisonError::into_inner).print()
+}
+
+/// Has another process run some seeds.
+fn chunk(from: u64, seeds: u64, flags: &Flags) -> std::io::Result<Output> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--here", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
+    command.args(flags.fault.iter().flat_map(|fault| ["--fault", fault.name()]));
+    command.args(flags.canary.iter().flat_map(|canary| ["--canary", *canary]));
+    command.args(flags.long.then_some("--long"));
+    command.output()
+}
+
+/// The summaries of several processes, added up.
+#[derive(Default)]
+struct Sums {
+    numbers: Vec<(String, f64)>,
+    broken: bool,
+}
+
+impl Sums {
+    fn add(&mut self, output: std::io::Result<Output>) {
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                self.broken = true;
+                return say(&format!("no process can be started: {error}"));
+            }
+        };
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let number =
+                line.split_once(": ").and_then(|(name, number)| Some((name, number.parse::<f64>().ok()?)));
+            let Some((name, number)) = number else {
+                say(line);
+                continue;
+            };
+            match self.numbers.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += number,
+                None => self.numbers.push((name.to_owned(), number)),
+            }
+        }
+        if !output.status.success() {
+            self.broken = true;
+            say(&format!("{}{}", output.status, String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+
+    fn print(mut self) -> ExitCode {
+        // Answers by status are where they came first.
+        self.numbers.sort_by_key(|(name, _)| name.starts_with("fault ") || name == "failed");
+        for (name, sum) in &self.numbers {
+            say(&format!("{name}: {}", (sum * 10.0).round() / 10.0));
+        }
+        if self.broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
 }
 
 /// Plants each bug, and looks for the first seed that finds it.
@@ -299,12 +363,12 @@ fn one(seed: u64, flags: &Flags) -> ExitCode {
 
 /// Time for deadlines of the runner itself, which is outside of all worlds.
 #[allow(clippy::disallowed_methods)]
-fn engine_clock() -> Duration {
+fn wall_clock() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A first seed that was hardly used before.
 fn fresh() -> u64 {
-    let nanos = engine_clock().as_nanos() as u64;
+    let nanos = wall_clock().as_nanos() as u64;
     nanos / 1000 % 1_000_000_000 * 1_000_000
 }

@@ -69,8 +69,8 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
     };
     Chosen {
         setup,
-        clients: 1 + random.index(5),
-        operations: if long { 1000 } else { [10, 30, 30, 90, 200][random.index(5)] },
+        clients: if long { 5 } else { 1 + random.index(5) },
+        operations: if long { 2000 } else { [10, 30, 30, 90, 200][random.index(5)] },
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],
@@ -238,7 +238,7 @@ async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
             control::fill_disk(machine.id, None);
         }
         Fault::BitRot if random.one_in(4) => {
-            drop(control::rot(machine.id, |path| path.starts_with("/data")));
+            let _ = control::rot(machine.id, |path| path.starts_with("/data"));
         }
         _ => {}
     }

@@ -217,7 +217,7 @@ pub fn counted(fault: Fault) -> u64 {
 
 /// A stream of random numbers of its own, seeded by the world.
 pub fn random() -> Random {
-    with(|world| Random::new(world.random.next()))
+    with(|world| Random::new(world.random.number()))
 }
 
 /// Prints a line of the readable trace, if one is wanted.

@@ -19,6 +19,8 @@ use std::time::Duration;
 use crate::machine::{DATA_DIR, Machine};
 
 type Id = [u8; 16];
+/// What each core has stored.
+type Stored = Rc<RefCell<Vec<Result<BTreeSet<(usize, Id)>, String>>>>;
 
 #[derive(Default)]
 struct Known {
@@ -32,13 +34,12 @@ fn known(kv: &MemoryKv, cores: usize) -> raft::Result<Known> {
     let mut known = Known::default();
     let home = |partition: u32| home_core(u16::try_from(partition).unwrap_or_default(), cores);
     kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
-        let mut refer =
-            |blob: &BlobRef| known.referred.insert((home(blob.partition), blob.data_id.to_bytes()));
+        let mut refer = |blob: &BlobRef| {
+            known.referred.insert((home(blob.partition), blob.data_id.to_bytes()));
+        };
         match decode(key)? {
-            RowKey::Version(..) => {
-                VersionRecord::from_row(value)?.blobs.iter().for_each(|blob| drop(refer(blob)))
-            }
-            RowKey::Part(..) => drop(refer(&PartRecord::from_row(value)?.blob)),
+            RowKey::Version(..) => VersionRecord::from_row(value)?.blobs.iter().for_each(refer),
+            RowKey::Part(..) => refer(&PartRecord::from_row(value)?.blob),
             RowKey::Reclaim(id) => {
                 let record = ReclaimRecord::from_row(value)?;
                 known.queued.insert((home(record.partition), id.to_bytes()));
@@ -58,7 +59,7 @@ pub async fn check(machine: &Machine, damaged: bool, entries: Vec<Option<u64>>) 
     let cores = machine.setup.cores;
     let known =
         known(&machine.kv(), cores).map_err(|error| format!("the metadata can't be read: {error}"))?;
-    let stored: Rc<RefCell<Vec<Result<BTreeSet<(usize, Id)>, String>>>> = Rc::default();
+    let stored: Stored = Rc::default();
     let filled = stored.clone();
     control::start(machine.id, || {
         spawn(async move {

@@ -12,6 +12,7 @@ use raft::{Mark, replay};
 
 use crate::machine::Machine;
 
+type Read = Rc<RefCell<Option<Result<Vec<raft::Entry>, String>>>>;
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn rows(kv: &MemoryKv) -> Rows {
@@ -40,7 +41,7 @@ pub async fn check(machine: &Machine) -> Result<(), String> {
     let from = mark(&after)?.last.map_or(0, |id| id.index + 1);
     let upto = mark(&before)?.last.map_or(0, |id| id.index);
     let config = machine.group().wal;
-    let read: Rc<RefCell<Option<Result<Vec<raft::Entry>, String>>>> = Rc::default();
+    let read: Read = Rc::default();
     let filled = read.clone();
     control::start(machine.id, || {
         spawn(async move { *filled.borrow_mut() = Some(entries(config, from).await) })

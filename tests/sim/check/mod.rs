@@ -13,6 +13,6 @@ use crate::machine::Machine;
 /// # Errors
 /// What does not hold.
 pub async fn rest(machine: &Machine, damaged: bool, entries: Vec<Option<u64>>) -> Result<(), String> {
-    derived::check(&*machine.kv())?;
+    derived::check(&machine.kv())?;
     blobs::check(machine, damaged, entries).await
 }
