@@ -39,22 +39,28 @@ FIELDS = {"memory": MIB, "descriptors": 1, "threads": 1, "disk": MIB, "live": MI
 UNITS = {"memory": " MiB", "descriptors": "", "threads": "", "disk": " MiB", "live": " MiB"}
 
 
-def allocated_bytes(folder):
-    """What `du` would say; files that vanish meanwhile do not count."""
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(root, name)).st_blocks * 512
-            except FileNotFoundError:
-                pass
-    return total
+def allocated_bytes(server):
+    """What `du` would say, and the removed files that the server still holds open. What vanishes meanwhile is no file."""
+    paths = [os.path.join(root, name) for root, _, names in os.walk(server.data_dir) for name in names]
+    found = [stat for stat in map(stat_of, paths) if stat]
+    handles = f"/proc/{server.pid}/fd"
+    opened = [stat_of(f"{handles}/{name}", os.stat) for name in os.listdir(handles)]
+    device = os.stat(server.data_dir).st_dev
+    removed = {stat.st_ino: stat for stat in opened if stat and stat.st_nlink == 0 and stat.st_dev == device}
+    return sum(stat.st_blocks * 512 for stat in [*found, *removed.values()])
+
+
+def stat_of(path, look=os.lstat):
+    try:
+        return look(path)
+    except FileNotFoundError:
+        return None
 
 
 def sample(server, workers):
     return {
         "memory": server.memory_bytes(), "descriptors": server.descriptors(), "threads": server.threads(),
-        "disk": allocated_bytes(server.data_dir), "live": sum(worker.live_bytes() for worker in workers),
+        "disk": allocated_bytes(server), "live": sum(worker.live_bytes() for worker in workers),
     }
 
 
