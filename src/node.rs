@@ -79,6 +79,9 @@ pub struct Shared {
     pub started_ms: u64,
     /// Opens once this node's part of the Raft group has applied its log.
     pub group_started: Latch,
+    /// Cores that opened their segments, and the blobs' entries that they found.
+    opened: AtomicUsize,
+    found: AtomicUsize,
     /// Cores that serve.
     serving: AtomicUsize,
     /// Cores that have finished their last request.
@@ -103,7 +106,8 @@ impl Shared {
     /// The store can't be read, or no thread can be had.
     pub fn assemble<K: Kv>(plan: Plan, group: GroupConfig, kv: Arc<K>) -> Result<Arc<Shared>> {
         let cores = group.cores;
-        let (seed, metadata) = raft::assemble(group, kv).map_err(|error| Error::failed(error.to_string()))?;
+        let (seed, metadata) =
+            raft::assemble(group, kv).map_err(|error| Error::refused(error.to_string()))?;
         let (opener, group_started) = crate::latch::latch();
         let mut group = Some((seed, opener));
         let parts = engine::peer::seeds(cores)
@@ -117,6 +121,8 @@ impl Shared {
             cores,
             started_ms: engine::io::unix_ms(),
             group_started,
+            opened: AtomicUsize::new(0),
+            found: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             drained: AtomicUsize::new(0),
             parts,
@@ -126,6 +132,18 @@ impl Shared {
     /// The parts of a core; none if they were taken.
     pub fn take_parts(&self, core: usize) -> Option<Parts> {
         self.parts[core].lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells that one more core has opened its segments, with so many entries of blobs.
+    pub fn core_opened(&self, entries: usize) {
+        self.found.fetch_add(entries, Ordering::AcqRel);
+        self.opened.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Entries of blobs that all cores found; none while not all have opened their segments.
+    pub fn blobs_found(&self) -> Option<usize> {
+        let all = self.opened.load(Ordering::Acquire) == self.cores;
+        all.then(|| self.found.load(Ordering::Acquire))
     }
 
     /// Tells that one more core serves; the last one makes the node ready.
@@ -156,8 +174,13 @@ pub fn run(startup: Startup) -> Result<()> {
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
     let unclean = !take_clean_mark(&data_dir)?;
-    let kv =
-        FjallKv::open(&data_dir.join(METADATA_FOLDER)).map_err(|error| Error::failed(error.to_string()))?;
+    let rows = data_dir.join(METADATA_FOLDER);
+    let kv = FjallKv::open(&rows).map_err(|error| {
+        let rows = rows.display();
+        Error::refused(format!(
+            "{rows} can't be opened: {error}; if it is damaged, restore the data directory"
+        ))
+    })?;
     let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal());
     let (logger, writer) = access_log.unzip();
     let plan = Plan {
