@@ -1,6 +1,6 @@
 //! The assembly of a node: what its cores share, the start of their executors, and its orderly end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,15 +16,11 @@ use crate::core;
 use crate::credentials::Credentials;
 use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::identity::NodeRecord;
 use crate::latch::{Latch, Opener};
 use crate::metrics::Board;
 use crate::startup::Startup;
 use crate::tls::S3Tls;
-
-/// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
-const CLEAN_MARK: &str = "clean";
 
 /// Told once that the node answers on all of its ports.
 pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
@@ -173,7 +169,7 @@ pub fn run(startup: Startup) -> Result<()> {
     let Startup { config, data, identity, cores, access_log, .. } = startup;
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
-    let unclean = !take_clean_mark(&data_dir)?;
+    let unclean = !data.take_clean_mark()?;
     let rows = data_dir.join(METADATA_FOLDER);
     let kv = FjallKv::open(&rows).map_err(|error| {
         let rows = rows.display();
@@ -206,14 +202,5 @@ pub fn run(startup: Startup) -> Result<()> {
     if let Some(writer) = writer {
         writer.finish();
     }
-    files::replace_secret(&data_dir.join(CLEAN_MARK), b"")
-}
-
-/// Removes the mark of an orderly end; says whether it was there.
-fn take_clean_mark(data_dir: &Path) -> Result<bool> {
-    match std::fs::remove_file(data_dir.join(CLEAN_MARK)) {
-        Ok(()) => files::sync_dir(data_dir).map(|()| true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(files::cannot("remove", &data_dir.join(CLEAN_MARK), &error)),
-    }
+    data.leave_clean_mark()
 }

@@ -3,7 +3,8 @@
 
 The load is that of tests/support/load.py. Checked after every restart: each key byte for byte (what was deleted must
 be gone), the bucket's list with its sizes, acknowledged parts of unfinished uploads (they are completed then, and read
-back), and how long the start took.
+back), and how long the start took. At the end parts of the data directory are taken away: the start must be refused, and
+all be there once they are back.
 
     tests/e2e/crash.py [--rounds 8] [--threads 16] [--cores 2] [--seed N] [--max-start 5]
 """
@@ -12,6 +13,7 @@ import argparse
 import os
 import pathlib
 import random
+import shutil
 import sys
 import threading
 import time
@@ -23,6 +25,8 @@ from support.server import Server  # noqa: E402
 from support.session import Session  # noqa: E402
 
 BUCKET = "crash"
+# Folders of the data directory that an accident takes away, and what the refusal to start says.
+ACCIDENTS = {"raft": "the log is gone", "raft meta": "the cores hold", "identity": "identity is gone", "core-00": "core-00 is missing"}
 
 
 def load_and_kill(server, workers, seeds, seconds):
@@ -41,6 +45,21 @@ def load_and_kill(server, workers, seeds, seconds):
         if worker.error:
             raise SystemExit(f"crash: LOST while running: worker {worker.number}: {worker.error!r}")
     return workers
+
+
+def refuse_without(server, folders, words):
+    """A start without these folders must be refused in one line, and must harm nothing."""
+    away = server.data_dir.parent / "away"
+    away.mkdir()
+    for name in folders:
+        (server.data_dir / name).rename(away / name)
+    server.spawn()
+    code, line = server.process.wait(30), server.log_tail(1)
+    assert code == 3 and words in line and "restore" in line, f"without {folders}: {code}, {line}"
+    for name in folders:
+        shutil.rmtree(server.data_dir / name, True)
+        (away / name).rename(server.data_dir / name)
+    away.rmdir()
 
 
 def main():
@@ -73,6 +92,11 @@ def main():
             raise SystemExit(f"crash: the start took {took:.1f} s, more than {args.max_start} s")
     code = server.stop()
     assert code == 0, f"SIGTERM must end with 0, not {code}"
+    for folders, words in ACCIDENTS.items():
+        refuse_without(server, folders.split(), words)
+    server.start()
+    if failures := verify_all(server, BUCKET, workers):
+        raise SystemExit("crash: LOST after a refused start\n" + "\n".join(failures[:20]))
     print(f"crash: {args.rounds} rounds, {writes} acknowledged writes, {deletes} deletes, 0 lost, slowest start {server.slowest_start:.2f} s")
 
 

@@ -169,15 +169,25 @@ async fn sealed(data: &Path) -> (u32, u64) {
 /// A crash while a segment was sealed left it as damaged for ever: never rewritten, and its space never given back.
 #[test]
 fn a_segment_with_a_footer_is_opened_by_it_and_one_whose_footer_tore_is_sealed_again() {
-    for row in ["S8: a footer", "S9: a torn trailer", "S10: torn entries"] {
+    #[derive(PartialEq)]
+    enum Torn {
+        Nothing,
+        Trailer,
+        Entries,
+    }
+    for (row, what) in [
+        ("S8: a footer", Torn::Nothing),
+        ("S9: a torn trailer", Torn::Trailer),
+        ("S10: torn entries", Torn::Entries),
+    ] {
         run(async |data| {
             let (segment, footer) = sealed(data).await;
             let trailer = config(data).log_segment_bytes - 4096;
-            let torn = usize::from(row != "S8: a footer");
-            match row {
-                "S9: a torn trailer" => scribble(data, Class::Log, segment, trailer + 30, b"torn").await,
-                "S10: torn entries" => scribble(data, Class::Log, segment, footer + 50, b"torn").await,
-                _ => {}
+            let torn = usize::from(what != Torn::Nothing);
+            match what {
+                Torn::Nothing => {}
+                Torn::Trailer => scribble(data, Class::Log, segment, trailer + 30, b"torn").await,
+                Torn::Entries => scribble(data, Class::Log, segment, footer + 50, b"torn").await,
             }
             for torn in [torn, 0] {
                 let store = open(data).await;
@@ -309,7 +319,7 @@ fn a_free_file_with_the_header_of_its_next_use_is_used_under_a_later_generation(
 
 #[test]
 fn a_short_or_missing_log_segment_costs_its_own_blobs_alone() {
-    for row in ["S7: shorter than its header says", "S18: missing"] {
+    for (row, missing) in [("S7: shorter than its header says", false), ("S18: missing", true)] {
         run(async |data| {
             let store = open(data).await;
             fill(&store, 0..130).await;
@@ -317,13 +327,13 @@ fn a_short_or_missing_log_segment_costs_its_own_blobs_alone() {
             let lost: Vec<u64> = (0..130).filter(|n| record(&store, *n).0 == segment).collect();
             store.shutdown().await;
             let path = segment_path(data, 3, Class::Log, segment);
-            match row {
-                "S18: missing" => io::remove_file(&path).await.expect("removes"),
-                _ => File::open(&path).await.expect("open").truncate(128 << 10).await.expect("truncates"),
+            match missing {
+                true => io::remove_file(&path).await.expect("removes"),
+                false => File::open(&path).await.expect("open").truncate(128 << 10).await.expect("truncates"),
             }
             let store = open(data).await;
             let report = store.report();
-            if row != "S18: missing" {
+            if !missing {
                 assert_eq!(report.damage[0].what, Corrupt::Field("segment length"), "{row}");
                 assert_eq!(stage(&store, segment), Some(Stage::Damaged), "{row}");
             }
