@@ -95,6 +95,7 @@ def main():
     for folders, words in ACCIDENTS.items():
         refuse_without(server, folders.split(), words)
     server.start()
+    workers = [Worker(old.number, server, BUCKET, seeds, None, before=old) for old in workers]
     if failures := verify_all(server, BUCKET, workers):
         raise SystemExit("crash: LOST after a refused start\n" + "\n".join(failures[:20]))
     print(f"crash: {args.rounds} rounds, {writes} acknowledged writes, {deletes} deletes, 0 lost, slowest start {server.slowest_start:.2f} s")
