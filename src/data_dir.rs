@@ -1,23 +1,23 @@
 //! The data directory as a whole: one process at a time, and the number of cores fixed at its first serve.
 //!
-//! | name           | what                                              | written by            |
-//! |----------------|---------------------------------------------------|-----------------------|
-//! | `identity/`    | who the node is                                   | [`crate::identity`]   |
-//! | `lock`         | locked while a process uses the directory         | here                  |
-//! | `cores`        | the number of cores the segments are divided over | here                  |
-//! | `addresses`    | where the running node listens                    | here                  |
-//! | `clean`        | the mark of an orderly end                        | here                  |
-//! | `quickstart.env` | the credential that `quickstart` made           | [`crate::credentials`] |
+//! | name             | what                                              | written by             |
+//! |------------------|---------------------------------------------------|------------------------|
+//! | `identity/`      | who the node is                                   | `src/identity`         |
+//! | `lock`           | locked while a process uses the directory         | here                   |
+//! | `cores`          | the number of cores the segments are divided over | here                   |
+//! | `addresses`      | where the running node listens                    | here                   |
+//! | `clean`          | the mark of an orderly end                        | here                   |
+//! | `quickstart.env` | the credential that `quickstart` made             | [`crate::credentials`] |
 //!
 //! What the cores keep (segments, log, metadata) is theirs. Each file is written whole under another name and renamed.
-//! What a crash or an accident may leave of this directory (for `identity/` see [`crate::identity`], for what the
-//! cores keep their recovery):
+//! What a crash or an accident may leave of this directory (for `identity/` see `src/identity`, for what the
+//! cores keep `engine/segment/open.rs` and `raft/together.rs`):
 //!
 //! |     | what is there                                          | what it is                           | what is done                                           |
 //! |-----|--------------------------------------------------------|--------------------------------------|--------------------------------------------------------|
 //! | D1  | `lock`, empty or with the id of a process that is gone | a killed process                     | locked again                                           |
 //! | D2  | no `cores` and no data                                 | never served                         | `--cores`, or one per CPU                              |
-//! | D3  | no `cores`, but folders of cores                       | it was lost                          | refused: restore it, or name their number by `--cores` |
+//! | D3  | no `cores`, but folders of cores, or a log             | it was lost                          | refused: restore it, or name their number by `--cores` |
 //! | D4  | `cores`, empty, cut or changed                         | damage                               | refused: restore it                                    |
 //! | D5  | `cores.new`                                            | a crash while it was written         | left; what counts is `cores`                           |
 //! | D6  | `cores`, and no or not all folders, the log empty      | a crash at the first start           | they are made                                          |
@@ -136,15 +136,23 @@ impl DataDir {
             };
         }
         let fits = |asked: u16| folders.iter().copied().eq(0..usize::from(asked));
-        if !folders.is_empty() && !asked.is_some_and(fits) {
+        let used = !folders.is_empty() || self.log_is_begun()?;
+        if used && (folders.is_empty() || !asked.is_some_and(fits)) {
+            let all = match folders.len() {
+                0 => String::new(),
+                all => format!(", or give --cores {all} if the folders of all cores are there"),
+            };
             return Err(Error::refused(format!(
-                "{} is missing: restore it from a backup, or give --cores {} if the folders of all cores are there",
-                path.display(),
-                folders.len()
+                "{} is missing: restore it from a backup{all}",
+                path.display()
             )));
         }
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
         Ok(asked.unwrap_or(cpus.min(usize::from(CORES_MAX)) as u16))
+    }
+
+    fn log_is_begun(&self) -> Result<bool> {
+        Ok(!names(&self.path.join(LOG_FOLDER))?.is_empty())
     }
 
     /// Refuses folders that can't be those of so many cores.
@@ -159,7 +167,7 @@ impl DataDir {
         let missing = (0..usize::from(cores)).find(|core| !folders.contains(core));
         match missing.map(folder) {
             // Before the log is begun, a first start may have been killed.
-            Some(path) if !names(&self.path.join(LOG_FOLDER))?.is_empty() => {
+            Some(path) if self.log_is_begun()? => {
                 Err(Error::refused(format!("{} is missing: restore it from a backup", path.display())))
             }
             _ => Ok(()),

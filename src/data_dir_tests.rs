@@ -43,8 +43,11 @@ fn addresses_are_read_back_by_another_command() {
     assert_eq!(addresses(dir.path()).unwrap(), Some(noted));
 }
 
+/// A file or folder of a data directory, and what is in it.
+type Entry<'a> = (&'a str, &'a [u8]);
+
 /// A data directory with these files and folders (a name that ends with a slash), and bytes in the files.
-fn directory(entries: &[(&str, &[u8])]) -> tempfile::TempDir {
+fn directory(entries: &[Entry<'_>]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in entries {
         let path = dir.path().join(name);
@@ -63,7 +66,7 @@ fn record_of(cores: u32) -> Vec<u8> {
 
 /// The number of cores that a start with or without `--cores` would have, or the words of its refusal.
 type Cores = std::result::Result<u16, &'static [&'static str]>;
-type Case<'a> = (&'a str, &'a [(&'a str, &'a [u8])], Option<u16>, Cores);
+type Case<'a> = (&'a str, &'a [Entry<'a>], Option<u16>, Cores);
 
 #[test]
 fn the_number_of_cores_is_never_guessed_where_data_are_there() {
@@ -87,6 +90,12 @@ fn the_number_of_cores_is_never_guessed_where_data_are_there() {
         ),
         ("and theirs asked for", &[("core-00/", b""), ("core-01/", b"")], Some(2), Ok(2)),
         ("and one of them gone", &[("core-01/", b"")], Some(1), Err(&["missing", "restore it"])),
+        (
+            "and none left beside the log",
+            &[("raft/", b""), ("raft/0000000000000001.wal", b"x")],
+            Some(2),
+            Err(&["missing", "restore it"]),
+        ),
         ("D4: `cores`, empty", &[("cores", b"")], None, Err(restore)),
         ("cut", &[("cores", &two[..two.len() - 1])], Some(2), Err(restore)),
         ("changed", &[("cores", &changed)], Some(2), Err(restore)),
@@ -126,7 +135,7 @@ fn what_is_left_of_small_files_stops_no_start() {
     let noted =
         Addresses { s3: None, listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
     let text = serde_json::to_vec_pretty(&noted).unwrap();
-    let cases: &[(&str, &[(&str, &[u8])], bool)] = &[
+    let cases: &[(&str, &[Entry<'_>], bool)] = &[
         ("D1: `lock`, empty", &[("lock", b"")], false),
         ("of a process that is gone", &[("lock", b"4194999\n")], false),
         ("with something else in it", &[("lock", &[0xff; 5000])], false),
@@ -154,7 +163,7 @@ fn what_is_left_of_small_files_stops_no_start() {
 
 #[test]
 fn only_the_mark_of_an_orderly_end_spares_the_sweep() {
-    let cases: &[(&str, &[(&str, &[u8])], bool)] = &[
+    let cases: &[(&str, &[Entry<'_>], bool)] = &[
         ("D11: `clean`", &[("clean", b"")], true),
         ("D12: no `clean`", &[], false),
         ("D13: `clean.new`", &[("clean.new", b"")], false),
@@ -174,8 +183,7 @@ fn data_are_seen_before_they_are_used() {
     for name in ["cores", "raft/", "meta/", "core-00/"] {
         assert!(holds_data(directory(&[(name, b"")]).path()).unwrap(), "{name}");
     }
-    let bare: &[(&str, &[u8])] =
-        &[("lock", b""), ("lost+found/", b""), ("identity.new/", b""), ("core-x/", b"")];
+    let bare: &[Entry<'_>] = &[("lock", b""), ("lost+found/", b""), ("identity.new/", b""), ("core-x/", b"")];
     assert!(!holds_data(directory(bare).path()).unwrap());
     assert!(!holds_data(&directory(&[]).path().join("none")).unwrap());
 }
