@@ -65,6 +65,8 @@ pub const RESERVE_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 256 << 20 };
 pub const FREE_BYTES_TTL_MS: u64 = 50;
 /// Open segment files that a core keeps at most for reading.
 pub const MAX_OPEN_FILES: usize = if cfg!(sim) { 8 } else { 256 };
+/// A segment file that nobody read for so long is closed: it may be gone, and a handle keeps its space, milliseconds.
+pub const CLOSE_IDLE_FILES_MS: u64 = 10_000;
 /// Damaged places that a report lists at most; all are counted.
 pub const MAX_REPORTED_DAMAGE: usize = 1000;
 

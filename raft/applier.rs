@@ -19,6 +19,7 @@ use crate::feed::{Applied, Feed, Progress, partition_of, sort_into};
 use crate::key::APPLIED;
 use crate::kv::{Batch, Kv, Reader};
 use crate::snapshot;
+use crate::together::StoreFound;
 use crate::types::{Entry, LogId, Payload, StoredMembership};
 use crate::wal::record::{Cursor, log_id_bytes, put_membership, take_membership};
 
@@ -109,6 +110,7 @@ enum Job {
     Persist(Reply<Mark>),
     Export(snapshot::Target, Reply<Mark>),
     Install(snapshot::Source, Reply<Mark>),
+    Clear(Reply<()>),
 }
 
 /// The thread, seen from the core that hosts the group.
@@ -146,6 +148,11 @@ impl ApplierHandle {
         self.ask(|reply| Job::Install(source, reply)).await
     }
 
+    /// Deletes all rows.
+    pub async fn clear(&self) -> io::Result<()> {
+        self.ask(Job::Clear).await
+    }
+
     /// What the thread did.
     pub fn stats(&self) -> &ApplierStats {
         &self.stats
@@ -161,21 +168,21 @@ pub fn start<K: Kv>(
     feeds: Vec<Sender<Feed>>,
     progress: Arc<Progress>,
     on_fatal: OnFatal,
-) -> crate::Result<(ApplierHandle, Mark)> {
-    let mark = Mark::read(&kv.snapshot())?;
+) -> crate::Result<(ApplierHandle, StoreFound)> {
+    let found = StoreFound::of(&kv.snapshot())?;
     let (jobs, queue) = flume::bounded(QUEUE);
     let stats = Arc::new(ApplierStats::default());
     let thread = Thread {
         kv,
         feeds,
         progress,
-        mark: mark.clone(),
+        mark: found.mark.clone(),
         applier: apply::Applier::new(),
         stats: stats.clone(),
     };
     spawn_worker("apply", move || thread.run(queue, on_fatal))
         .map_err(|error| crate::Error::Store(format!("no thread for apply: {error}")))?;
-    Ok((ApplierHandle { jobs, stats }, mark))
+    Ok((ApplierHandle { jobs, stats }, found))
 }
 
 struct Thread<K> {
@@ -199,6 +206,7 @@ impl<K: Kv> Thread<K> {
                     None
                 }
                 Job::Install(source, reply) => answer(self.install(source), reply),
+                Job::Clear(reply) => answer(self.clear(), reply),
             };
             if let Some(error) = failed {
                 on_fatal(&error.to_string());
@@ -286,6 +294,13 @@ impl<K: Kv> Thread<K> {
         if write_us > STALL_US {
             stats.stalls.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn clear(&mut self) -> crate::Result<()> {
+        self.kv.replace(&mut std::iter::empty())?;
+        self.applier.reset();
+        self.mark = Mark::default();
+        Ok(())
     }
 
     fn install(&mut self, source: snapshot::Source) -> crate::Result<Mark> {

@@ -25,6 +25,8 @@ pub enum Error {
     Bytes(engine::peer::Error),
     /// The disk's: the store failed. It takes no more writes; stop the process and start it anew.
     Store(String),
+    /// The operator's: what lies in the data directory can't be gone on from. The line says what to do.
+    Refused(String),
     /// An earlier [`Error::Store`] poisoned the store.
     Poisoned,
     /// Bytes that this code did not write, or wrote in a version yet unknown to it.
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
             Self::OutcomeUnknown => write!(f, "the command's outcome is not known yet: try again"),
             Self::Bytes(error) => error.fmt(f),
             Self::Store(why) => write!(f, "the metadata store failed ({why}): check the disk, then restart"),
+            Self::Refused(why) => f.write_str(why),
             Self::Poisoned => write!(f, "the metadata store failed earlier: check the disk, then restart"),
             Self::Corrupt { what, why } => write!(f, "corrupt {what}: {why}"),
         }

@@ -21,6 +21,7 @@ pub mod record;
 mod runtime;
 mod snapshot;
 mod state_machine;
+mod together;
 mod types;
 pub mod wal;
 

@@ -19,7 +19,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::{BasicNode, Config, Raft, ServerState, SnapshotPolicy};
 
-use crate::applier::{self, ApplierHandle, Mark, OnFatal};
+use crate::applier::{self, ApplierHandle, OnFatal};
 use crate::feed::{Feed, Progress};
 use crate::kv::Kv;
 use crate::log::LogStore;
@@ -27,6 +27,7 @@ use crate::metadata::{MetadataSeed, Submission, reads};
 use crate::network::Network;
 use crate::record::Bytes16;
 use crate::state_machine::StateMachine;
+use crate::together::{self, LogFound, Start, StoreFound};
 use crate::types::{Proposal, TypeConfig};
 use crate::wal::{Wal, WalConfig, WalStats};
 use crate::{Error, Result};
@@ -91,7 +92,7 @@ impl GroupConfig {
 pub struct NodeSeed {
     config: GroupConfig,
     applier: ApplierHandle,
-    mark: Mark,
+    store: StoreFound,
     submissions: Receiver<Submission>,
     feeds: Vec<Sender<Feed>>,
 }
@@ -108,7 +109,7 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
     let (feeds, news): (Vec<_>, Vec<_>) = (0..config.cores).map(|_| mailbox(FEED_MAILBOX)).unzip();
     let progress = Arc::new(Progress::new(config.cores));
     let (submit, submissions) = mailbox(SUBMIT_MAILBOX);
-    let (applier, mark) =
+    let (applier, store) =
         applier::start(kv.clone(), feeds.clone(), progress.clone(), config.on_fatal.clone())?;
     let readers = reads::start(kv)?;
     let cores = mesh::mesh(config.cores, MESH_CAPACITY)
@@ -119,7 +120,7 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
             MetadataSeed::new(mesh, news, submit.clone(), readers.clone(), progress.clone(), cache_bytes)
         })
         .collect();
-    Ok((NodeSeed { config, applier, mark, submissions, feeds }, cores))
+    Ok((NodeSeed { config, applier, store, submissions, feeds }, cores))
 }
 
 type Group = Raft<TypeConfig, StateMachine>;
@@ -199,17 +200,25 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>> {
 }
 
 impl NodeSeed {
-    /// Opens the log, joins the group (or founds it, where there is none), and returns once this node has
-    /// applied all that was acknowledged before.
+    /// Opens the log, joins the group (or founds it, where there is nothing and `may_found` agrees), and returns
+    /// once this node has applied all that was acknowledged before.
     ///
     /// # Errors
-    /// The log is damaged or the directory unusable; the message is one line that says what to do.
-    pub async fn start(self) -> Result<Node> {
-        let fatal = |error: std::io::Error| Error::Store(error.to_string());
+    /// The log is damaged, the directory unusable, or log and store do not go together; the message is one line that
+    /// says what to do.
+    pub async fn start(self, may_found: impl Future<Output = Result<()>>) -> Result<Node> {
+        let fatal = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::InvalidData => Error::Refused(error.to_string()),
+            _ => Error::Store(error.to_string()),
+        };
         let on_fatal = self.config.on_fatal.clone();
         let wal = Wal::open(self.config.wal.clone(), move |why| on_fatal(why)).await.map_err(fatal)?;
-        check_together(&wal, &self.mark)?;
-        let machine = StateMachine::new(self.applier.clone(), self.mark);
+        match together::judge(&log_found(&wal, &self.store), &self.store, self.config.node_id)? {
+            Start::New => may_found.await?,
+            Start::Cleared => self.applier.clear().await.map_err(fatal)?,
+            Start::Apply => {}
+        }
+        let machine = StateMachine::new(self.applier.clone(), self.store.mark);
         let settings = raft_config(&self.config)?;
         let id = self.config.node_id;
         let raft = Raft::new(id, settings, Network::alone(), LogStore::new(wal.clone()), machine)
@@ -224,17 +233,13 @@ impl NodeSeed {
     }
 }
 
-/// Refuses a store and a log that can't be of the same node.
-fn check_together(wal: &Wal, mark: &Mark) -> Result<()> {
-    let purged = wal.purged().map_or(0, |id| id.index);
-    let applied = mark.last.map_or(0, |id| id.index);
-    if applied < purged {
-        return Err(Error::Store(format!(
-            "the metadata store ends at entry {applied}, but the log begins after {purged}: \
-             restore the store from a copy"
-        )));
+fn log_found(wal: &Wal, store: &StoreFound) -> LogFound {
+    LogFound {
+        voted: wal.vote().is_some(),
+        purged: wal.purged(),
+        last: wal.last(),
+        at_mark: store.mark.last.and_then(|applied| wal.id_at(applied.index)),
     }
-    Ok(())
 }
 
 impl Node {

@@ -17,6 +17,7 @@ use s3::sigv4::keys::{Credentials, Secret};
 
 use crate::admin::serve_admin;
 use crate::cluster::server::{Answers, serve_cluster};
+use crate::data_dir::{LOG_FOLDER, METADATA_FOLDER};
 use crate::error::Error;
 use crate::node::{InnerPorts, Shared, end};
 use crate::report;
@@ -31,22 +32,21 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs core `core` from start to end.
 pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
-    let failed =
-        |what: &str, error: &dyn std::fmt::Display| -> Error { Error::failed(format!("{what}: {error}")) };
     let home = match Home::open(&shared.plan.data_dir, core).await {
         Ok(home) => home,
-        Err(error) => end(&failed("the segments can't be opened", &error)),
+        Err(error) => end(&Error::refused(format!("the segments can't be opened: {error}"))),
     };
     let store = home.segments().clone();
     report::damage(core, &store);
+    shared.core_opened(store.stats().index_entries);
     let files = Rc::new(Files::new(&shared.plan.data_dir));
     let bytes = Bytes::start(parts.bytes, home.clone(), files);
     let metadata = parts.metadata.start(shared.cores, home.clone());
     let mut group = None;
     if let Some((seed, opener)) = parts.group {
-        match seed.start().await {
+        match seed.start(no_blobs(&shared)).await {
             Ok(node) => group = Some(node),
-            Err(error) => end(&failed("the metadata can't be opened", &error)),
+            Err(error) => end(&Error::refused(format!("the metadata can't be opened: {error}"))),
         }
         drop(opener);
     }
@@ -87,7 +87,24 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     if let Some(group) = group
         && let Err(error) = group.stop().await
     {
-        end(&failed("the metadata did not close", &error));
+        end(&Error::failed(format!("the metadata did not close: {error}")));
+    }
+}
+
+/// Refuses to found the group of a node whose cores hold blobs: log and metadata store are gone, and to the sweep all
+/// of the blobs would be ones that nothing refers to.
+async fn no_blobs(shared: &Shared) -> raft::Result<()> {
+    loop {
+        match shared.blobs_found() {
+            Some(0) => return Ok(()),
+            Some(entries) => {
+                return Err(raft::Error::Refused(format!(
+                    "the cores hold {entries} blobs, but the log and the metadata store are gone: restore the folders \
+                     {LOG_FOLDER} and {METADATA_FOLDER} from a copy"
+                )));
+            }
+            None => sleep(LOOK_AGAIN).await,
+        }
     }
 }
 

@@ -86,7 +86,12 @@ pub fn quickstart(data_dir: &Path) -> Result<Credentials> {
                     ))
                 })
         };
-        return Credentials::new(&value(ACCESS_KEY_ID)?, value(SECRET_ACCESS_KEY)?);
+        return Credentials::new(&value(ACCESS_KEY_ID)?, value(SECRET_ACCESS_KEY)?).map_err(|error| {
+            Error::refused(format!(
+                "{}: {error}: restore it, or remove it to make a new credential",
+                path.display()
+            ))
+        });
     }
     let credentials = random();
     let text = Zeroizing::new(format!(
@@ -178,5 +183,43 @@ mod tests {
         assert!(!format!("{first:?}").contains(first.secret_access_key.as_str()));
         let path = dir.path().join(QUICKSTART_FILE);
         assert!(files::read(&path, Secrecy::Secret).is_ok());
+    }
+
+    /// Rows of the table in `data_dir.rs`.
+    #[test]
+    fn a_quickstart_file_is_made_when_missing_and_refused_when_damaged() {
+        let first = "HAMSTER_ACCESS_KEY_ID=AKEY\n";
+        let cases: &[(&str, &str, Option<String>, bool)] = &[
+            ("D14: no `quickstart.env`", QUICKSTART_FILE, None, true),
+            ("D15: `quickstart.env.new`", "quickstart.env.new", Some("HAMSTER_ACC".to_owned()), true),
+            ("D16: `quickstart.env`, empty", QUICKSTART_FILE, Some(String::new()), false),
+            ("cut after a line", QUICKSTART_FILE, Some(first.to_owned()), false),
+            (
+                "cut in the secret",
+                QUICKSTART_FILE,
+                Some(format!("{first}HAMSTER_SECRET_ACCESS_KEY=abc")),
+                false,
+            ),
+            ("changed", QUICKSTART_FILE, Some("H\u{0}MSTER_ACCESS_KEY_ID=AKEY".to_owned()), false),
+        ];
+        for (row, name, text, made) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            if let Some(text) = text {
+                files::create_secret(&dir.path().join(name), text.as_bytes()).unwrap();
+            }
+            match quickstart(dir.path()) {
+                Ok(credentials) => {
+                    assert!(*made, "{row}");
+                    let again = quickstart(dir.path()).unwrap();
+                    assert_eq!(credentials.secret_access_key, again.secret_access_key, "{row}");
+                }
+                Err(error) => {
+                    let line = error.to_string();
+                    let words = ["quickstart.env", "remove it to make a new credential"];
+                    assert!(!made && words.iter().all(|word| line.contains(word)), "{row}: {line}");
+                    assert_eq!(error.exit_code(), 3, "{row}");
+                }
+            }
+        }
     }
 }

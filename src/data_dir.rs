@@ -1,20 +1,43 @@
 //! The data directory as a whole: one process at a time, and the number of cores fixed at its first serve.
 //!
-//! | name           | what                                              | written by            |
-//! |----------------|---------------------------------------------------|-----------------------|
-//! | `identity/`    | who the node is                                   | [`crate::identity`]   |
-//! | `lock`         | locked while a process uses the directory         | here                  |
-//! | `cores`        | the number of cores the segments are divided over | here                  |
-//! | `addresses`    | where the running node listens                    | here                  |
+//! | name             | what                                              | written by             |
+//! |------------------|---------------------------------------------------|------------------------|
+//! | `identity/`      | who the node is                                   | `src/identity`         |
+//! | `lock`           | locked while a process uses the directory         | here                   |
+//! | `cores`          | the number of cores the segments are divided over | here                   |
+//! | `addresses`      | where the running node listens                    | here                   |
+//! | `clean`          | the mark of an orderly end                        | here                   |
+//! | `quickstart.env` | the credential that `quickstart` made             | [`crate::credentials`] |
 //!
-//! What the cores keep (segments, log, metadata) is theirs.
+//! What the cores keep (segments, log, metadata) is theirs. Each file is written whole under another name and renamed.
+//! What a crash or an accident may leave of this directory (for `identity/` see `src/identity`, for what the
+//! cores keep `engine/segment/open.rs` and `raft/together.rs`):
+//!
+//! |     | what is there                                          | what it is                           | what is done                                           |
+//! |-----|--------------------------------------------------------|--------------------------------------|--------------------------------------------------------|
+//! | D1  | `lock`, empty or with the id of a process that is gone | a killed process                     | locked again                                           |
+//! | D2  | no `cores` and no data                                 | never served                         | `--cores`, or one per CPU                              |
+//! | D3  | no `cores`, but folders of cores, or a log             | it was lost                          | refused: restore it, or name their number by `--cores` |
+//! | D4  | `cores`, empty, cut or changed                         | damage                               | refused: restore it                                    |
+//! | D5  | `cores.new`                                            | a crash while it was written         | left; what counts is `cores`                           |
+//! | D6  | `cores`, and no or not all folders, the log empty      | a crash at the first start           | they are made                                          |
+//! | D7  | `cores`, and a folder missing, the log in use          | the folder was lost                  | refused: restore it                                    |
+//! | D8  | `cores`, and a folder beyond its number                | `cores` of another node              | refused: restore it                                    |
+//! | D9  | `addresses`, empty, cut or changed                     | damage                               | written anew by `serve`; `status` says so              |
+//! | D10 | `addresses.new`                                        | a crash while it was written         | replaced                                               |
+//! | D11 | `clean`                                                | an orderly end                       | taken away; no sweep                                   |
+//! | D12 | no `clean`                                             | a killed process, or a refused start | blobs that nothing refers to are swept                 |
+//! | D13 | `clean.new`                                            | a crash at the very end              | as without `clean`; replaced                           |
+//! | D14 | no `quickstart.env`                                    | the first `quickstart`; it was lost  | a new credential is made                               |
+//! | D15 | `quickstart.env.new`                                   | a crash while it was written         | replaced                                               |
+//! | D16 | `quickstart.env`, empty, cut or changed                | damage                               | refused: restore it, or remove it for a new credential |
 
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use crate::record::{self, Kind};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +45,10 @@ use std::path::{Path, PathBuf};
 const CORES_RECORD: Kind = Kind { tag: *b"core", version: 1 };
 /// The most cores a node may be divided over.
 pub const CORES_MAX: u16 = 256;
+
+const CORES_FILE: &str = "cores";
+/// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
+const CLEAN_MARK: &str = "clean";
 
 /// The folders of the log and of the metadata.
 pub const LOG_FOLDER: &str = "raft";
@@ -87,7 +114,8 @@ impl DataDir {
 
     /// The number of cores: as stored; before the first serve as asked for, else one per CPU.
     pub fn cores(&self, asked: Option<u16>) -> Result<u16> {
-        let path = self.path.join("cores");
+        let path = self.path.join(CORES_FILE);
+        let folders = core_folders(&self.path)?;
         if path.exists() {
             let record: CoresRecord =
                 record::decode(CORES_RECORD, &files::read(&path, Secrecy::Secret)?, &path)?;
@@ -98,6 +126,7 @@ impl DataDir {
                     path.display()
                 ))
             })?;
+            self.check_folders(stored, &folders)?;
             return match asked {
                 Some(asked) if asked != stored => Err(Error::refused(format!(
                     "{} is divided over {stored} cores for ever: give --cores {stored} or leave the flag out",
@@ -106,14 +135,49 @@ impl DataDir {
                 _ => Ok(stored),
             };
         }
+        let fits = |asked: u16| folders.iter().copied().eq(0..usize::from(asked));
+        let used = !folders.is_empty() || self.log_is_begun()?;
+        if used && (folders.is_empty() || !asked.is_some_and(fits)) {
+            let all = match folders.len() {
+                0 => String::new(),
+                all => format!(", or give --cores {all} if the folders of all cores are there"),
+            };
+            return Err(Error::refused(format!(
+                "{} is missing: restore it from a backup{all}",
+                path.display()
+            )));
+        }
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
         Ok(asked.unwrap_or(cpus.min(usize::from(CORES_MAX)) as u16))
+    }
+
+    fn log_is_begun(&self) -> Result<bool> {
+        Ok(!names(&self.path.join(LOG_FOLDER))?.is_empty())
+    }
+
+    /// Refuses folders that can't be those of so many cores.
+    fn check_folders(&self, cores: u16, folders: &[usize]) -> Result<()> {
+        let folder = |core| engine::segment::core_dir(&self.path, core);
+        if let Some(&core) = folders.iter().find(|core| **core >= usize::from(cores)) {
+            return Err(Error::refused(format!(
+                "{} is there, but the file cores says {cores}: restore both from one backup",
+                folder(core).display()
+            )));
+        }
+        let missing = (0..usize::from(cores)).find(|core| !folders.contains(core));
+        match missing.map(folder) {
+            // Before the log is begun, a first start may have been killed.
+            Some(path) if self.log_is_begun()? => {
+                Err(Error::refused(format!("{} is missing: restore it from a backup", path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Stores the number of cores for ever, where it is not stored yet. Called once nothing stands in the way of
     /// starting, so that a refusal leaves the choice open.
     pub fn fix_cores(&self, cores: u16) -> Result<()> {
-        let path = self.path.join("cores");
+        let path = self.path.join(CORES_FILE);
         if path.exists() {
             return Ok(());
         }
@@ -130,12 +194,53 @@ impl DataDir {
             .try_for_each(|path| files::close_dir(&path))
     }
 
+    /// Removes the mark of an orderly end; says whether it was there.
+    pub fn take_clean_mark(&self) -> Result<bool> {
+        let path = self.path.join(CLEAN_MARK);
+        match std::fs::remove_file(&path) {
+            Ok(()) => files::sync_dir(&self.path).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(files::cannot("remove", &path, &error)),
+        }
+    }
+
+    /// Leaves the mark of an orderly end.
+    pub fn leave_clean_mark(&self) -> Result<()> {
+        files::replace_secret(&self.path.join(CLEAN_MARK), b"")
+    }
+
     /// Notes where this node listens.
     pub fn note_addresses(&self, addresses: &Addresses) -> Result<()> {
         let text = serde_json::to_vec_pretty(addresses)
             .map_err(|error| Error::failed(format!("cannot lay out the addresses: {error}")))?;
         files::replace_secret(&self.path.join("addresses"), &text)
     }
+}
+
+/// The names in a folder; none where it is missing.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let list = || {
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()
+    };
+    match list() {
+        Ok(names) => Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(files::cannot("list", folder, &error)),
+    }
+}
+
+/// The cores that have a folder, in order.
+fn core_folders(data_dir: &Path) -> Result<Vec<usize>> {
+    let number = |name: String| name.strip_prefix("core-")?.parse().ok();
+    let mut cores: Vec<usize> = names(data_dir)?.into_iter().filter_map(number).collect();
+    cores.sort_unstable();
+    Ok(cores)
+}
+
+/// Whether a node has ever begun to keep something in a data directory.
+pub fn holds_data(data_dir: &Path) -> Result<bool> {
+    let kept = |name: &String| [CORES_FILE, LOG_FOLDER, METADATA_FOLDER].contains(&name.as_str());
+    Ok(names(data_dir)?.iter().any(kept) || !core_folders(data_dir)?.is_empty())
 }
 
 /// Where the node of a data directory listens, or last did. `None` where it never ran.
@@ -164,46 +269,5 @@ fn in_use(path: &Path, lock: &mut File) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_user_of_the_directory_is_told_who_the_first_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = DataDir::lock(dir.path()).unwrap();
-        let message = DataDir::lock(dir.path()).unwrap_err().to_string();
-        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
-        drop(held);
-        DataDir::lock(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn the_number_of_cores_is_fixed_at_the_first_serve() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::lock(dir.path()).unwrap();
-        assert_eq!(data.cores(Some(2)).unwrap(), 2);
-        assert_eq!(data.cores(Some(3)).unwrap(), 3, "a refused start leaves the choice open");
-        data.fix_cores(3).unwrap();
-        assert_eq!(data.cores(None).unwrap(), 3);
-        let message = data.cores(Some(4)).unwrap_err().to_string();
-        assert!(message.contains("--cores 3"), "{message}");
-    }
-
-    #[test]
-    fn without_a_wish_there_is_a_core_per_cpu() {
-        let dir = tempfile::tempdir().unwrap();
-        let cores = DataDir::lock(dir.path()).unwrap().cores(None).unwrap();
-        assert_eq!(usize::from(cores), std::thread::available_parallelism().unwrap().get());
-    }
-
-    #[test]
-    fn addresses_are_read_back_by_another_command() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(addresses(dir.path()).unwrap(), None);
-        let data = DataDir::lock(dir.path()).unwrap();
-        let noted =
-            Addresses { s3: None, listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
-        data.note_addresses(&noted).unwrap();
-        assert_eq!(addresses(dir.path()).unwrap(), Some(noted));
-    }
-}
+#[path = "data_dir_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! Hamster: an S3-compatible object store in one binary.
 //!
-//! A verb of [`cli`] turns the command line into a checked [`config::Config`]; [`startup`] checks the machine;
+//! A verb of [`cli`] turns the command line into a checked `config::Config`; `startup` checks the machine;
 //! [`node`] runs the node, whose cores each live as [`core`] tells.
 
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 //! The assembly of a node: what its cores share, the start of their executors, and its orderly end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,15 +16,11 @@ use crate::core;
 use crate::credentials::Credentials;
 use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::identity::NodeRecord;
 use crate::latch::{Latch, Opener};
 use crate::metrics::Board;
 use crate::startup::Startup;
 use crate::tls::S3Tls;
-
-/// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
-const CLEAN_MARK: &str = "clean";
 
 /// Told once that the node answers on all of its ports.
 pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
@@ -79,6 +75,9 @@ pub struct Shared {
     pub started_ms: u64,
     /// Opens once this node's part of the Raft group has applied its log.
     pub group_started: Latch,
+    /// Cores that opened their segments, and the blobs' entries that they found.
+    opened: AtomicUsize,
+    found: AtomicUsize,
     /// Cores that serve.
     serving: AtomicUsize,
     /// Cores that have finished their last request.
@@ -103,7 +102,8 @@ impl Shared {
     /// The store can't be read, or no thread can be had.
     pub fn assemble<K: Kv>(plan: Plan, group: GroupConfig, kv: Arc<K>) -> Result<Arc<Shared>> {
         let cores = group.cores;
-        let (seed, metadata) = raft::assemble(group, kv).map_err(|error| Error::failed(error.to_string()))?;
+        let (seed, metadata) =
+            raft::assemble(group, kv).map_err(|error| Error::refused(error.to_string()))?;
         let (opener, group_started) = crate::latch::latch();
         let mut group = Some((seed, opener));
         let parts = engine::peer::seeds(cores)
@@ -117,6 +117,8 @@ impl Shared {
             cores,
             started_ms: engine::io::unix_ms(),
             group_started,
+            opened: AtomicUsize::new(0),
+            found: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             drained: AtomicUsize::new(0),
             parts,
@@ -126,6 +128,18 @@ impl Shared {
     /// The parts of a core; none if they were taken.
     pub fn take_parts(&self, core: usize) -> Option<Parts> {
         self.parts[core].lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells that one more core has opened its segments, with so many entries of blobs.
+    pub fn core_opened(&self, entries: usize) {
+        self.found.fetch_add(entries, Ordering::AcqRel);
+        self.opened.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Entries of blobs that all cores found; none while not all have opened their segments.
+    pub fn blobs_found(&self) -> Option<usize> {
+        let all = self.opened.load(Ordering::Acquire) == self.cores;
+        all.then(|| self.found.load(Ordering::Acquire))
     }
 
     /// Tells that one more core serves; the last one makes the node ready.
@@ -155,9 +169,14 @@ pub fn run(startup: Startup) -> Result<()> {
     let Startup { config, data, identity, cores, access_log, .. } = startup;
     let cores = usize::from(cores);
     let data_dir = data.path().to_owned();
-    let unclean = !take_clean_mark(&data_dir)?;
-    let kv =
-        FjallKv::open(&data_dir.join(METADATA_FOLDER)).map_err(|error| Error::failed(error.to_string()))?;
+    let unclean = !data.take_clean_mark()?;
+    let rows = data_dir.join(METADATA_FOLDER);
+    let kv = FjallKv::open(&rows).map_err(|error| {
+        let rows = rows.display();
+        Error::refused(format!(
+            "{rows} can't be opened: {error}; if it is damaged, restore the data directory"
+        ))
+    })?;
     let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal());
     let (logger, writer) = access_log.unzip();
     let plan = Plan {
@@ -183,14 +202,5 @@ pub fn run(startup: Startup) -> Result<()> {
     if let Some(writer) = writer {
         writer.finish();
     }
-    files::replace_secret(&data_dir.join(CLEAN_MARK), b"")
-}
-
-/// Removes the mark of an orderly end; says whether it was there.
-fn take_clean_mark(data_dir: &Path) -> Result<bool> {
-    match std::fs::remove_file(data_dir.join(CLEAN_MARK)) {
-        Ok(()) => files::sync_dir(data_dir).map(|()| true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(files::cannot("remove", &data_dir.join(CLEAN_MARK), &error)),
-    }
+    data.leave_clean_mark()
 }

@@ -4,7 +4,7 @@
 use crate::config::TlsFiles;
 use crate::error::{Error, Result, note};
 use crate::files::{self, Secrecy};
-use crate::identity::Identity;
+use crate::identity::{Identity, unfit};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -158,12 +158,6 @@ fn certificates(
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
-}
-
-fn unfit(file: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!(
-        "identity/{file} in the data directory is unfit ({error}): restore it from a backup"
-    ))
 }
 
 #[cfg(test)]

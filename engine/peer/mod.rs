@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
-use crate::io::{Permit, Semaphore};
+use crate::io::{Permit, Semaphore, spawn};
 use crate::limits::{BODY_BUDGET_BYTES, COPIES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
@@ -141,6 +141,7 @@ impl Bytes {
     pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> Bytes {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
+        spawn(Files::keep_closing_idle(Rc::downgrade(&files)));
         let (budget, copies) = (Semaphore::new(BODY_BUDGET_BYTES), Semaphore::new(COPIES));
         Bytes(Rc::new(Inner { home, mesh, files, budget, copies, hashes: HashService::new() }))
     }

@@ -100,6 +100,11 @@ impl Extents {
         assert!(old.is_none(), "extent segment {id} is added once");
     }
 
+    /// The highest id of a segment, missing ones among them; 0 where there is none.
+    pub(super) fn newest_id(&self) -> u32 {
+        self.segments.last_key_value().map_or(0, |(id, _)| *id)
+    }
+
     pub(super) fn has_segment(&self, id: u32) -> bool {
         self.segments.contains_key(&id)
     }

@@ -1,15 +1,19 @@
 //! One core's open handles on the node's segments, its own and other cores': a bounded cache.
+//!
+//! A handle on another core's segment outlives it, since nobody tells when that core reuses or removes the file. So
+//! handles are closed once they were idle for a while.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use super::{Class, Location, segment_path};
 use crate::buf::Buf;
 use crate::error::{Corrupt, Error, Result};
-use crate::io::{self, File};
-use crate::limits::MAX_OPEN_FILES;
+use crate::io::{self, File, Instant};
+use crate::limits::{CLOSE_IDLE_FILES_MS, MAX_OPEN_FILES};
 
 type FileKey = (usize, Class, u32);
 
@@ -17,14 +21,14 @@ type FileKey = (usize, Class, u32);
 /// to a reader who holds a pin.
 pub struct Files {
     data_dir: PathBuf,
-    open: RefCell<BTreeMap<FileKey, (Rc<File>, u64)>>,
-    uses: Cell<u64>,
+    /// Each with the time of its last use.
+    open: RefCell<BTreeMap<FileKey, (Rc<File>, Instant)>>,
 }
 
 impl Files {
     /// An empty cache over a node's `data` folder.
     pub fn new(data_dir: impl Into<PathBuf>) -> Files {
-        Files { data_dir: data_dir.into(), open: RefCell::default(), uses: Cell::new(0) }
+        Files { data_dir: data_dir.into(), open: RefCell::default() }
     }
 
     /// The handle of a segment of `core`, opened if need be.
@@ -33,10 +37,8 @@ impl Files {
     /// [`Error::Io`].
     pub async fn get(&self, core: usize, class: Class, segment: u32) -> Result<Rc<File>> {
         let key = (core, class, segment);
-        let now = self.uses.get() + 1;
-        self.uses.set(now);
         if let Some((file, used)) = self.open.borrow_mut().get_mut(&key) {
-            *used = now;
+            *used = io::now();
             return Ok(file.clone());
         }
         let path = segment_path(&self.data_dir, core, class, segment);
@@ -52,7 +54,22 @@ impl Files {
         {
             open.remove(&oldest);
         }
-        open.insert(key, (file, self.uses.get()));
+        open.insert(key, (file, io::now()));
+    }
+
+    /// Closes what was not used for `idle`.
+    pub fn close_idle(&self, idle: Duration) {
+        self.open.borrow_mut().retain(|_, (_, used)| used.elapsed() < idle);
+    }
+
+    /// Closes what is idle, now and then, for as long as `files` lives.
+    pub async fn keep_closing_idle(files: Weak<Files>) {
+        let idle = Duration::from_millis(CLOSE_IDLE_FILES_MS);
+        loop {
+            io::sleep(idle / 2).await;
+            let Some(files) = files.upgrade() else { return };
+            files.close_idle(idle);
+        }
     }
 
     /// Forgets a handle; it closes when its last user drops it.
@@ -94,4 +111,30 @@ pub(super) async fn read_range(file: &File, offset: u64, length: usize) -> Resul
         return Err(Corrupt::Short.into());
     }
     Ok(Framed { buf, start, length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::core_dir;
+
+    /// Handles stayed open on files that another core had long reused or removed, up to 256 of them, and a removed
+    /// file's space was not given back as long.
+    #[test]
+    fn what_was_not_used_for_a_while_is_closed() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+        io::block_on(async {
+            let data = directory.path();
+            io::create_dir_all(&core_dir(data, 1)).expect("folder");
+            File::create(&segment_path(data, 1, Class::Log, 7)).await.expect("creates");
+            let files = Rc::new(Files::new(data));
+            files.get(1, Class::Log, 7).await.expect("opens");
+            io::remove_file(&segment_path(data, 1, Class::Log, 7)).await.expect("removes");
+            files.close_idle(Duration::from_secs(3600));
+            files.get(1, Class::Log, 7).await.expect("is open still");
+            files.close_idle(Duration::ZERO);
+            assert!(files.get(1, Class::Log, 7).await.is_err(), "closed");
+        })
+        .expect("executor");
+    }
 }

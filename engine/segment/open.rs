@@ -1,20 +1,34 @@
 //! Opening a core's folder: which files are there, what they hold, and where to go on.
 //!
-//! | file                                        | what is done                                              |
-//! |---------------------------------------------|-----------------------------------------------------------|
-//! | `new-`                                      | removed: its filling was cut short                        |
-//! | `free-` of the right length                 | kept for reuse (its content does not matter)              |
-//! | `free-` of another length                   | removed                                                   |
-//! | `log-` whose first page does not verify     | damage: reported, left alone                              |
-//! | a page that the disk does not give back     | damage: reported, read as zeros                           |
-//! | `log-` with a footer                        | replayed from the footer                                  |
-//! | `log-` whose footer does not verify         | damage reported, replayed from its batches                |
-//! | `log-` without a footer                     | replayed from its batches ([`super::recovery`])           |
-//! | the last of those with a batch, undamaged   | appended to                                               |
-//! | earlier ones, undamaged                     | sealed now                                                |
-//! | those without any batch                     | the next segment, or kept for reuse                       |
-//! | `extent-`                                   | what no publish record claims is free                     |
-//! | none of a name that a publish record gives  | damage reported; the entry stays, so that reads fail      |
+//! |     | what is there                                       | what it is                                            | what is done                                    |
+//! |-----|-----------------------------------------------------|-------------------------------------------------------|-------------------------------------------------|
+//! | S1  | `new-`                                              | its filling was cut short                             | removed                                         |
+//! | S2  | `free-` of the right length                         | waits for its next use, whatever it holds             | kept                                            |
+//! | S3  | `free-` with a later header in it                   | its reuse was cut short before the rename             | kept; the next use has a later generation       |
+//! | S4  | `free-` of another length                           | made under other limits                               | removed                                         |
+//! | S5  | `log-` whose first page does not verify             | damage                                                | reported, left alone, never reused              |
+//! | S6  | `log-` with the header of another core or id        | a misplaced file                                      | the same                                        |
+//! | S7  | `log-` shorter than its header says                 | damage                                                | the same                                        |
+//! | S8  | `log-` with a footer                                | sealed                                                | replayed from the footer                        |
+//! | S9  | ... whose trailer does not verify                   | sealing was cut short; or rot, which costs nothing    | replayed from its batches, sealed again         |
+//! | S10 | ... whose entries do not, and all batches are there | the same                                              | the same                                        |
+//! | S11 | ... and batches are missing                         | damage                                                | replayed from its batches, reported, left alone |
+//! | S12 | `log-` without a footer, the last with a batch      | the active one                                        | replayed from its batches, appended to          |
+//! | S13 | ... an earlier one                                  | given up after a failed write, or its sealing cut     | replayed from its batches, sealed now           |
+//! | S14 | ... the last without one, others sealed after it    | the same: what is written next must come after those  | sealed now, a fresh one is begun                |
+//! | S15 | `log-` without any batch, the last                  | prepared, not used yet                                | the next segment                                |
+//! | S16 | ... an earlier one                                  | its first write failed                                | kept for reuse, under a new id                  |
+//! | S17 | `log-` whose blobs have copies in later ones        | its rewriting or freeing was cut short                | the later ones count; rewritten again           |
+//! | S18 | no `log-` of an id in between                       | an operator's accident: nothing here tells of it      | its blobs are not found, all others are         |
+//! | S19 | `extent-` with room that no publish record claims   | reserved or freed when the process ended              | free                                            |
+//! | S20 | `extent-` of length 0                               | made, and not grown yet                               | grows at need                                   |
+//! | S21 | `extent-` shorter than what is published in it      | damage                                                | reported; the entry stays, so that reads fail   |
+//! | S22 | no `extent-` of an id that a publish record gives   | damage                                                | the same; the id is not used again              |
+//! | S23 | publish records that overlap                        | the earlier one was never acknowledged, or is deleted | the later one holds                             |
+//! | S24 | some extents of a blob, not the last one            | publishing was cut short                              | reads fail; the sweep deletes them              |
+//! | S25 | bytes of an earlier use behind the last batch       | the file was recycled                                 | the end                                         |
+//!
+//! A page that the disk does not give back is reported as damage and read as zeros. Batches are in [`super::recovery`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,8 +61,18 @@ pub(super) struct Loaded {
     /// Number of the last batch; unknown, 0, from a footer.
     pub(super) batch: u32,
     pub(super) from_footer: bool,
+    /// Sealing was cut short: the batches are whole, the footer is not.
+    pub(super) footer_torn: bool,
     pub(super) torn: bool,
     pub(super) bad: Vec<Damage>,
+}
+
+impl Loaded {
+    /// Of a segment whose batches end at `tail`.
+    fn empty(tail: u64) -> Loaded {
+        let (entries, bad) = (Vec::new(), Vec::new());
+        Loaded { entries, tail, batch: 0, from_footer: false, footer_torn: false, torn: false, bad }
+    }
 }
 
 fn failed(error: &std::io::Error) -> Error {
@@ -72,13 +96,15 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     }
     let mut state = State::default();
     load_extents(&dir, &ids(Role::Extent), &mut state.extents).await?;
-    let mut replay =
-        Replay { config: &config, dir: &dir, state, report: Report::default(), unsealed: Vec::new() };
+    let report = Report::default();
+    let mut replay = Replay { config: &config, dir: &dir, state, report, unsealed: Vec::new(), newest: 0 };
     for id in ids(Role::Log) {
         replay.log(id).await?;
     }
     replay.check_extents();
-    let Replay { mut state, mut report, unsealed, .. } = replay;
+    let Replay { mut state, mut report, unsealed, newest, .. } = replay;
+    // A lost extent segment's id is still in use by what lay there.
+    let next = next.max(state.extents.newest_id() + 1);
     state.extents.finish_recovery();
     state.index.end_recovery();
     report.entries = state.index.len();
@@ -89,7 +115,7 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     for id in ids(Role::Free) {
         adopt_free(&shared, id).await?;
     }
-    let active = go_on(&shared, unsealed).await?;
+    let active = go_on(&shared, unsealed, newest).await?;
     Ok((shared, active))
 }
 
@@ -126,8 +152,10 @@ struct Replay<'a> {
     dir: &'a Path,
     state: State,
     report: Report,
-    /// Segments without a footer, undamaged, in order.
-    unsealed: Vec<Active>,
+    /// Segments without a whole footer, undamaged, in order, and whether to seal them whatever they are.
+    unsealed: Vec<(Active, bool)>,
+    /// The last segment that holds batches, or may.
+    newest: u32,
 }
 
 impl Replay<'_> {
@@ -140,6 +168,7 @@ impl Replay<'_> {
             Err(Error::Corrupt(what)) => {
                 self.report.add(Damage { segment: id, offset: 0, data_id: None, what });
                 self.state.logs.add(id, 0, length, Stage::Damaged);
+                self.newest = id;
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -152,20 +181,24 @@ impl Replay<'_> {
             (false, false) => Stage::Damaged,
         };
         self.state.logs.add(id, header.generation, header.length, stage);
+        if loaded.tail > PAGE_BYTES as u64 || stage == Stage::Damaged {
+            self.newest = id;
+        }
         if let Some(segment) = self.state.logs.get_mut(id) {
             segment.used = loaded.tail - PAGE_BYTES as u64;
         }
         self.report.from_footer += usize::from(loaded.from_footer);
         self.report.scanned += usize::from(!loaded.from_footer);
         self.report.torn_tails += usize::from(loaded.torn);
+        self.report.torn_footers += usize::from(loaded.footer_torn);
         loaded.bad.iter().for_each(|damage| self.report.add(damage.clone()));
         for entry in &loaded.entries {
             self.state.replay(entry, id);
         }
         if stage == Stage::Unsealed {
-            let Loaded { entries, tail, batch, .. } = loaded;
+            let Loaded { entries, tail, batch, footer_torn, .. } = loaded;
             let (generation, length) = (header.generation, header.length);
-            self.unsealed.push(Active { id, generation, length, file, tail, batch, entries });
+            self.unsealed.push((Active { id, generation, length, file, tail, batch, entries }, footer_torn));
         }
         io::yield_if_needed().await;
         Ok(())
@@ -198,16 +231,14 @@ impl Replay<'_> {
     }
 }
 
-/// Picks the segment to append to, makes an empty one the next, and seals or frees the others.
-async fn go_on(shared: &Rc<Shared>, mut unsealed: Vec<Active>) -> Result<Option<Active>> {
-    let last_used = unsealed.iter().rposition(|segment| segment.batch > 0);
+/// Picks the segment to append to, makes an empty one the next, and seals or frees the others. Segments are replayed
+/// in the order of their ids, so nothing may be written before `newest`, the last that holds something.
+async fn go_on(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) -> Result<Option<Active>> {
     let mut active = None;
-    for (index, segment) in unsealed.drain(..).enumerate().rev() {
+    for (segment, footer_torn) in unsealed.into_iter().rev() {
         let id = segment.id;
-        let is_next = segment.batch == 0
-            && Some(index) > last_used
-            && segment.length == shared.config.log_segment_bytes;
-        if Some(index) == last_used {
+        let is_next = segment.batch == 0 && id > newest && segment.length == shared.config.log_segment_bytes;
+        if segment.batch > 0 && id == newest && !footer_torn {
             shared.state.borrow_mut().logs.set_stage(id, Stage::Active);
             shared.files.insert((shared.config.core, Class::Log, id), segment.file.clone());
             active = Some(segment);
@@ -233,29 +264,28 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
         true => FooterTrailer::decode(&page.bytes, salt, length),
         false => Err(Corrupt::Unreadable.into()),
     };
-    let damage = match trailer {
+    // What is wrong with the footer, and where the batches end by it.
+    let footer = match trailer {
         Ok(trailer) => match load_footer(file, &trailer).await? {
             Ok(entries) => {
                 let tail = trailer.offset;
-                return Ok(Loaded {
-                    entries,
-                    tail,
-                    batch: 0,
-                    from_footer: true,
-                    torn: false,
-                    bad: Vec::new(),
-                });
+                return Ok(Loaded { entries, from_footer: true, ..Loaded::empty(tail) });
             }
-            Err(what) => Some(what),
+            Err(what) => Some((what, Some(trailer.offset))),
         },
         Err(Error::Corrupt(Corrupt::Magic)) => None,
-        Err(Error::Corrupt(what)) => Some(what),
+        Err(Error::Corrupt(what)) => Some((what, None)),
         Err(error) => return Err(error),
     };
     let mut loaded = scan(file, salt, length).await?;
-    if let Some(what) = damage {
-        let offset = length - PAGE_BYTES as u64;
-        loaded.bad.push(Damage { segment: salt.segment, offset, data_id: None, what });
+    if let Some((what, tail)) = footer {
+        // Batches are durable before their footer is begun, which is written at once and synced at its end.
+        let all_there = loaded.bad.is_empty() && tail.is_none_or(|tail| tail == loaded.tail);
+        loaded.footer_torn = all_there && matches!(what, Corrupt::Header | Corrupt::Body);
+        if !loaded.footer_torn {
+            let offset = length - PAGE_BYTES as u64;
+            loaded.bad.push(Damage { segment: salt.segment, offset, data_id: None, what });
+        }
     }
     Ok(loaded)
 }
@@ -281,8 +311,7 @@ async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Result<Vec<
 
 async fn scan(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
     let mut at = PAGE_BYTES as u64;
-    let mut loaded =
-        Loaded { entries: Vec::new(), tail: at, batch: 0, from_footer: false, torn: false, bad: Vec::new() };
+    let mut loaded = Loaded::empty(at);
     let mut window = (0, Found { bytes: Buf::empty(), unreadable: Vec::new() });
     while at < length {
         let held = window.0 + window.1.bytes.len() as u64;

@@ -3,15 +3,16 @@
 //! A segment is read batch by batch. Batches are numbered from 1 and one is written and synced before the next,
 //! so only the last one can be torn, and whatever comes before a later valid batch was once durable:
 //!
-//! | at the place of the next batch            | a later batch is there | what it is      | what is done          |
-//! |-------------------------------------------|------------------------|-----------------|-----------------------|
-//! | a whole batch with the next number        | –                      | acknowledged    | replay it             |
-//! | no header of this use of the file         | no                     | the end         | append from here      |
-//! | no header of this use of the file         | yes                    | damage          | report, go on there   |
-//! | a header, but a record that fails         | no                     | a torn tail     | cut: append from here |
-//! | a header, but a record that fails         | yes                    | damage          | replay what verifies, report the rest |
-//! | a whole batch with an older number        | no                     | left over       | the end               |
-//! | a record of a later version or kind       | –                      | a newer program | refuse to start       |
+//! |     | at the place of the next batch      | a later batch is there | what it is      | what is done                          |
+//! |-----|-------------------------------------|------------------------|-----------------|---------------------------------------|
+//! | B1  | a whole batch with the next number  | –                      | acknowledged    | replay it                             |
+//! | B2  | no header of this use of the file   | no                     | the end         | append from here                      |
+//! | B3  | no header of this use of the file   | yes                    | damage          | report, go on there                   |
+//! | B4  | a header, but a record that fails   | no                     | a torn tail     | cut: append from here                 |
+//! | B5  | a header, but a record that fails   | yes                    | damage          | replay what verifies, report the rest |
+//! | B6  | a whole batch with an older number  | no                     | left over       | the end                               |
+//! | B7  | a whole batch with an older number  | yes                    | damage          | report, go on there                   |
+//! | B8  | a record of a later version or kind | –                      | a newer program | refuse to start                       |
 //!
 //! A batch that was written and not acknowledged may be there whole: replaying it is as good as not.
 
@@ -44,6 +45,8 @@ pub struct Report {
     pub scanned: usize,
     /// Tails of unacknowledged writes that were cut.
     pub torn_tails: usize,
+    /// Footers whose writing was cut short; they are written again.
+    pub torn_footers: usize,
     /// Damaged places.
     pub damaged: u64,
     /// The first of them.

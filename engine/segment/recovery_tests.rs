@@ -38,6 +38,7 @@ fn ids(entries: &[Entry]) -> Vec<DataId> {
     entries.iter().map(|entry| entry.data_id).collect()
 }
 
+/// B1: a whole batch. B6: an older one. B7: an older one before a later one.
 #[test]
 fn a_whole_batch_with_a_higher_number_is_replayed_and_an_older_one_is_the_end() {
     let bytes = batch_of(3, &[1, 2], 1000);
@@ -50,6 +51,7 @@ fn a_whole_batch_with_a_higher_number_is_replayed_and_an_older_one_is_the_end() 
     assert!(matches!(judge(read(), 4096, 4, 3, Some(8192)), Verdict::Replay { number: 3, next: 8192, .. }));
 }
 
+/// B2: the end. B3: a lost header.
 #[test]
 fn nothing_is_the_end_unless_a_later_batch_follows() {
     assert_eq!(judge(BatchAt::Nothing, 4096, 4, 2, None), Verdict::End { torn: false });
@@ -61,6 +63,7 @@ fn nothing_is_the_end_unless_a_later_batch_follows() {
     assert_eq!((entries.len(), bad[0].offset), (0, 4096));
 }
 
+/// B4: a torn tail. B5: damage.
 #[test]
 fn a_partial_batch_is_a_torn_tail_unless_a_later_batch_follows() {
     let mut bytes = batch_of(3, &[1, 2, 3], 3000);

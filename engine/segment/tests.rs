@@ -123,6 +123,7 @@ async fn reclaim_all(store: &Store) {
     while store.reclaim().await.expect("reclaim") {}
 }
 
+/// S12: the active segment.
 #[test]
 fn blobs_and_extents_read_back_at_once_and_after_a_restart() {
     run(async |data| {
@@ -313,6 +314,7 @@ fn a_pinned_segment_and_a_pinned_extent_are_not_reused_until_unpinned() {
     });
 }
 
+/// S19: room that nothing claims.
 #[test]
 fn reservations_are_free_again_when_released_and_after_a_restart_and_a_short_extent_frees_its_rest() {
     run(async |data| {

@@ -65,6 +65,13 @@ impl Index {
         self.slots.back().map(|slot| slot.log_id).or(self.purged)
     }
 
+    /// The id of the entry at an index, the last purged one included.
+    pub fn id_at(&self, index: u64) -> Option<LogId> {
+        let purged = self.purged.filter(|purged| purged.index == index);
+        let at = self.first_index().and_then(|first| usize::try_from(index.checked_sub(first)?).ok());
+        purged.or_else(|| Some(self.slots.get(at?)?.log_id))
+    }
+
     fn first_index(&self) -> Option<u64> {
         self.slots.front().map(|slot| slot.log_id.index)
     }

@@ -202,6 +202,11 @@ impl Wal {
         self.0.state.borrow().index.purged
     }
 
+    /// The id of the entry at an index, the last purged one included.
+    pub fn id_at(&self, index: u64) -> Option<LogId> {
+        self.0.state.borrow().index.id_at(index)
+    }
+
     /// The last vote that was saved.
     pub fn vote(&self) -> Option<Vote> {
         self.0.state.borrow().index.vote

@@ -2,16 +2,29 @@
 //!
 //! What may be found, and what is made of it:
 //!
-//! | found | means | done |
-//! |---|---|---|
-//! | `*.tmp` | a crash while a segment was zeroed | removed |
-//! | a file whose header does not name it | prepared, never used, or its first write tore | blank |
-//! | a blank file before a used one, or an id missing between used ones | lost segment | refused |
-//! | a batch whose records all check | was written | replayed |
-//! | no whole batch, and nothing later | end of the log, or the last write tore | cut, zeroed |
-//! | no whole batch, but a later batch or segment | bytes changed under us | refused |
-//! | a record that checks, of an unknown kind or version | a later program's | refused |
-//! | entries that leave a gap | a file was replaced | refused |
+//! |     | found                                               | means                                               | done                          |
+//! |-----|-----------------------------------------------------|-----------------------------------------------------|-------------------------------|
+//! | L1  | no directory, or nothing in it                      | a new log                                           | started                       |
+//! | L2  | `*.tmp`                                             | a crash while a segment was zeroed                  | removed                       |
+//! | L3  | the next file, of zeros or of an earlier use        | prepared, not used yet                              | the next segment              |
+//! | L4  | the next file, its header torn, no second batch     | its first write tore                                | cut, zeroed, the next segment |
+//! | L5  | the next file, its header whole, no whole batch     | its first write tore                                | cut, zeroed, appended to      |
+//! | L6  | two such files at the end                           | the one after was prepared when the first was begun | the second is removed         |
+//! | L7  | such a file shorter than a segment                  | made under other limits, or cut by a copy           | filled with zeros             |
+//! | L8  | a file without its header, with a second batch      | bytes changed under us                              | refused                       |
+//! | L9  | a file without its header before a used one         | bytes changed under us                              | refused                       |
+//! | L10 | an id missing between used ones                     | lost segment                                        | refused                       |
+//! | L11 | the first ids missing, their entries not purged     | lost segment                                        | refused                       |
+//! | L12 | segments of entries that are all purged             | a crash before they were recycled                   | recycled                      |
+//! | L13 | a batch whose records all check                     | was written                                         | replayed                      |
+//! | L14 | no whole batch, and nothing later                   | end of the log, or the last write tore              | cut, zeroed                   |
+//! | L15 | records that check, but not the batch's last        | the last write tore                                 | cut, zeroed                   |
+//! | L16 | no whole batch, but a later batch or segment        | bytes changed under us                              | refused                       |
+//! | L17 | a record that checks, of an unknown kind or version | a later program's                                   | refused                       |
+//! | L18 | entries that leave a gap                            | a file was replaced                                 | refused                       |
+//! | L19 | a committed mark beyond the last entry              | the batch with the entries tore                     | taken back to the last entry  |
+//!
+//! Whole segments missing at the end are seen by the metadata store's mark (`together.rs`).
 //!
 //! Only one batch is in flight at a time and each starts on a page of its own, so a tear damages the last
 //! batch alone, and none of it was acknowledged. Its rests are zeroed before anything is written after them.
@@ -75,6 +88,8 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
         read_all(&file, len, &mut bytes).await?;
         let first = segment::parse_header(id, &bytes).map_err(|why| refused(&path, why))?;
         let Some(first) = first else {
+            // Header and first batch are one write: only that one may have torn.
+            later_batch(&path, id, found.sequence, &bytes, 0)?;
             if len < segment_bytes {
                 segment::zero(&file, len, segment_bytes).await?;
             }

@@ -73,6 +73,8 @@ async fn overwrite(file: &File, at: u64, bytes: &[u8]) {
     file.write_at(buf, page).await.expect("writes");
 }
 
+/// L1: a new log.
+/// L13: whole batches.
 #[test]
 fn what_was_synced_is_there_after_a_restart() {
     in_directory(async |directory| {
@@ -106,6 +108,7 @@ fn entries_appended_together_share_one_sync() {
     });
 }
 
+/// L12: purged segments.
 #[test]
 fn old_entries_are_read_from_their_segments_and_purged_segments_are_used_again() {
     in_directory(async |directory| {
@@ -128,6 +131,7 @@ fn old_entries_are_read_from_their_segments_and_purged_segments_are_used_again()
     });
 }
 
+/// L14: a torn last batch.
 #[test]
 fn a_torn_last_batch_is_cut_and_its_rests_never_come_back() {
     for torn_page in 0..2 {
@@ -145,6 +149,7 @@ fn a_torn_last_batch_is_cut_and_its_rests_never_come_back() {
     }
 }
 
+/// L16: damage with a batch after it.
 #[test]
 fn damage_before_the_last_batch_is_refused() {
     in_directory(async |directory| {
@@ -155,24 +160,140 @@ fn damage_before_the_last_batch_is_refused() {
     });
 }
 
-#[test]
-fn a_lost_header_or_a_missing_segment_is_refused() {
-    in_directory(async |directory| {
-        let wal = reopen(directory).await;
-        for index in 0..60 {
-            append(&wal, [entry(index, 3000)]).await;
-        }
-        assert!(wal.stats().segments >= 3);
-        wal.close().await.expect("closes");
-        let second = segment::path(directory, 2);
-        let file = File::open(&second).await.expect("opens");
-        overwrite(&file, 0, &[0]).await;
-        assert!(open(directory).await.err().expect("refused").to_string().contains("header"));
-        engine::io::remove_file(&second).await.expect("removes");
-        assert!(open(directory).await.err().expect("refused").to_string().contains("missing"));
-    });
+/// A log of three segments and more, each of several batches.
+async fn three_segments(directory: &Path) {
+    let wal = reopen(directory).await;
+    for index in 0..60 {
+        append(&wal, [entry(index, 3000)]).await;
+    }
+    assert!(wal.stats().segments >= 3);
+    wal.close().await.expect("closes");
 }
 
+#[test]
+fn a_lost_header_or_segment_is_refused() {
+    type Harm = fn(&Path);
+    let cases: [(&str, Harm, &str); 4] = [
+        (
+            "L8: the last header, with batches after the first",
+            |d| spoil(d, last_used(d)),
+            "damaged at byte 0",
+        ),
+        (
+            "L9: a header before a used segment",
+            |d| {
+                std::fs::remove_file(segment::path(d, 2)).expect("removes");
+                std::fs::write(segment::path(d, 2), vec![0; 8192]).expect("writes");
+            },
+            "lost its header",
+        ),
+        (
+            "L10: a segment in between",
+            |d| std::fs::remove_file(segment::path(d, 2)).expect("removes"),
+            "is missing",
+        ),
+        (
+            "L11: the first segment",
+            |d| std::fs::remove_file(segment::path(d, 1)).expect("removes"),
+            "starts at entry",
+        ),
+    ];
+    for (row, harm, word) in cases {
+        in_directory(async |directory| {
+            three_segments(directory).await;
+            harm(directory);
+            for _ in 0..2 {
+                let error =
+                    open(directory).await.err().unwrap_or_else(|| panic!("{row}: not refused")).to_string();
+                assert!(error.contains(word) && error.contains("restore"), "{row}: {error}");
+            }
+        });
+    }
+}
+
+/// The last segment with a header.
+fn last_used(directory: &Path) -> u64 {
+    let has_header =
+        |id: &u64| std::fs::read(segment::path(directory, *id)).is_ok_and(|bytes| bytes[..4] == *b"HWLS");
+    (1..).take_while(has_header).last().expect("one")
+}
+
+fn spoil(directory: &Path, id: u64) {
+    let path = segment::path(directory, id);
+    let mut bytes = std::fs::read(&path).expect("reads");
+    bytes[0] ^= 1;
+    std::fs::write(&path, bytes).expect("writes");
+}
+
+#[test]
+fn what_a_crash_leaves_of_files_being_prepared_is_made_good() {
+    type Leave = fn(&Path);
+    let cases: [(&str, Leave); 4] = [
+        ("L2: a half-zeroed file", |d| {
+            std::fs::write(d.join("0000000000000009.tmp"), [0; 8192]).expect("writes")
+        }),
+        ("L3: the next file, of an earlier use", |d| {
+            std::fs::copy(segment::path(d, 1), segment::path(d, last_used(d) + 1)).map(drop).expect("copies");
+        }),
+        ("L6: two prepared files", |d| {
+            let next = last_used(d) + 1;
+            std::fs::write(segment::path(d, next), [0; SEGMENT as usize]).expect("writes");
+            std::fs::copy(segment::path(d, 1), segment::path(d, next + 1)).map(drop).expect("copies");
+        }),
+        ("L7: a short file", |d| {
+            std::fs::write(segment::path(d, last_used(d) + 1), [0; 8192]).expect("writes");
+        }),
+    ];
+    for (row, leave) in cases {
+        in_directory(async |directory| {
+            three_segments(directory).await;
+            leave(directory);
+            let mut wal = reopen(directory).await;
+            assert_eq!(wal.last(), Some(log_id(1, 1, 59)), "{row}");
+            for index in 60..120 {
+                append(&wal, [entry(index, 3000)]).await;
+            }
+            wal = restart(wal, directory).await;
+            assert_eq!(indexes(&wal).await, Vec::from_iter(0..120), "{row}");
+            let drafts = read_dir(directory).expect("lists").into_iter();
+            assert_eq!(
+                drafts.filter(|path| path.extension().is_some_and(|e| e == "tmp")).count(),
+                0,
+                "{row}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_record_of_a_later_program_is_refused() {
+    for (row, at) in [("L17: a later version", 4), ("an unknown kind", 5)] {
+        in_directory(async |directory| {
+            engine::io::create_dir_all(directory).expect("directory");
+            let mut record = Vec::new();
+            Record::Vote(vote(2)).encode(1, 1, true, &mut record);
+            record[at] = 0x77;
+            let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+            [&1_u64.to_le_bytes()[..], &record[..12], &record[16..]]
+                .iter()
+                .for_each(|part| digest.update(part));
+            let crc = u32::try_from(digest.finalize()).expect("32 bits");
+            record[12..16].copy_from_slice(&crc.to_le_bytes());
+            let file = File::create(&segment::path(directory, 1)).await.expect("creates");
+            let mut buf = Buf::with_capacity(8192);
+            buf.extend_from_slice(&segment::header(1, 1));
+            buf.extend_from_slice(&record);
+            buf.pad_to(ALIGNMENT);
+            file.write_at(buf, 0).await.expect("writes");
+            let error =
+                open(directory).await.err().unwrap_or_else(|| panic!("{row}: not refused")).to_string();
+            assert!(error.contains("record at byte 4096"), "{row}: {error}");
+        });
+    }
+}
+
+/// L4: the header tore.
+/// L5: the batch tore.
 #[test]
 fn a_segment_whose_first_write_tore_is_blank_again() {
     in_directory(async |directory| {
@@ -196,6 +317,7 @@ fn a_segment_whose_first_write_tore_is_blank_again() {
     });
 }
 
+/// L19: a committed mark beyond the last entry.
 #[test]
 fn a_log_written_by_hand_is_read() {
     in_directory(async |directory| {
@@ -218,6 +340,8 @@ fn a_log_written_by_hand_is_read() {
     });
 }
 
+/// L15: a batch without its last record.
+/// L18: a gap.
 #[test]
 fn a_batch_without_its_end_is_void_and_a_gap_is_refused() {
     in_directory(async |directory| {

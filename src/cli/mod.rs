@@ -1,7 +1,7 @@
 //! The command line: flat verbs in one table, from which both dispatch and help are made.
 //!
 //! A flag may be spelled `--data-dir` or `-data-dir`. Exit codes: 0 done, 1 failed while running, 2 the command
-//! line is wrong, 3 refused to start ([`Error::exit_code`]); 128 + signal where a second signal ended `serve`.
+//! line is wrong, 3 refused to start (`Error::exit_code`); 128 + signal where a second signal ended `serve`.
 
 mod init;
 mod metrics;

@@ -5,14 +5,26 @@
 //! itself, and a cluster that stops on a date, or because a machine's clock is wrong, helps nobody. Trust is
 //! taken back by removing a node and by rotating the authority.
 
-use super::NodeRecord;
+use super::{CA_CERTIFICATE, CA_KEY, NODE, NODE_CERTIFICATE, NODE_KEY, NodeRecord, unfit};
 use crate::error::{Error, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType, date_time_ymd,
 };
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// A moment within the validity of all certificates, seconds since 1970.
+const WITHIN_VALIDITY: u64 = 1_800_000_000;
 
 /// What `init` mints, as PEM text.
 pub struct Minted {
@@ -42,6 +54,38 @@ pub fn mint(record: &NodeRecord) -> Result<Minted> {
         node_certificate: node.pem(),
         node_key: Zeroizing::new(node_pair.serialize_pem()),
     })
+}
+
+/// Checks that the files of an identity are whole and belong together, whatever the machine's clock says.
+pub fn check(record: &NodeRecord, pem: &Minted) -> Result<()> {
+    let provider = Arc::new(ring::default_provider());
+    let authority = pair((CA_CERTIFICATE, &pem.ca_certificate), (CA_KEY, &pem.ca_key), &provider)?;
+    let node = pair((NODE_CERTIFICATE, &pem.node_certificate), (NODE_KEY, &pem.node_key), &provider)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(|error| unfit(CA_CERTIFICATE, &error))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unfit(CA_CERTIFICATE, &error))?;
+    let name = ServerName::try_from(record.node_id().to_string()).map_err(|error| unfit(NODE, &error))?;
+    let then = UnixTime::since_unix_epoch(Duration::from_secs(WITHIN_VALIDITY));
+    verifier
+        .verify_server_cert(&node, &[], &name, &[], then)
+        .map(drop)
+        .map_err(|error| unfit(NODE_CERTIFICATE, &error))
+}
+
+/// A certificate whose key this is.
+fn pair(
+    (certificate_file, certificate): (&str, &str),
+    (key_file, key): (&str, &str),
+    provider: &CryptoProvider,
+) -> Result<CertificateDer<'static>> {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
+        .map_err(|error| unfit(certificate_file, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unfit(key_file, &error))?;
+    CertifiedKey::from_der(vec![certificate.clone()], key, provider)
+        .map_err(|error| unfit(key_file, &error))?;
+    Ok(certificate)
 }
 
 fn ca_params(record: &NodeRecord) -> CertificateParams {

@@ -11,14 +11,28 @@
 //! | `node`     | the node record ([`NodeRecord`])                        |
 //!
 //! The folder is filled and synced under the name `identity.new` and then renamed, so after a crash it is there
-//! whole or not at all; a leftover `identity.new` is discarded by the next `init`.
+//! whole or not at all. What a crash or an accident may leave:
+//!
+//! |     | what is there                             | what it is                                    | what is done                                     |
+//! |-----|-------------------------------------------|-----------------------------------------------|--------------------------------------------------|
+//! | I1  | nothing                                   | never founded                                 | `init` founds; all else refuses and names it     |
+//! | I2  | `identity.new` with some of its files     | `init` was cut short                          | discarded and made anew by the next `init`       |
+//! | I3  | `identity/`, whole                        | founded, whether or not `init` came to say so | loaded; `init` refuses                           |
+//! | I4  | `identity/` and an `identity.new`         | a copy put beside it                          | loaded                                           |
+//! | I5  | no `identity/`, but a node's data         | it was lost                                   | `init`, `serve`, `quickstart` refuse: restore it |
+//! | I6  | `identity/` without one of its files      | that file was lost                            | refused by its name: restore it                  |
+//! | I7  | one of them empty, cut or changed         | damage                                        | the same                                         |
+//! | I8  | keys, certificates or record of two nodes | a copy of another node's file                 | the same                                         |
+//! | I9  | a secret that others may read             | a copy that lost its mode                     | refused with the `chmod` to run                  |
+//! | I10 | `identity` that is no folder              | an accident                                   | refused: move it away                            |
 
 mod certificates;
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use crate::record::{self, Kind};
+use certificates::Minted;
 use engine::ids::{ClusterId, IdGenerator, NodeId};
 use engine::io::{fill_random, unix_ms};
 use std::fmt;
@@ -33,6 +47,7 @@ const CA_KEY: &str = "ca.key";
 const NODE_CERTIFICATE: &str = "node.pem";
 const NODE_KEY: &str = "node.key";
 const NODE: &str = "node";
+const FILES: [&str; 5] = [CA_CERTIFICATE, CA_KEY, NODE_CERTIFICATE, NODE_KEY, NODE];
 /// The longest name or label.
 pub const LABEL_BYTES_MAX: usize = 64;
 
@@ -152,6 +167,7 @@ pub fn init(data: &DataDir, founding: &Founding) -> Result<NodeRecord> {
             data_dir.display()
         )));
     }
+    refuse_orphaned_data(data_dir)?;
     let record = found(data_dir, founding)?;
     let minted = certificates::mint(&record)?;
 
@@ -179,24 +195,55 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(files::cannot("read", &folder, &error));
         }
-        _ => {
+        Ok(_) => {
+            return Err(Error::refused(format!(
+                "{} is no folder: move it away, and restore the node's identity from a backup",
+                folder.display()
+            )));
+        }
+        Err(_) => {
+            refuse_orphaned_data(data_dir)?;
             return Err(Error::refused(format!(
                 "no node in {}: run `hamster init --data-dir {0}` first",
                 data_dir.display()
             )));
         }
     }
+    let missing = FILES.iter().map(|name| folder.join(name)).find(|path| !path.exists());
+    if let Some(path) = missing {
+        return Err(Error::refused(format!("{} is missing: restore it from a backup", path.display())));
+    }
     let path = folder.join(NODE);
     let record: NodeRecord = record::decode(NODE_RECORD, &files::read(&path, Secrecy::Secret)?, &path)?;
     record.check(&path)?;
-    // Its key is needed only to sign new nodes, but one open to others is a cluster open to others.
-    drop(Zeroizing::new(files::read(&folder.join(CA_KEY), Secrecy::Secret)?));
-    Ok(Identity {
-        record,
+    let pem = Minted {
         ca_certificate: files::read_text(&folder.join(CA_CERTIFICATE), Secrecy::Public)?,
+        // Needed only to sign new nodes, but one open to others is a cluster open to others.
+        ca_key: files::read_secret_text(&folder.join(CA_KEY), Secrecy::Secret)?,
         node_certificate: files::read_text(&folder.join(NODE_CERTIFICATE), Secrecy::Public)?,
         node_key: files::read_secret_text(&folder.join(NODE_KEY), Secrecy::Secret)?,
-    })
+    };
+    certificates::check(&record, &pem)?;
+    let Minted { ca_certificate, node_certificate, node_key, .. } = pem;
+    Ok(Identity { record, ca_certificate, node_certificate, node_key })
+}
+
+/// Refuses a data directory that holds a node's data, and not who the node is: a new identity would pass for its owner.
+fn refuse_orphaned_data(data_dir: &Path) -> Result<()> {
+    match data_dir::holds_data(data_dir)? {
+        false => Ok(()),
+        true => Err(Error::refused(format!(
+            "{} holds a node's data, but its folder identity is gone: restore it from a backup, or give another --data-dir",
+            data_dir.display()
+        ))),
+    }
+}
+
+/// The refusal of a file of the identity.
+pub fn unfit(file: &str, error: &dyn fmt::Display) -> Error {
+    Error::refused(format!(
+        "identity/{file} in the data directory is unfit ({error}): restore it from a backup"
+    ))
 }
 
 /// This machine's name, or `localhost` where it has none.

@@ -2,7 +2,7 @@
 //!
 //! A core counts in its own cells and publishes a [`CoreStats`] about once a second; whoever asks (the admin port,
 //! the cluster port) reads the last one published and never touches a core. All counts run from the start of the
-//! process. Rates and percentiles of `status` are over a window of the last [`WINDOW_MARKS`] marks.
+//! process. Rates and percentiles of `status` are over a window of the last `WINDOW_MARKS` marks.
 
 mod prometheus;
 

@@ -203,6 +203,9 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
     def boto3(self, **config):
         """A boto3 client with defaults that tests want: path style, no retries that hide a failure."""
         import boto3

@@ -1,5 +1,7 @@
 """A small S3 client that keeps its connection: little overhead, every fault visible to the caller."""
 
+import base64
+import hashlib
 import re
 import xml.sax.saxutils
 
@@ -72,6 +74,18 @@ class Session:
     def delete(self, bucket, key):
         return self.request("DELETE", f"/{bucket}/{quote_path(key)}")
 
+    def delete_many(self, bucket, keys):
+        """The reply, and the keys that it says are deleted (plain ones)."""
+        body = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
+        body = f"<Delete>{body}</Delete>".encode()
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+        reply = self.request("POST", f"/{bucket}", [("delete", "")], body, {"content-md5": md5})
+        return reply, [k.decode() for k in re.findall(rb"<Deleted><Key>([^<]*)</Key>", reply.body)]
+
+    def copy(self, bucket, source, target):
+        headers = {"x-amz-copy-source": f"/{bucket}/{quote_path(source)}"}
+        return _told_in_body(self.request("PUT", f"/{bucket}/{quote_path(target)}", headers=headers))
+
     def create_bucket(self, bucket):
         reply = self.request("PUT", f"/{bucket}")
         assert reply.status in (200, 409), reply
@@ -88,20 +102,41 @@ class Session:
     def complete_upload(self, bucket, key, upload, etags):
         parts = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{xml.sax.saxutils.escape(e)}</ETag></Part>" for n, e in sorted(etags.items()))
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        reply = self.request("POST", f"/{bucket}/{quote_path(key)}", [("uploadId", upload)], body)
-        if reply.status == 200 and reply.code:
-            reply.status = 500  # An error may come in the body of a 200.
-        return reply
+        return _told_in_body(self.request("POST", f"/{bucket}/{quote_path(key)}", [("uploadId", upload)], body))
 
-    def list_keys(self, bucket, page_keys=1000):
-        """All keys, in order (plain ones: no character that XML escapes)."""
-        keys, token = [], None
+    def copy_part(self, bucket, key, upload, number, source):
+        """The reply, and the part's ETag."""
+        query = [("partNumber", str(number)), ("uploadId", upload)]
+        headers = {"x-amz-copy-source": f"/{bucket}/{quote_path(source)}"}
+        reply = _told_in_body(self.request("PUT", f"/{bucket}/{quote_path(key)}", query, headers=headers))
+        found = re.search(rb"<ETag>([^<]+)</ETag>", reply.body)
+        return reply, xml.sax.saxutils.unescape(found.group(1).decode(), {"&quot;": '"'}) if found else None
+
+    def abort_upload(self, bucket, key, upload):
+        return self.request("DELETE", f"/{bucket}/{quote_path(key)}", [("uploadId", upload)])
+
+    def list_sizes(self, bucket, prefix="", page_keys=1000):
+        """All keys below a prefix, in order, each with its size (plain ones: no character that XML escapes)."""
+        found, token = [], None
         while True:
-            query = [("list-type", "2"), ("max-keys", str(page_keys))] + ([("continuation-token", token)] if token else [])
+            query = [("list-type", "2"), ("max-keys", str(page_keys)), ("prefix", prefix)]
+            query += [("continuation-token", token)] if token else []
             reply = self.request("GET", f"/{bucket}", query)
             assert reply.status == 200, reply
-            keys += [k.decode() for k in re.findall(rb"<Key>([^<]*)</Key>", reply.body)]
-            found = re.search(rb"<NextContinuationToken>([^<]*)<", reply.body)
-            if not found:
-                return keys
-            token = xml.sax.saxutils.unescape(found.group(1).decode())
+            rows = re.findall(rb"<Contents>.*?<Key>([^<]*)</Key>.*?<Size>([0-9]+)</Size>.*?</Contents>", reply.body, re.DOTALL)
+            found += [(key.decode(), int(size)) for key, size in rows]
+            more = re.search(rb"<NextContinuationToken>([^<]*)<", reply.body)
+            if not more:
+                return found
+            token = xml.sax.saxutils.unescape(more.group(1).decode())
+
+    def list_keys(self, bucket, page_keys=1000):
+        """All keys, in order."""
+        return [key for key, _ in self.list_sizes(bucket, page_keys=page_keys)]
+
+
+def _told_in_body(reply):
+    """An error may come in the body of a 200."""
+    if reply.status == 200 and reply.code:
+        reply.status = 500
+    return reply

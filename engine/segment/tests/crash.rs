@@ -1,4 +1,4 @@
-//! A test for each row of the tables in `open.rs` and `recovery.rs`, on real files.
+//! Tests for the rows of the tables in `open.rs` and `recovery.rs`, on real files.
 
 use super::*;
 use crate::format::{PAGE_BYTES, SegmentHeader};
@@ -114,6 +114,7 @@ fn one_rotten_record_in_a_batch_costs_only_itself() {
     }
 }
 
+/// B8: a newer program's record.
 #[test]
 fn a_record_of_a_later_version_refuses_the_start() {
     run(async |data| {
@@ -133,6 +134,7 @@ fn a_record_of_a_later_version_refuses_the_start() {
     });
 }
 
+/// S5: the first page does not verify.
 #[test]
 fn a_segment_whose_first_page_is_lost_is_reported_and_never_reused() {
     run(async |data| {
@@ -151,39 +153,283 @@ fn a_segment_whose_first_page_is_lost_is_reported_and_never_reused() {
     });
 }
 
+/// A sealed segment of the blobs 0 to some, the place of its footer, and an active one that holds the others up to 80.
+async fn sealed(data: &Path) -> (u32, u64) {
+    let store = open(data).await;
+    fill(&store, 0..80).await;
+    store.delete(&[id(1)]).await.expect("delete");
+    reclaim_all(&store).await;
+    let (segment, _) = record(&store, 0);
+    store.shutdown().await;
+    let file = File::open(&segment_path(data, 3, Class::Log, segment)).await.expect("open");
+    let page = file.read_at(config(data).log_segment_bytes - 4096, 4096).await.expect("read");
+    (segment, u64::from_le_bytes(page[24..32].try_into().expect("eight")))
+}
+
+/// A crash while a segment was sealed left it as damaged for ever: never rewritten, and its space never given back.
 #[test]
-fn a_segment_with_a_footer_is_opened_by_it_and_without_it_by_its_records() {
-    for damage in [None, Some(0), Some(200_000)] {
+fn a_segment_with_a_footer_is_opened_by_it_and_one_whose_footer_tore_is_sealed_again() {
+    #[derive(PartialEq)]
+    enum Torn {
+        Nothing,
+        Trailer,
+        Entries,
+    }
+    for (row, what) in [
+        ("S8: a footer", Torn::Nothing),
+        ("S9: a torn trailer", Torn::Trailer),
+        ("S10: torn entries", Torn::Entries),
+    ] {
+        run(async |data| {
+            let (segment, footer) = sealed(data).await;
+            let trailer = config(data).log_segment_bytes - 4096;
+            let torn = usize::from(what != Torn::Nothing);
+            match what {
+                Torn::Nothing => {}
+                Torn::Trailer => scribble(data, Class::Log, segment, trailer + 30, b"torn").await,
+                Torn::Entries => scribble(data, Class::Log, segment, footer + 50, b"torn").await,
+            }
+            for torn in [torn, 0] {
+                let store = open(data).await;
+                let report = store.report();
+                assert_eq!((report.damaged, report.torn_footers), (0, torn), "{row}: {report:?}");
+                assert_eq!((report.from_footer, report.scanned >= 1), (1 - torn, true), "{row}");
+                until(|| stage(&store, segment) == Some(Stage::Sealed)).await;
+                all(&store, (0..1).chain(2..80)).await;
+                assert_eq!(get(&store, 1).await, None, "{row}");
+                store.shutdown().await;
+            }
+        });
+    }
+}
+
+/// S11: a torn footer, and the last batch before it is lost.
+#[test]
+fn a_footer_that_tells_of_lost_batches_is_damage() {
+    run(async |data| {
+        let (segment, footer) = sealed(data).await;
+        scribble(data, Class::Log, segment, footer + 50, b"rot").await;
+        scribble(data, Class::Log, segment, footer - 4096, &[0; PAGE_BYTES]).await;
+        for _ in 0..2 {
+            let store = open(data).await;
+            let report = store.report();
+            assert_eq!((report.damaged, report.torn_footers, report.from_footer), (1, 0, 0), "{report:?}");
+            assert_eq!(stage(&store, segment), Some(Stage::Damaged));
+            all(&store, (0..1).chain(2..30)).await;
+            store.shutdown().await;
+        }
+    });
+}
+
+/// S14: given up, and the segment after it is sealed. It was appended to: what was deleted then came back at the next
+/// start, since its tombstone was replayed before its blob, and an extent's place passed for that of its last owner.
+#[test]
+fn nothing_is_appended_to_a_segment_before_one_that_holds_something() {
+    run(async |data| {
+        let store = open(data).await;
+        fill(&store, 0..3).await;
+        store.shared().fail.set(Some(Fail::Sync));
+        let bytes = body(9, 100);
+        assert!(store.append_blob(blob(9), &[&bytes]).await.is_err());
+        fill(&store, 10..80).await;
+        let (given_up, after, last) = (record(&store, 0).0, record(&store, 10).0, record(&store, 79).0);
+        assert!(given_up < after && after < last);
+        until(|| stage(&store, after) == Some(Stage::Sealed)).await;
+        store.shutdown().await;
+        // The crash takes all batches of the last one.
+        let length = config(data).log_segment_bytes as usize;
+        scribble(data, Class::Log, last, 4096, &vec![0; length - PAGE_BYTES]).await;
+        let store = open(data).await;
+        fill(&store, 100..101).await;
+        assert!(record(&store, 100).0 > after);
+        store.delete(&[id(10)]).await.expect("delete");
+        let store = reopen(store, data).await;
+        assert_eq!(stage(&store, given_up), Some(Stage::Sealed));
+        assert_eq!(get(&store, 10).await, None, "it stays deleted");
+        all(&store, (0..3).chain(11..20).chain(100..101)).await;
+        store.shutdown().await;
+    });
+}
+
+fn files(data: &Path) -> Vec<String> {
+    let found = io::read_dir(&core_dir(data, 3)).expect("lists");
+    let name = |path: &std::path::PathBuf| path.file_name().expect("named").to_string_lossy().into_owned();
+    let mut names: Vec<String> = found.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+/// S15: prepared, not used yet.
+#[test]
+fn a_prepared_segment_is_the_next_one_at_each_start() {
+    run(async |data| {
+        let store = open(data).await;
+        fill(&store, 0..3).await;
+        store.shutdown().await;
+        let before = files(data);
+        open(data).await.shutdown().await;
+        assert_eq!(files(data), before, "no other was prepared");
+    });
+}
+
+/// S16: its first write failed.
+#[test]
+fn a_segment_given_up_before_its_first_batch_is_used_again_under_a_new_id() {
+    run(async |data| {
+        let store = open(data).await;
+        store.shared().fail.set(Some(Fail::Write));
+        let bytes = body(9, 100);
+        assert!(store.append_blob(blob(9), &[&bytes]).await.is_err());
+        fill(&store, 0..3).await;
+        let store = reopen(store, data).await;
+        assert_eq!((store.stats().free_log_segments, store.report().damaged), (1, 0));
+        all(&store, 0..3).await;
+        store.shutdown().await;
+    });
+}
+
+/// S3: a reuse that was cut short before the rename.
+#[test]
+fn a_free_file_with_the_header_of_its_next_use_is_used_under_a_later_generation() {
+    run(async |data| {
+        let store = open(data).await;
+        fill(&store, 0..90).await;
+        store.delete(&(0..90).map(id).collect::<Vec<_>>()).await.expect("delete");
+        reclaim_all(&store).await;
+        store.shutdown().await;
+        let free = files(data).into_iter().find(|name| name.starts_with("free-")).expect("one");
+        let file = File::open(&core_dir(data, 3).join(&free)).await.expect("open");
+        let header =
+            SegmentHeader { segment: 0x99, generation: 7, core: 3, length: 256 << 10, created_ms: 0 };
+        let mut page = Buf::with_capacity(PAGE_BYTES);
+        page.extend_from_slice(&header.encode());
+        page.pad_to(PAGE_BYTES);
+        file.write_at(page, 0).await.expect("write");
+        let store = open(data).await;
+        fill(&store, 100..330).await;
+        let generations: Vec<u32> =
+            store.shared().state.borrow().logs.iter().map(|(_, segment)| segment.generation).collect();
+        assert!(generations.contains(&8), "{generations:?}");
+        let store = reopen(store, data).await;
+        assert_eq!(store.report().damaged, 0);
+        all(&store, 100..330).await;
+        store.shutdown().await;
+    });
+}
+
+#[test]
+fn a_short_or_missing_log_segment_costs_its_own_blobs_alone() {
+    for (row, missing) in [("S7: shorter than its header says", false), ("S18: missing", true)] {
         run(async |data| {
             let store = open(data).await;
-            fill(&store, 0..80).await;
-            store.delete(&[id(1)]).await.expect("delete");
-            reclaim_all(&store).await;
-            let (segment, _) = record(&store, 0);
+            fill(&store, 0..130).await;
+            let (segment, _) = record(&store, 70);
+            let lost: Vec<u64> = (0..130).filter(|n| record(&store, *n).0 == segment).collect();
             store.shutdown().await;
-            let length = config(data).log_segment_bytes;
-            // Of the trailer, or of the entries behind the batches.
-            match damage {
-                Some(0) => scribble(data, Class::Log, segment, length - 4096 + 30, b"rot").await,
-                Some(_) => {
-                    let file = File::open(&segment_path(data, 3, Class::Log, segment)).await.expect("open");
-                    let page = file.read_at(length - 4096, 4096).await.expect("read");
-                    let offset = u64::from_le_bytes(page[24..32].try_into().expect("eight"));
-                    scribble(data, Class::Log, segment, offset + 50, b"rot").await;
-                }
-                None => {}
+            let path = segment_path(data, 3, Class::Log, segment);
+            match missing {
+                true => io::remove_file(&path).await.expect("removes"),
+                false => File::open(&path).await.expect("open").truncate(128 << 10).await.expect("truncates"),
             }
             let store = open(data).await;
             let report = store.report();
-            assert_eq!(report.damaged, u64::from(damage.is_some()), "{report:?}");
-            assert_eq!((report.from_footer, report.scanned >= 1), (usize::from(damage.is_none()), true));
-            all(&store, (0..1).chain(2..80)).await;
-            assert_eq!(get(&store, 1).await, None);
+            if !missing {
+                assert_eq!(report.damage[0].what, Corrupt::Field("segment length"), "{row}");
+                assert_eq!(stage(&store, segment), Some(Stage::Damaged), "{row}");
+            }
+            for n in 0..130 {
+                assert_eq!(get(&store, n).await.is_none(), lost.contains(&n), "{row}: blob {n}");
+            }
+            fill(&store, 200..210).await;
             store.shutdown().await;
         });
     }
 }
 
+/// S20: made, and not grown yet.
+#[test]
+fn an_extent_segment_without_length_grows_at_need() {
+    run(async |data| {
+        open(data).await.shutdown().await;
+        File::create(&core_dir(data, 3).join("extent-000000f0.seg")).await.expect("creates");
+        let store = open(data).await;
+        put_large(&store, 1, 2, 70_000).await;
+        assert_eq!(store.locate(id(1), 0).expect("placed")[0].segment, 0xf0);
+        let store = reopen(store, data).await;
+        assert_eq!((store.report().damaged, get(&store, 1).await.map(|b| b.len())), (0, Some(140_000)));
+        store.shutdown().await;
+    });
+}
+
+/// S21: shorter than what is published in it.
+#[test]
+fn of_a_cut_extent_segment_what_is_whole_is_read_and_the_rest_fails() {
+    run(async |data| {
+        let store = open(data).await;
+        put_large(&store, 1, 1, 70_000).await;
+        put_large(&store, 2, 1, 70_000).await;
+        let (first, second) =
+            (store.locate(id(1), 0).expect("placed")[0], store.locate(id(2), 0).expect("placed")[0]);
+        assert_eq!((first.segment, first.offset < second.offset), (second.segment, true));
+        store.shutdown().await;
+        let file = File::open(&segment_path(data, 3, Class::Extent, first.segment)).await.expect("open");
+        file.truncate(second.offset + 4096).await.expect("truncates");
+        let store = open(data).await;
+        let report = store.report();
+        assert_eq!((report.damaged, report.damage[0].data_id), (1, Some(id(2))));
+        expect(&store, 1, 70_000).await;
+        assert!(store.shared().files.read(3, &second).await.is_err());
+        store.delete(&[id(2)]).await.expect("delete");
+        put_large(&store, 3, 2, 70_000).await;
+        let store = reopen(store, data).await;
+        assert_eq!(store.report().damaged, 0);
+        expect(&store, 1, 70_000).await;
+        store.shutdown().await;
+    });
+}
+
+/// S22: lost, and its id was the highest. The id was given to a new segment, which ended the process.
+#[test]
+fn the_id_of_a_lost_extent_segment_is_not_used_again() {
+    run(async |data| {
+        let store = open(data).await;
+        fill(&store, 10..11).await;
+        put_large(&store, 1, 1, 70_000).await;
+        let lost = store.locate(id(1), 0).expect("placed")[0].segment;
+        store.shutdown().await;
+        for path in io::read_dir(&core_dir(data, 3)).expect("lists") {
+            if crate::segment::names::parse(&path).is_some_and(|(_, id)| id >= lost) {
+                io::remove_file(&path).await.expect("removes");
+            }
+        }
+        let store = open(data).await;
+        assert_eq!(store.report().damaged, 1);
+        put_large(&store, 2, 1, 70_000).await;
+        assert!(store.locate(id(2), 0).expect("placed")[0].segment > lost);
+        let store = reopen(store, data).await;
+        expect(&store, 2, 70_000).await;
+        store.shutdown().await;
+    });
+}
+
+/// S24: publishing cut short.
+#[test]
+fn a_blob_without_its_last_extent_fails_to_be_read_and_is_swept() {
+    run(async |data| {
+        let store = open(data).await;
+        let at = store.reserve(8192).await.expect("reserve");
+        write_extent(&store, at, &body(1, 8000)).await;
+        let first = BlobHeader { extent: 0, last: false, ..blob(1) };
+        store.publish(&[PublishItem { blob: first, at, length: 8000 }]).await.expect("publish");
+        let store = reopen(store, data).await;
+        assert_eq!(store.locate(id(1), 0), Err(Error::Corrupt(Corrupt::Field("extents"))));
+        assert_eq!(store.sweep_unmarked().await, Ok(1));
+        assert_eq!(store.reserve(8192).await, Ok(at), "its place is free again");
+        store.shutdown().await;
+    });
+}
+
+/// S13: one given up after a failed write.
 #[test]
 fn an_earlier_segment_without_a_footer_gets_one() {
     run(async |data| {
@@ -203,6 +449,7 @@ fn an_earlier_segment_without_a_footer_gets_one() {
     });
 }
 
+/// S1: half filled. S2: free. S4: free, of another length.
 #[test]
 fn half_made_files_are_removed_and_free_ones_kept_if_they_fit() {
     run(async |data| {
@@ -226,6 +473,7 @@ fn half_made_files_are_removed_and_free_ones_kept_if_they_fit() {
     });
 }
 
+/// S25: a recycled file.
 #[test]
 fn bytes_of_an_earlier_use_of_a_file_are_not_taken_for_records() {
     run(async |data| {
@@ -245,6 +493,7 @@ fn bytes_of_an_earlier_use_of_a_file_are_not_taken_for_records() {
     });
 }
 
+/// S17: freeing cut short.
 #[test]
 fn a_crash_between_copying_and_freeing_leaves_no_blob_that_comes_back() {
     run(async |data| {
@@ -302,6 +551,7 @@ fn a_lost_extent_segment_is_reported_and_its_blobs_fail_rather_than_vanish() {
     });
 }
 
+/// S23: overlapping publish records.
 #[test]
 fn a_publish_that_a_later_one_overlaps_is_dropped() {
     run(async |data| {
@@ -322,6 +572,7 @@ fn a_publish_that_a_later_one_overlaps_is_dropped() {
     });
 }
 
+/// S6: a misplaced file.
 #[test]
 fn a_segment_of_another_core_or_name_is_not_taken() {
     run(async |data| {
