@@ -20,7 +20,7 @@ const VERSION: u8 = 1;
 pub struct SegmentHeader {
     /// Id, also in the file's name; never used again by this core.
     pub segment: u32,
-    /// How many times the file has been used, from 1.
+    /// Drawn at random for each use of the file: a part of what its records' checksums are salted with.
     pub generation: u32,
     /// The core that owns it.
     pub core: u32,

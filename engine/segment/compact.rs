@@ -56,10 +56,10 @@ impl Shared {
     async fn reuse_dead(&self) -> Result<bool> {
         let reusable = self.state.borrow().logs.reusable();
         for &id in &reusable {
-            let found = self.state.borrow().logs.get(id).map(|segment| (segment.generation, segment.length));
-            let Some((generation, length)) = found else { continue };
+            let found = self.state.borrow().logs.get(id).map(|segment| segment.length);
+            let Some(length) = found else { continue };
             self.files.forget(self.config.core, Class::Log, id);
-            self.retire(id, generation, length).await?;
+            self.retire(id, length).await?;
             self.state.borrow_mut().logs.remove(id);
         }
         Ok(!reusable.is_empty())

@@ -4,7 +4,7 @@
 //! |-----|-----------------------------------------------------|-------------------------------------------------------|-------------------------------------------------|
 //! | S1  | `new-`                                              | its filling was cut short                             | removed                                         |
 //! | S2  | `free-` of the right length                         | waits for its next use, whatever it holds             | kept                                            |
-//! | S3  | `free-` with a later header in it                   | its reuse was cut short before the rename             | kept; the next use has a later generation       |
+//! | S3  | `free-` with a later header in it                   | its reuse was cut short before the rename             | kept; the next use has another generation       |
 //! | S4  | `free-` of another length                           | made under other limits                               | removed                                         |
 //! | S5  | `log-` whose first page does not verify             | damage                                                | reported, left alone, never reused              |
 //! | S6  | `log-` with the header of another core or id        | a misplaced file                                      | the same                                        |
@@ -136,15 +136,8 @@ async fn adopt_free(shared: &Shared, id: u32) -> Result<()> {
     if length != shared.config.log_segment_bytes {
         return io::remove_file(&path).await.map_err(|error| failed(&error));
     }
-    match file.read_at(0, PAGE_BYTES).await {
-        Ok(page) => {
-            let generation = SegmentHeader::decode(&page).map_or(0, |header| header.generation);
-            shared.pool.add(id, generation);
-            Ok(())
-        }
-        // Its generation is not known: what it holds could be taken for live.
-        Err(_) => io::remove_file(&path).await.map_err(|error| failed(&error)),
-    }
+    shared.pool.add(id);
+    Ok(())
 }
 
 struct Replay<'a> {
@@ -251,7 +244,7 @@ async fn go_on(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) 
             if is_next && shared.pool.offer_ready(Fresh { id, generation, length, file }) {
                 continue;
             }
-            shared.retire(id, generation, length).await?;
+            shared.retire(id, length).await?;
         }
     }
     Ok(active)

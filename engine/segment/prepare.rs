@@ -27,8 +27,8 @@ pub(super) struct Fresh {
 pub(super) struct Pool {
     /// The next segment, ready.
     ready: RefCell<Option<Fresh>>,
-    /// Emptied files: the id in the name, and the generation of the use that ended.
-    free: RefCell<Vec<(u32, u32)>>,
+    /// Emptied files: the id in the name.
+    free: RefCell<Vec<u32>>,
     busy: Semaphore,
 }
 
@@ -39,8 +39,8 @@ impl Default for Pool {
 }
 
 impl Pool {
-    pub(super) fn add(&self, id: u32, generation: u32) {
-        self.free.borrow_mut().push((id, generation));
+    pub(super) fn add(&self, id: u32) {
+        self.free.borrow_mut().push(id);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,7 +52,7 @@ impl Pool {
         self.ready.borrow().is_some() || self.len() > 0
     }
 
-    pub(super) fn pop(&self) -> Option<(u32, u32)> {
+    pub(super) fn pop(&self) -> Option<u32> {
         self.free.borrow_mut().pop()
     }
 
@@ -94,14 +94,14 @@ impl Shared {
 
     /// One at a time (`busy` is held), so that ids come into use in their order.
     async fn prepare(&self) -> Result<Fresh> {
-        if let Some((old, generation)) = self.pool.pop() {
+        if let Some(old) = self.pool.pop() {
             let path = self.dir.join(file_name(Role::Free, old));
             let file = File::open(&path).await.map_err(|error| failed(&error))?;
-            return self.begin(file, Role::Free, old, generation + 1).await.map_err(|error| failed(&error));
+            return self.begin(file, Role::Free, old).await.map_err(|error| failed(&error));
         }
         let name = self.take_id();
         match self.fill(name).await {
-            Ok(file) => self.begin(file, Role::New, name, 1).await.map_err(|error| failed(&error)),
+            Ok(file) => self.begin(file, Role::New, name).await.map_err(|error| failed(&error)),
             Err(error) => {
                 // Space is what it failed for, more likely than not: leave none taken.
                 let _ = io::remove_file(&self.dir.join(file_name(Role::New, name))).await;
@@ -127,8 +127,10 @@ impl Shared {
         Ok(file)
     }
 
-    async fn begin(&self, file: File, role: Role, name: u32, generation: u32) -> std::io::Result<Fresh> {
+    async fn begin(&self, file: File, role: Role, name: u32) -> std::io::Result<Fresh> {
         let id = self.take_id();
+        // Drawn, not counted: a client that could guess it could send a body that recovery takes for records.
+        let generation = io::random_u64() as u32;
         let length = self.config.log_segment_bytes;
         let core = self.config.core as u32;
         let header = SegmentHeader { segment: id, generation, core, length, created_ms: io::unix_ms() };
@@ -145,7 +147,7 @@ impl Shared {
     }
 
     /// Turns a log segment that nothing needs into a free file, or removes it where enough are kept.
-    pub(super) async fn retire(&self, id: u32, generation: u32, length: u64) -> Result<()> {
+    pub(super) async fn retire(&self, id: u32, length: u64) -> Result<()> {
         let path = self.dir.join(file_name(Role::Log, id));
         let keep = length == self.config.log_segment_bytes && self.pool.len() < self.config.free_log_segments;
         let result = if keep {
@@ -156,7 +158,7 @@ impl Shared {
         result.map_err(|error| Error::io("retire a log segment", &error))?;
         io::sync_dir(&self.dir).await.map_err(|error| Error::io("sync a data folder", &error))?;
         if keep {
-            self.pool.add(id, generation);
+            self.pool.add(id);
         }
         Ok(())
     }
@@ -164,7 +166,7 @@ impl Shared {
     /// Removes free files beyond `keep`, to give their space back.
     pub(super) async fn shrink_pool(&self, keep: usize) -> Result<()> {
         while self.pool.len() > keep
-            && let Some((id, _)) = self.pool.pop()
+            && let Some(id) = self.pool.pop()
         {
             let path = self.dir.join(file_name(Role::Free, id));
             io::remove_file(&path).await.map_err(|error| Error::io("remove a free segment", &error))?;
