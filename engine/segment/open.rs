@@ -226,7 +226,15 @@ impl Replay<'_> {
 
 /// Picks the segment to append to, makes an empty one the next, and seals or frees the others. Segments are replayed
 /// in the order of their ids, so nothing may be written before `newest`, the last that holds something.
+///
+/// What was found need not be durable: a process that was killed may have written it and not synced it. It is synced
+/// now, names and batches, before anything is built on it. Otherwise a loss of power could take it away later, and from
+/// under what was acknowledged since.
 async fn go_on(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) -> Result<Option<Active>> {
+    io::sync_dir(&shared.dir).await.map_err(|error| failed(&error))?;
+    for (segment, _) in unsealed.iter().filter(|(segment, _)| segment.batch > 0) {
+        segment.file.sync_data().await.map_err(|error| failed(&error))?;
+    }
     let mut active = None;
     for (segment, footer_torn) in unsealed.into_iter().rev() {
         let id = segment.id;

@@ -202,8 +202,9 @@ async fn finish(
         // With blanks after it the bytes at hand are not the active segment's: it may be dirty.
         if from < to && (dirty || !found.blanks.is_empty()) {
             segment::zero(&active.file, from, to).await?;
-            active.file.sync_data().await?;
         }
+        // Also where nothing was zeroed: a process that was killed may have written its last batch and not synced it.
+        active.file.sync_data().await?;
     }
     for blank in &found.blanks {
         segment::zero(&blank.file, 0, segment_bytes.min(HEADER_PAGE + MAX_BATCH_BYTES)).await?;
