@@ -50,6 +50,8 @@ use crate::format::{
 use crate::io::{self, File};
 use crate::limits::{MAX_BATCH_BYTES, ZERO_FILL_BYTES};
 
+/// Reads of a page before it counts as unreadable.
+const PAGE_READS: usize = 3;
 /// Bytes read at a time while scanning; batches fit several times.
 const SCAN_BYTES: usize = 4 * MAX_BATCH_BYTES;
 
@@ -397,7 +399,13 @@ async fn read(file: &File, at: u64, length: usize) -> Found {
     }
     let mut found = Found { bytes: Buf::with_capacity(length), unreadable: Vec::new() };
     for place in (at..at + length as u64).step_by(PAGE_BYTES) {
-        match file.read_at(place, PAGE_BYTES).await {
+        let mut page = file.read_at(place, PAGE_BYTES).await;
+        for _ in 1..PAGE_READS {
+            if page.is_err() {
+                page = file.read_at(place, PAGE_BYTES).await;
+            }
+        }
+        match page {
             Ok(page) => found.bytes.extend_from_slice(&page),
             Err(_) => {
                 found.unreadable.push(place);

@@ -315,6 +315,10 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     }
     let damaged = control::counted(Fault::BitRot) + control::counted(Fault::MisdirectedWrite) > 0
         || control::has_bad_pages(machine.id);
+    if control::counted(Fault::ReadError) > 0 {
+        // What could not be read at a start is read again at the next one, which an operator makes.
+        machine.kill();
+    }
     if let Err(why) = comes_up(machine).await {
         if damaged && !why.starts_with("liveness") {
             // Its only copy is damaged: a refusal that says so is what can be done.
