@@ -113,6 +113,28 @@ fn bytes_that_come_with_the_end_of_the_stream_do_not_hide_it() {
     });
 }
 
+/// Bytes that came between a connection's last wait and its end kept the connection open for ever: the kernel does not
+/// remove a poll whose event it has still to tell.
+#[test]
+fn a_stream_dropped_while_bytes_arrive_is_closed() {
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut near = Stream::connect(listener.local_addr().expect("address")).await.expect("connect");
+        let mut far = listener.accept().await.expect("accept");
+        let mut bytes = [0; 8];
+        let polled =
+            std::future::poll_fn(|cx| Poll::Ready(near.poll_read(cx, &mut bytes).is_pending())).await;
+        assert!(polled, "nothing is there to be read");
+        // The kernel watches from now on.
+        sleep(Duration::from_millis(5)).await;
+        far.write_all(b"x").await.expect("write");
+        drop(near);
+        let ended =
+            timeout(Duration::from_secs(10), far.read(&mut bytes)).await.expect("the connection is closed");
+        assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+    });
+}
+
 #[test]
 fn a_stream_carries_more_than_the_kernel_buffers_both_ways() {
     const TOTAL: usize = 12 << 20;

@@ -186,10 +186,11 @@ impl Ring {
         }
     }
 
-    /// Ends the polls of a socket that is about to be closed: they would keep it open.
+    /// Ends the polls of a socket that is about to be closed: they would keep it open. By cancelling them, since the
+    /// kernel refuses to remove a poll whose event it has still to tell.
     pub fn forget(&mut self, readiness: &Readiness) {
         for key in [readiness.reads.get(), readiness.writes.get()].into_iter().flatten() {
-            self.push(&opcode::PollRemove::new(key as u64).build().user_data(IGNORED));
+            self.push(&opcode::AsyncCancel::new(key as u64).build().user_data(IGNORED));
         }
     }
 
