@@ -227,7 +227,7 @@ impl Client {
         let hasty = Duration::from_millis(self.random.between(1, 200));
         let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
         // And some are slow to take what they get.
-        let slow = if self.random.one_in(12) { self.random.between(1, 400) } else { 0 };
+        let slow = if self.random.one_in(8) { self.random.between(1, 800) } else { 0 };
         let exchange = Exchange {
             out: head,
             held_back: Some(body),

@@ -135,7 +135,11 @@ impl Worker {
     }
 
     fn length(&mut self) -> usize {
+        let mostly_large = self.shared.largest > 200 << 10 && self.random.one_in(2);
         let length = match self.random.below(20) {
+            _ if mostly_large => {
+                self.random.between(self.shared.largest as u64 / 4, self.shared.largest as u64) as usize
+            }
             0..9 => self.random.index(5000),
             9..14 => {
                 let edge = EDGES[self.random.index(EDGES.len())];
