@@ -10,7 +10,8 @@
 //! 72 zeros to 96
 //! ```
 //! The header CRC covers the 96 bytes with its own field as zero, followed by the segment's id and generation:
-//! bytes left over from an earlier use of a file never pass for live ones, nor does a body that looks like records. The body CRC covers the body.
+//! bytes left over from an earlier use of a file never pass for live ones, nor does a body that looks like records.
+//! The body CRC covers the body.
 
 use super::{crc32c, id_at, u16_at, u32_at, u64_at};
 use crate::error::{Corrupt, Error, Result};
