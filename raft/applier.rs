@@ -311,32 +311,19 @@ impl<K: Kv> Thread<K> {
     }
 }
 
-/// Executes entries on a store as the thread does, without anybody who waits: for the checks of a simulated node.
+/// Executes entries on a store as the thread does, one by one: for the checks of a simulated node.
 ///
 /// # Errors
 /// The store can't be read.
 #[cfg(sim)]
-pub fn replay<K: Kv>(kv: &K, entries: &[Entry]) -> crate::Result<()> {
-    let mut session_of = apply::Applier::new();
+pub async fn replay<K: Kv>(kv: Arc<K>, entries: &[Entry]) -> crate::Result<()> {
+    let mark = Mark::read(&kv.snapshot())?;
+    // One core, which is gone: nobody is told.
+    let (feeds, progress) = (vec![engine::io::mailbox(1).0], Arc::new(Progress::new(1)));
+    let (applier, stats) = (apply::Applier::new(), Arc::default());
+    let mut thread = Thread { kv, feeds, progress, mark, applier, stats };
     for entry in entries {
-        let mut mark = Mark::read(&kv.snapshot())?;
-        mark.last = Some(entry.log_id);
-        let snapshot = kv.snapshot();
-        let mut session = session_of.begin(&snapshot);
-        match &entry.payload {
-            Payload::Blank => {}
-            Payload::Membership(members) => {
-                mark.membership = StoredMembership::new(Some(entry.log_id), members.clone());
-            }
-            Payload::Normal(proposal) => {
-                if let Ok(command) = proposal.take_command() {
-                    session.apply(command, &mut Vec::new())?;
-                }
-            }
-        }
-        let mut batch = session.finish();
-        batch.put(APPLIED, mark.to_row());
-        kv.write(batch)?;
+        thread.apply(std::slice::from_ref(entry)).await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::io::sim::control;
@@ -36,7 +37,7 @@ async fn entries(config: WalConfig, from: u64) -> Result<Vec<raft::Entry>, Strin
 /// The rows differ.
 pub async fn check(machine: &Machine) -> Result<(), String> {
     let before = machine.kv();
-    let after = before.crash(0);
+    let after = Arc::new(before.crash(0));
     let mark = |kv: &MemoryKv| Mark::read(&kv.snapshot()).map_err(|error| error.to_string());
     let from = mark(&after)?.last.map_or(0, |id| id.index + 1);
     let upto = mark(&before)?.last.map_or(0, |id| id.index);
@@ -52,7 +53,9 @@ pub async fn check(machine: &Machine) -> Result<(), String> {
     control::kill(machine.id);
     let mut entries = read.take().unwrap_or_else(|| Ok(Vec::new()))?;
     entries.retain(|entry| entry.log_id.index <= upto);
-    replay(&after, &entries).map_err(|error| format!("the log can't be executed again: {error}"))?;
+    replay(after.clone(), &entries)
+        .await
+        .map_err(|error| format!("the log can't be executed again: {error}"))?;
     if rows(&before) != rows(&after) {
         return Err(format!(
             "the log from {from} to {upto}, executed again, makes other rows than the node had"
