@@ -172,7 +172,7 @@ impl Machine {
         if let Some(running) = self.running.borrow_mut().as_mut() {
             running.shutdown = None;
         }
-        let runs = || self.running.borrow().as_ref().is_some_and(|running| running.cores.run());
+        let runs = || self.running.borrow().as_ref().is_some_and(|running| running.cores.is_running());
         while control::is_running(self.id) && runs() {
             if engine::io::now() > end {
                 self.kill();

@@ -281,7 +281,7 @@ impl Executors {
     }
 
     /// Whether a core's future has not ended.
-    pub fn run(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.0.get() > 0
     }
 }
@@ -357,21 +357,8 @@ pub fn drive<T>(handle: JoinHandle<T>, steps: u64) -> Result<T, &'static str> {
 /// Lets other tasks run now and then, as a core does whose slice may be over.
 pub async fn yield_if_needed() {
     if with(|world| world.random.one_in(8)) {
-        yield_now().await;
+        crate::io::yield_now().await;
     }
-}
-
-/// Lets other ready tasks run.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A request under way on this core; it ends on drop.

@@ -18,7 +18,7 @@ mod world;
 pub use clock::{Sleep, busy_share, fill_random, is_planted, now, sleep, unix_ms};
 pub use executor::{
     Executors, JoinHandle, Underway, block_on, end_process, preemption_point, requests_underway,
-    run_executors, spawn, spawn_thread, spawn_worker, tell, underway, yield_if_needed, yield_now,
+    run_executors, spawn, spawn_thread, spawn_worker, tell, underway, yield_if_needed,
 };
 pub use faults::{Fault, FaultRates};
 pub use file::{

@@ -399,19 +399,6 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandl
 /// Lets other tasks run if this round has lasted its time. Call it in every loop over ready data.
 pub async fn yield_if_needed() {
     if with(Core::slice_is_over) {
-        yield_now().await;
+        crate::io::yield_now().await;
     }
-}
-
-/// Lets every other ready task run once.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

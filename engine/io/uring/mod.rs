@@ -20,7 +20,7 @@ pub use clock::{
     busy_share, end_process, fill_random, is_planted, now, preemption_point, spawn_thread, spawn_worker,
     tell, unix_ms,
 };
-pub use executor::{Executors, JoinHandle, block_on, run_executors, spawn, yield_if_needed, yield_now};
+pub use executor::{Executors, JoinHandle, block_on, run_executors, spawn, yield_if_needed};
 pub use file::{
     File, create_dir_all, file_exists, free_bytes, read_dir, read_small_file, remove_file, rename, sync_dir,
 };
