@@ -176,11 +176,7 @@ impl BlobReader {
         if let Some(located) = &self.located {
             return Ok(located.clone());
         }
-        if self.blob.profile != (Profile { k: 1, m: 0 }) || self.blob.codec != 0 {
-            return Err(Error::Unsupported("a profile with more than one shard"));
-        }
-        let located = self.bytes.locate(self.blob.partition, self.blob.data_id, 0).await?;
-        let located = Rc::new(located);
+        let located = Rc::new(locate(&self.bytes, &self.blob).await?);
         self.located = Some(located.clone());
         Ok(located)
     }
@@ -242,6 +238,17 @@ impl Plan {
         let start = (location.offset + self.offset - from) as usize;
         Ok(Piece { buf, start, blocks: self.blocks, _permit: permit })
     }
+}
+
+/// Finds where a blob lies. What lies in extents stays there while the answer lives.
+///
+/// # Errors
+/// [`Error::NotFound`] where the blob is not stored; [`Error::Unsupported`] for a profile of more than one shard.
+pub async fn locate(bytes: &Bytes, blob: &BlobRef) -> Result<Located> {
+    if blob.profile != (Profile { k: 1, m: 0 }) || blob.codec != 0 {
+        return Err(Error::Unsupported("a profile with more than one shard"));
+    }
+    bytes.locate(blob.partition, blob.data_id, 0).await
 }
 
 /// Reads a whole range into memory: for small documents and tests.

@@ -1,8 +1,10 @@
 //! CopyObject and UploadPartCopy (AWS, "CopyObject", "UploadPartCopy"): read and rewritten on the server, streaming.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use engine::hash::{ChecksumAlgorithm, Plan};
+use engine::io::Permit;
 use engine::placement::Partition;
 use raft::command::Selector;
 use raft::record::VersionRecord;
@@ -10,7 +12,7 @@ use raft::record::VersionRecord;
 use super::body::Received;
 use super::get_object::parse_version_id;
 use super::multipart::{part_number, part_partition, upload, upload_id};
-use super::{Exchange, ObjectStream, body, headers, no_such_bucket};
+use super::{Exchange, Gone, ObjectStream, body, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::Reply;
@@ -28,7 +30,6 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let precondition = headers::write_precondition(ex).await?;
     ex.existing_bucket().await?;
     let source_name = CopySource::from_head(ex.head)?;
-    let source = find_source(ex, &source_name).await?;
     let onto_itself = source_name.bucket.as_str() == ex.bucket()? && source_name.key.as_str() == ex.key()?;
     if onto_itself && directive == MetadataDirective::Copy && source_name.version_id.is_none() {
         return Err(Code::InvalidRequest.with(
@@ -36,17 +37,22 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
              object's metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
-    if source.size > limits::OBJECT_PUT_BYTES_MAX {
-        return Err(Code::InvalidRequest
-            .with("The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"));
-    }
+    let source = Source::open(ex, &source_name, |version| {
+        if version.size > limits::OBJECT_PUT_BYTES_MAX {
+            return Err(Code::InvalidRequest
+                .with("The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"));
+        }
+        Ok(0..version.size)
+    });
+    let source = source.await?;
     let headers = match directive {
-        MetadataDirective::Copy => source.headers.clone(),
+        MetadataDirective::Copy => source.version.headers.clone(),
         MetadataDirective::Replace => Some(meta::stored_headers(ex.head)?),
     };
     // A copy keeps its source's algorithm; its value is computed anew, since a composite one says nothing of a whole.
-    let algorithm = asked.or_else(|| source.checksum.as_ref().and_then(|stored| stored.spec().algorithm()));
-    let copied = copy_range(ex, ex.partition()?, &source, 0..source.size, algorithm).await?;
+    let stored = source.version.checksum.as_ref();
+    let algorithm = asked.or_else(|| stored.and_then(|stored| stored.spec().algorithm()));
+    let copied = source.copy(ex, ex.partition()?, algorithm).await?;
     let version = copied.put_version(ex, headers, precondition).await?;
     let checksum = body::checksum_of(&version);
     let mut reply =
@@ -62,19 +68,22 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let source_name = CopySource::from_head(ex.head)?;
     let range = ex.head.header("x-amz-copy-source-range").map(ByteRange::parse_copy_source).transpose()?;
     let upload = upload(ex, id).await?;
-    let source = find_source(ex, &source_name).await?;
-    let range = match range {
-        None => 0..source.size,
-        Some(range) => {
-            let extent = range.of_copy_source(source.size)?;
-            extent.start..extent.start + extent.length
+    let source = Source::open(ex, &source_name, |version| {
+        let range = match &range {
+            None => 0..version.size,
+            Some(range) => {
+                let extent = range.of_copy_source(version.size)?;
+                extent.start..extent.start + extent.length
+            }
+        };
+        if range.end - range.start > limits::OBJECT_PUT_BYTES_MAX {
+            return Err(Code::EntityTooLarge.into());
         }
-    };
-    if range.end - range.start > limits::OBJECT_PUT_BYTES_MAX {
-        return Err(Code::EntityTooLarge.into());
-    }
+        Ok(range)
+    });
+    let source = source.await?;
     let algorithm = upload.checksum.and_then(|spec| spec.algorithm());
-    let copied = copy_range(ex, part_partition(ex, number)?, &source, range, algorithm).await?;
+    let copied = source.copy(ex, part_partition(ex, number)?, algorithm).await?;
     let (etag, checksum) = (copied.md5().to_hex(), copied.checksum);
     copied.put_part(ex, id, number, algorithm.is_some()).await?;
     Ok(Reply::xml(|out| xml::multipart::part_copied(&etag, ex.now_ms, checksum.as_ref(), out)))
@@ -102,31 +111,55 @@ async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<V
     Ok(version)
 }
 
-/// Copies a range of `source` into a new blob of `partition`.
-async fn copy_range(
-    ex: &mut Exchange<'_, '_>,
-    partition: Partition,
-    source: &Arc<VersionRecord>,
-    range: std::ops::Range<u64>,
-    checksum: Option<ChecksumAlgorithm>,
-) -> S3Result<Received> {
-    let size = range.end - range.start;
-    let plan = Plan { md5: true, sha256: false, checksum };
-    let bytes = &ex.service.bytes;
-    // A copy holds buffers for both of its sides: all at once could wait for one another for ever.
-    let _turn = bytes.copy_turn().await;
-    let mut writer = body::writer(ex, partition, Some(size), plan)?;
-    let mut stream = ObjectStream::new(bytes, source.clone(), None, range.start, size);
-    while let Some(mut slice) = stream.next().await? {
-        while !slice.is_empty() {
-            let space = writer.space().await?;
-            let count = space.len().min(slice.len());
-            space[..count].copy_from_slice(&slice[..count]);
-            slice = &slice[count..];
-            writer.advance(count).await?;
+/// What a copy reads.
+struct Source {
+    version: Arc<VersionRecord>,
+    stream: ObjectStream,
+    size: u64,
+    /// A copy holds buffers for both of its sides: all at once could wait for one another for ever.
+    _turn: Permit,
+}
+
+impl Source {
+    /// Opens the range that `range` wants of the version that `name` means, once its conditions hold.
+    async fn open(
+        ex: &Exchange<'_, '_>,
+        name: &CopySource,
+        range: impl Fn(&VersionRecord) -> S3Result<Range<u64>>,
+    ) -> S3Result<Source> {
+        let bytes = &ex.service.bytes;
+        let turn = bytes.copy_turn().await;
+        let mut gone = Gone::default();
+        loop {
+            let version = find_source(ex, name).await?;
+            let range = range(&version)?;
+            let size = range.end - range.start;
+            if let Some(stream) = ObjectStream::open(bytes, &mut gone, version.clone(), None, range).await? {
+                return Ok(Source { version, stream, size, _turn: turn });
+            }
         }
-        engine::io::yield_if_needed().await;
     }
-    let digests = writer.end().await?;
-    Received::finish(writer, digests).await
+
+    /// Copies it into a new blob of `partition`.
+    async fn copy(
+        mut self,
+        ex: &Exchange<'_, '_>,
+        partition: Partition,
+        checksum: Option<ChecksumAlgorithm>,
+    ) -> S3Result<Received> {
+        let plan = Plan { md5: true, sha256: false, checksum };
+        let mut writer = body::writer(ex, partition, Some(self.size), plan)?;
+        while let Some(mut slice) = self.stream.next().await? {
+            while !slice.is_empty() {
+                let space = writer.space().await?;
+                let count = space.len().min(slice.len());
+                space[..count].copy_from_slice(&slice[..count]);
+                slice = &slice[count..];
+                writer.advance(count).await?;
+            }
+            engine::io::yield_if_needed().await;
+        }
+        let digests = writer.end().await?;
+        Received::finish(writer, digests).await
+    }
 }

@@ -6,7 +6,7 @@ use raft::command::Selector;
 use raft::metadata::Resolved;
 use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
-use super::{Exchange, ObjectStream, body, headers, no_such_bucket};
+use super::{Exchange, Gone, ObjectStream, body, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::{Reply, ReplyBody};
@@ -17,26 +17,20 @@ use crate::range::{ByteRange, Extent};
 
 /// Answers GetObject.
 pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let mut gone = None;
+    let mut gone = Gone::default();
     loop {
         let (version, resolved) = find(ex, true).await?;
-        let version_id = version.version_id;
         let selection = match select(ex, &version)? {
             Ok(selection) => selection,
             Err(not_modified) => return Ok(not_modified),
         };
         let mut reply = describe(ex, &version, &selection)?;
-        let (offset, length) = (selection.offset, selection.length);
-        let mut stream = ObjectStream::new(&ex.service.bytes, version, resolved.located, offset, length);
-        match stream.prime().await {
-            Ok(()) => {
-                reply.body = ReplyBody::Object(length, Box::new(stream));
-                return Ok(reply);
-            }
-            Err(Some(error)) => return Err(error),
-            // Replaced and reclaimed since it was resolved: what is there now is as good an answer.
-            Err(None) if gone != Some(version_id) => gone = Some(version_id),
-            Err(None) => return Err(Code::InternalError.with("The object's bytes are not stored.")),
+        let range = selection.offset..selection.offset + selection.length;
+        let opened =
+            ObjectStream::open(&ex.service.bytes, &mut gone, version, resolved.located, range).await?;
+        if let Some(stream) = opened {
+            reply.body = ReplyBody::Object(selection.length, Box::new(stream));
+            return Ok(reply);
         }
     }
 }

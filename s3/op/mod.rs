@@ -33,6 +33,7 @@ use crate::service::Service;
 use crate::sigv4::PayloadMode;
 use crate::xml::Owner;
 
+use stream::Gone;
 pub(crate) use stream::ObjectStream;
 
 /// One request on its way through a handler.

@@ -1,12 +1,14 @@
 //! A range of an object as it leaves: blob after blob, slice after slice, every one checked.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use engine::ids::DataId;
+use engine::io::spawn;
 use engine::peer::{self, Bytes, Located};
 use engine::placement::Profile;
-use engine::read::BlobReader;
-use raft::record::{BlobRef, VersionRecord};
+use engine::read::{BlobReader, locate};
+use raft::record::{BlobRef, Bytes16, VersionRecord};
 
 use crate::error::{Code, S3Error, S3Result};
 
@@ -20,43 +22,82 @@ pub(crate) struct ObjectStream {
     offset: u64,
     /// Bytes of blobs not yet opened.
     left: u64,
-    located: Option<Located>,
+    /// Where the blobs that are not yet opened lie, the next one last.
+    located: Vec<Located>,
     /// The blob at hand, and how much of it is still to come.
     reader: Option<(BlobReader, u64)>,
 }
 
+/// The version whose bytes were gone when they were to be read, if there was one.
+#[derive(Default)]
+pub(super) struct Gone(Option<Bytes16>);
+
 impl ObjectStream {
-    /// The stream of a range, which lies within the version. `located` is the place of its only blob, where known.
-    pub(crate) fn new(
+    /// Opens a range, which lies within the version, and loads its first slice. `located` is the place of the only
+    /// blob, where known. `None`: the version was replaced and its bytes reclaimed since it was resolved, so that
+    /// what is there now is as good an answer; to be resolved again.
+    ///
+    /// Blobs in extents stay where they are until they were read, also if the version is replaced. A last part that
+    /// is small is not held: it may be gone by then, which breaks the stream off.
+    ///
+    /// # Errors
+    /// The bytes can't be read, or those of the same version were `gone` before.
+    pub(super) async fn open(
         bytes: &Bytes,
+        gone: &mut Gone,
         version: Arc<VersionRecord>,
         located: Option<Located>,
-        offset: u64,
-        length: u64,
-    ) -> ObjectStream {
-        let mut offset = offset;
+        range: Range<u64>,
+    ) -> S3Result<Option<ObjectStream>> {
+        let id = version.version_id;
+        let mut offset = range.start;
         let mut next_blob = 0;
         while let Some(blob) = version.blobs.get(next_blob).filter(|blob| blob.size <= offset) {
             offset -= blob.size;
             next_blob += 1;
         }
-        let located = located.filter(|_| version.blobs.len() == 1);
-        ObjectStream { bytes: bytes.clone(), version, next_blob, offset, left: length, located, reader: None }
+        let left = range.end - range.start;
+        let located = located.into_iter().collect();
+        let bytes = bytes.clone();
+        let mut stream = ObjectStream { bytes, version, next_blob, offset, left, located, reader: None };
+        match stream.begin().await {
+            Ok(()) => Ok(Some(stream)),
+            Err(Some(error)) => Err(error),
+            Err(None) if gone.0.replace(id) != Some(id) => Ok(None),
+            Err(None) => Err(Code::InternalError.with("The object's bytes are not stored.")),
+        }
     }
 
-    /// Makes sure that the first slice is there.
-    ///
-    /// # Errors
-    /// The blob was deleted since the version was resolved (`None`), or can't be read.
-    pub(crate) async fn prime(&mut self) -> Result<(), Option<S3Error>> {
+    /// Finds where the range lies, and loads its first slice. The error `None`: a blob is not stored.
+    async fn begin(&mut self) -> Result<(), Option<S3Error>> {
+        if self.version.blobs.len() > 1 {
+            self.locate_all().await?;
+        }
         if self.open_next()?
             && let Some((reader, _)) = &mut self.reader
         {
-            reader.prime().await.map_err(|error| match error {
-                engine::Error::NotFound => None,
-                error => Some(error.into()),
-            })?;
+            reader.prime().await.map_err(unless_gone)?;
         }
+        Ok(())
+    }
+
+    async fn locate_all(&mut self) -> Result<(), Option<S3Error>> {
+        let mut covered = 0;
+        let blobs = self.version.blobs.iter().skip(self.next_blob).take_while(|blob| {
+            let begins = covered;
+            covered += blob.size;
+            begins < self.offset + self.left
+        });
+        let mut found = Vec::new();
+        for blob in blobs {
+            let (bytes, blob) = (self.bytes.clone(), to_engine(blob)?);
+            found.push(spawn(async move { locate(&bytes, &blob).await }));
+        }
+        for located in found {
+            let located = located.await.unwrap_or(Err(engine::Error::Closed));
+            self.located.push(located.map_err(unless_gone)?);
+        }
+        self.located.reverse();
         Ok(())
     }
 
@@ -83,12 +124,19 @@ impl ObjectStream {
         let blob = self.version.blobs.get(self.next_blob).ok_or_else(short)?;
         let length = (blob.size - self.offset).min(self.left);
         let range = self.offset..self.offset + length;
-        let reader = BlobReader::new(&self.bytes, to_engine(blob)?, self.located.take(), range);
+        let reader = BlobReader::new(&self.bytes, to_engine(blob)?, self.located.pop(), range);
         self.reader = Some((reader, length));
         self.left -= length;
         self.offset = 0;
         self.next_blob += 1;
         Ok(true)
+    }
+}
+
+fn unless_gone(error: engine::Error) -> Option<S3Error> {
+    match error {
+        engine::Error::NotFound => None,
+        error => Some(error.into()),
     }
 }
 

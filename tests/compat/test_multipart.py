@@ -1,6 +1,7 @@
 """The seven multipart operations, by boto3."""
 
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -304,3 +305,35 @@ def test_a_bucket_with_a_live_upload_or_after_it_can_be_emptied(s3, bucket):
     upload.part(1, b"x")
     upload.abort()
     s3.delete_bucket(Bucket=bucket)
+
+
+def test_a_download_goes_on_while_its_object_is_replaced(own_server):
+    server = own_server()
+    s3 = server.boto3()
+    s3.create_bucket(Bucket="bucket")
+    bodies = [value(400 + n, PART) for n in range(16)]
+    upload = Upload(s3, "bucket", "k")
+    for number, body in enumerate(bodies, 1):
+        upload.part(number, body)
+    upload.complete()
+
+    def wait_until_stored(count):
+        deadline = time.monotonic() + 60
+        while True:
+            lines = server.admin("/metrics")[1].splitlines()
+            stored = sum(int(line.split()[-1]) for line in lines if line.startswith("hamster_index_entries"))
+            if stored == count:
+                return
+            assert time.monotonic() < deadline, f"{stored} blobs are stored"
+            time.sleep(0.1)
+
+    wait_until_stored(16)
+    download = s3.get_object(Bucket="bucket", Key="k")["Body"]
+    start = download.read(MIB)
+    s3.put_object(Bucket="bucket", Key="k", Body=b"new")
+    wait_until_stored(1)
+    # Others' bytes would come to lie where the parts were.
+    for number in range(16):
+        s3.put_object(Bucket="bucket", Key=f"other-{number}", Body=value(500 + number, PART))
+    assert start + download.read() == b"".join(bodies)
+    assert read(s3, "bucket", "k") == b"new"
