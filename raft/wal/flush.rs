@@ -7,7 +7,7 @@ use engine::buf::Buf;
 use engine::io::{ALIGNMENT, align_up, now, remove_file, sleep, spawn, sync_dir};
 
 use super::record::Record;
-use super::segment::{self, HEADER_PAGE, Segment};
+use super::segment::{self, HEADER_PAGE, Header, Segment};
 use super::{BATCH_BYTES, MAX_SPARES, Pending, Place, Waiter, Wal};
 use crate::types::LogId;
 
@@ -104,15 +104,16 @@ impl Wal {
     async fn write_batch(&self, batch: &Batch) -> io::Result<()> {
         let started = now();
         let fresh = self.make_room(batch.bytes).await?;
-        let (file, id, sequence, position) = {
+        let (file, id, header, position) = {
             let state = self.0.state.borrow();
             let Some(active) = state.segments.back() else {
                 return Err(io::Error::other("no log segment is active"));
             };
-            (active.file.clone(), active.id, state.sequence, state.position)
+            let header = Header { first_sequence: state.sequence, log_salt: state.salt };
+            (active.file.clone(), active.id, header, state.position)
         };
         let checkpoint = if fresh { self.checkpoint() } else { Vec::new() };
-        let (buf, places) = lay_out(&checkpoint, &batch.records, id, sequence, position, fresh);
+        let (buf, places) = lay_out(&checkpoint, &batch.records, id, header, position, fresh);
         let len = buf.len() as u64;
         let start = if fresh { 0 } else { position };
         file.write_at(buf, start).await?;
@@ -257,21 +258,23 @@ impl Batch {
     }
 }
 
-/// The bytes of a batch, padded to whole pages, and where its entries lie.
+/// The bytes of a batch, padded to whole pages, and where its entries lie. The header is the segment's if the batch is
+/// its first one; else it has the batch's sequence number.
 fn lay_out(
     checkpoint: &[Record],
     records: &[Record],
     segment: u64,
-    sequence: u64,
+    header: Header,
     position: u64,
     fresh: bool,
 ) -> (Buf, Vec<(LogId, Place)>) {
     let mut bytes = Vec::new();
     let mut places = Vec::new();
+    let salt = segment::salt(header.log_salt, segment);
     let all = checkpoint.len() + records.len();
     for (number, record) in checkpoint.iter().chain(records).enumerate() {
         let start = bytes.len();
-        record.encode(segment, sequence, number + 1 == all, &mut bytes);
+        record.encode(salt, header.first_sequence, number + 1 == all, &mut bytes);
         if let Record::Entry(entry) = record {
             let offset = u32::try_from(position + start as u64).unwrap_or(u32::MAX);
             let len = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
@@ -280,7 +283,7 @@ fn lay_out(
     }
     let mut buf = Buf::with_capacity(bytes.len() + ALIGNMENT);
     if fresh {
-        buf.extend_from_slice(&segment::header(segment, sequence));
+        buf.extend_from_slice(&segment::header(segment, header));
     }
     buf.extend_from_slice(&bytes);
     buf.pad_to(ALIGNMENT);

@@ -112,6 +112,8 @@ struct State {
     /// The committed mark changed since it was written last.
     committed_dirty: bool,
     segments: VecDeque<Segment>,
+    /// The log's, drawn when it began.
+    salt: u64,
     position: u64,
     sequence: u64,
     next: Option<Blank>,
@@ -168,6 +170,7 @@ impl Wal {
             pending_records: 0,
             committed_dirty: false,
             segments: VecDeque::from(found.segments),
+            salt: found.salt.unwrap_or_else(engine::io::random_u64),
             position: found.position,
             sequence: found.sequence,
             next,
@@ -335,18 +338,19 @@ impl Wal {
 
     async fn read_back(&self, log_id: LogId, place: Place) -> io::Result<Entry> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} is damaged"));
-        let file = {
+        let (file, salt) = {
             let state = self.0.state.borrow();
             let segment = state.segments.iter().find(|segment| segment.id == place.segment);
-            segment.map(|segment| segment.file.clone()).ok_or_else(damaged)?
+            let file = segment.map(|segment| segment.file.clone()).ok_or_else(damaged)?;
+            (file, segment::salt(state.salt, place.segment))
         };
         let (offset, len) = (place.offset as usize, place.len as usize);
         let start = offset / ALIGNMENT * ALIGNMENT;
         let pages = (offset + len).next_multiple_of(ALIGNMENT) - start;
         let bytes = file.read_at(start as u64, pages).await?;
         let record = bytes.get(offset - start..offset - start + len).ok_or_else(damaged)?;
-        let (sequence, _) = record::frame(place.segment, record).ok_or_else(damaged)?;
-        match record::Record::decode(place.segment, sequence, record) {
+        let (sequence, _) = record::frame(salt, record).ok_or_else(damaged)?;
+        match record::Record::decode(salt, sequence, record) {
             Ok(record::Found { record: Record::Entry(entry), .. }) if entry.log_id == log_id => Ok(entry),
             _ => Err(damaged()),
         }

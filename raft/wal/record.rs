@@ -9,11 +9,12 @@
 //! | 5 | 1 | kind |
 //! | 6 | 2 | flags: bit 0 = last record of its batch |
 //! | 8 | 4 | length of the payload |
-//! | 12 | 4 | CRC-32C over the segment's id (8), bytes 0..12, bytes 16..24, the payload |
+//! | 12 | 4 | CRC-32C over the segment's salt (8), bytes 0..12, bytes 16..24, the payload |
 //! | 16 | 8 | sequence number of its batch |
 //! | 24 | | the payload |
 //!
-//! The salt makes bytes that a recycled file held before fail their check: a segment's id is never used again.
+//! The salt makes bytes that a recycled file held before fail their check, and also bytes that a client made look like
+//! a record: see [`super::segment::salt`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,7 +125,7 @@ impl Record {
     }
 
     /// Appends the record's bytes to `out`. Its batch's sequence number and its checksum are in them.
-    pub fn encode(&self, segment: u64, sequence: u64, ends_batch: bool, out: &mut Vec<u8>) {
+    pub fn encode(&self, salt: u64, sequence: u64, ends_batch: bool, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.push(VERSION);
@@ -136,7 +137,7 @@ impl Record {
         let len = out.len() - start - HEADER_BYTES;
         assert!(len <= MAX_PAYLOAD_BYTES, "the proposer bounds what it sends");
         out[start + 8..start + 12].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
-        let crc = checksum(segment, &out[start..]);
+        let crc = checksum(salt, &out[start..]);
         out[start + 12..start + 16].copy_from_slice(&crc.to_le_bytes());
     }
 
@@ -144,8 +145,8 @@ impl Record {
     ///
     /// # Errors
     /// There is none, or none that this code can read.
-    pub fn decode(segment: u64, sequence: u64, bytes: &[u8]) -> Result<Found, Fault> {
-        let (found_sequence, len) = frame(segment, bytes).ok_or(Fault::Absent)?;
+    pub fn decode(salt: u64, sequence: u64, bytes: &[u8]) -> Result<Found, Fault> {
+        let (found_sequence, len) = frame(salt, bytes).ok_or(Fault::Absent)?;
         if found_sequence != sequence {
             return Err(Fault::Absent);
         }
@@ -159,8 +160,13 @@ impl Record {
     }
 }
 
+/// Whether a record may be at the start of `bytes`, of whatever segment.
+pub fn starts_as_record(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 /// The batch sequence and the whole length of the record at the start of `bytes`, if one is there whole.
-pub fn frame(segment: u64, bytes: &[u8]) -> Option<(u64, usize)> {
+pub fn frame(salt: u64, bytes: &[u8]) -> Option<(u64, usize)> {
     let header = bytes.get(..HEADER_BYTES)?;
     if header[..4] != MAGIC {
         return None;
@@ -171,13 +177,13 @@ pub fn frame(segment: u64, bytes: &[u8]) -> Option<(u64, usize)> {
     }
     let whole = bytes.get(..HEADER_BYTES + payload)?;
     let crc = u32::from_le_bytes(header[12..16].try_into().ok()?);
-    (checksum(segment, whole) == crc)
+    (checksum(salt, whole) == crc)
         .then(|| (u64::from_le_bytes(header[16..24].try_into().unwrap_or_default()), whole.len()))
 }
 
-fn checksum(segment: u64, record: &[u8]) -> u32 {
+fn checksum(salt: u64, record: &[u8]) -> u32 {
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(&segment.to_le_bytes());
+    digest.update(&salt.to_le_bytes());
     digest.update(&record[..12]);
     digest.update(&record[16..]);
     u32::try_from(digest.finalize()).unwrap_or(u32::MAX)

@@ -23,6 +23,7 @@
 //! | L17 | a record that checks, of an unknown kind or version | a later program's                                   | refused                       |
 //! | L18 | entries that leave a gap                            | a file was replaced                                 | refused                       |
 //! | L19 | a committed mark beyond the last entry              | the batch with the entries tore                     | taken back to the last entry  |
+//! | L20 | a header with another salt                          | a file of another log                               | refused                       |
 //!
 //! Whole segments missing at the end are seen by the metadata store's mark (`together.rs`).
 //!
@@ -36,7 +37,7 @@ use std::rc::Rc;
 use engine::io::{ALIGNMENT, File, read_dir, remove_file, sync_dir};
 
 use super::index::Index;
-use super::record::{Fault, Record, frame};
+use super::record::{Fault, Record, frame, starts_as_record};
 use super::segment::{self, Blank, HEADER_PAGE, Segment};
 use super::{MAX_BATCH_BYTES, Place};
 
@@ -48,6 +49,8 @@ pub struct Recovered {
     pub index: Index,
     /// Used segments, oldest first.
     pub segments: Vec<Segment>,
+    /// The log's salt, if a header says it.
+    pub salt: Option<u64>,
     /// Where the next batch goes in the last of them.
     pub position: u64,
     /// Its sequence number.
@@ -71,6 +74,7 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
     let mut found = Recovered {
         index: Index::new(cache_bytes),
         segments: Vec::new(),
+        salt: None,
         position: HEADER_PAGE,
         sequence: 1,
         blanks: Vec::new(),
@@ -89,7 +93,7 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
         let first = segment::parse_header(id, &bytes).map_err(|why| refused(&path, why))?;
         let Some(first) = first else {
             // Header and first batch are one write: only that one may have torn.
-            later_batch(&path, id, found.sequence, &bytes, 0)?;
+            later_batch(&path, id, &found, &bytes, 0)?;
             if len < segment_bytes {
                 segment::zero(&file, len, segment_bytes).await?;
             }
@@ -103,13 +107,16 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
             if last.id + 1 != id {
                 return Err(refused(&path, "the log segment before it is missing"));
             }
-            if first != found.sequence {
+            if first.first_sequence != found.sequence {
                 let at = end_of_last.unwrap_or(HEADER_PAGE);
                 let path = segment::path(directory, last.id);
                 return Err(refused(&path, format!("the log is damaged at byte {at}")));
             }
         }
-        found.sequence = first;
+        if found.salt.is_some_and(|salt| salt != first.log_salt) {
+            return Err(refused(&path, "this segment belongs to another log"));
+        }
+        (found.sequence, found.salt) = (first.first_sequence, Some(first.log_salt));
         let mut used = Segment { id, file, max_index: 0 };
         let end = replay(&path, &mut used, &bytes, &mut found)?;
         end_of_last = Some(end);
@@ -137,7 +144,7 @@ async fn read_all(file: &File, len: u64, bytes: &mut Vec<u8>) -> io::Result<()> 
 /// Replays one segment's whole batches; the answer is where they end.
 fn replay(path: &Path, used: &mut Segment, bytes: &[u8], found: &mut Recovered) -> io::Result<u64> {
     let mut position = usize::try_from(HEADER_PAGE).unwrap_or(ALIGNMENT);
-    while let Some((records, end)) = batch(path, used.id, found.sequence, bytes, position)? {
+    while let Some((records, end)) = batch(path, used.id, found, bytes, position)? {
         for (record, place) in records {
             if let Record::Entry(entry) = &record {
                 used.max_index = used.max_index.max(entry.log_id.index);
@@ -147,37 +154,50 @@ fn replay(path: &Path, used: &mut Segment, bytes: &[u8], found: &mut Recovered) 
         found.sequence += 1;
         position = end;
     }
-    later_batch(path, used.id, found.sequence, bytes, position)?;
+    later_batch(path, used.id, found, bytes, position)?;
     Ok(position as u64)
 }
 
 type Batch = (Vec<(Record, Place)>, usize);
 
 /// The batch at `position`, if it is there whole, and where the next one starts.
-fn batch(path: &Path, id: u64, sequence: u64, bytes: &[u8], position: usize) -> io::Result<Option<Batch>> {
+fn batch(
+    path: &Path,
+    id: u64,
+    found: &Recovered,
+    bytes: &[u8],
+    position: usize,
+) -> io::Result<Option<Batch>> {
+    let salt = segment::salt(found.salt.unwrap_or_default(), id);
     let mut records = Vec::new();
     let mut at = position;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        let found = match Record::decode(id, sequence, rest) {
-            Ok(found) => found,
+        let record = match Record::decode(salt, found.sequence, rest) {
+            Ok(record) => record,
             Err(Fault::Absent) => return Ok(None),
             Err(Fault::Unknown(why)) => return Err(refused(path, format!("record at byte {at}: {why}"))),
         };
         let offset = u32::try_from(at).map_err(|_| refused(path, "it is too long"))?;
-        let len = u32::try_from(found.len).unwrap_or(u32::MAX);
-        records.push((found.record, Place { segment: id, offset, len }));
-        at += found.len;
-        if found.ends_batch {
+        let len = u32::try_from(record.len).unwrap_or(u32::MAX);
+        records.push((record.record, Place { segment: id, offset, len }));
+        at += record.len;
+        if record.ends_batch {
             return Ok(Some((records, at.next_multiple_of(ALIGNMENT))));
         }
     }
 }
 
 /// Refuses a segment in which a batch follows the one that is not whole.
-fn later_batch(path: &Path, id: u64, sequence: u64, bytes: &[u8], end: usize) -> io::Result<()> {
+fn later_batch(path: &Path, id: u64, found: &Recovered, bytes: &[u8], end: usize) -> io::Result<()> {
     for at in (end..bytes.len()).step_by(ALIGNMENT) {
-        if frame(id, &bytes[at..]).is_some_and(|(found, _)| found > sequence) {
+        let is_later = match found.salt {
+            Some(salt) => frame(segment::salt(salt, id), &bytes[at..])
+                .is_some_and(|(sequence, _)| sequence > found.sequence),
+            // The first segment of all, which was never another: only its first batch can have torn, one page.
+            None => at as u64 > HEADER_PAGE && starts_as_record(&bytes[at..]),
+        };
+        if is_later {
             return Err(refused(path, format!("the log is damaged at byte {end}")));
         }
     }

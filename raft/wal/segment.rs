@@ -10,8 +10,9 @@
 //! | 6 | 2 | zero |
 //! | 8 | 8 | the segment's id |
 //! | 16 | 8 | sequence number of its first batch |
-//! | 24 | 4 | CRC-32C over bytes 0..24 |
-//! | 28 | | zeros up to 4096 |
+//! | 24 | 8 | the log's salt |
+//! | 32 | 4 | CRC-32C over bytes 0..32 |
+//! | 36 | | zeros up to 4096 |
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ const FILL_BYTES: u64 = 1 << 20;
 
 /// A segment that holds records.
 pub struct Segment {
-    /// Its id, the salt of its records. Never used again.
+    /// Its id. Never used again.
     pub id: u64,
     /// The file.
     pub file: Rc<File>,
@@ -57,32 +58,49 @@ pub fn id_of(path: &Path) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
+/// What the checksums of a segment's records are salted by. The log's salt is drawn when the log begins and shown to
+/// nobody, so that no value that a client stores passes for a record of the log, whatever is lost around it; the id
+/// makes it another one each time that a file is used again.
+pub fn salt(of_log: u64, id: u64) -> u64 {
+    of_log.wrapping_add(id)
+}
+
+/// What a header page says of its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Sequence number of the first batch.
+    pub first_sequence: u64,
+    /// The log's salt.
+    pub log_salt: u64,
+}
+
 /// The header page of a segment.
-pub fn header(id: u64, first_sequence: u64) -> [u8; ALIGNMENT] {
+pub fn header(id: u64, header: Header) -> [u8; ALIGNMENT] {
     let mut page = [0; ALIGNMENT];
     page[..4].copy_from_slice(&MAGIC);
     page[4..6].copy_from_slice(&VERSION.to_le_bytes());
     page[8..16].copy_from_slice(&id.to_le_bytes());
-    page[16..24].copy_from_slice(&first_sequence.to_le_bytes());
-    let crc = crc(&page[..24]);
-    page[24..28].copy_from_slice(&crc.to_le_bytes());
+    page[16..24].copy_from_slice(&header.first_sequence.to_le_bytes());
+    page[24..32].copy_from_slice(&header.log_salt.to_le_bytes());
+    let crc = crc(&page[..32]);
+    page[32..36].copy_from_slice(&crc.to_le_bytes());
     page
 }
 
-/// What a header page says: the first sequence; `None` for a blank segment.
+/// What a header page says; `None` for a blank segment.
 ///
 /// # Errors
 /// A later version of this program wrote it.
-pub fn parse_header(id: u64, page: &[u8]) -> Result<Option<u64>, &'static str> {
-    let Some(fields) = page.get(..28) else { return Ok(None) };
+pub fn parse_header(id: u64, page: &[u8]) -> Result<Option<Header>, &'static str> {
+    let Some(fields) = page.get(..36) else { return Ok(None) };
     let number = |at: usize| u64::from_le_bytes(fields[at..at + 8].try_into().unwrap_or_default());
-    if fields[..4] != MAGIC || fields[24..28] != crc(&fields[..24]).to_le_bytes() || number(8) != id {
+    if fields[..4] != MAGIC || fields[32..] != crc(&fields[..32]).to_le_bytes() || number(8) != id {
         return Ok(None);
     }
     if fields[4..6] != VERSION.to_le_bytes() {
         return Err("was written by a later version of this program");
     }
-    Ok(Some(number(16)))
+    Ok(Some(Header { first_sequence: number(16), log_salt: number(24) }))
 }
 
 fn crc(bytes: &[u8]) -> u32 {

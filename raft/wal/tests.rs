@@ -4,10 +4,13 @@ use engine::buf::Buf;
 use engine::io::{File, block_on, read_dir};
 use openraft::storage::IOFlushed;
 
+use super::segment::Header;
 use super::*;
 use crate::types::{LeaderId, Payload, Proposal, log_id};
 
 const SEGMENT: u64 = 64 << 10;
+/// The header of a log's first segment.
+const FIRST: Header = Header { first_sequence: 1, log_salt: 0x5a17 };
 
 fn in_directory<T>(test: impl AsyncFnOnce(&Path) -> T) -> T {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
@@ -271,17 +274,17 @@ fn a_record_of_a_later_program_is_refused() {
         in_directory(async |directory| {
             engine::io::create_dir_all(directory).expect("directory");
             let mut record = Vec::new();
-            Record::Vote(vote(2)).encode(1, 1, true, &mut record);
+            Record::Vote(vote(2)).encode(segment::salt(FIRST.log_salt, 1), 1, true, &mut record);
             record[at] = 0x77;
             let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-            [&1_u64.to_le_bytes()[..], &record[..12], &record[16..]]
+            [&segment::salt(FIRST.log_salt, 1).to_le_bytes()[..], &record[..12], &record[16..]]
                 .iter()
                 .for_each(|part| digest.update(part));
             let crc = u32::try_from(digest.finalize()).expect("32 bits");
             record[12..16].copy_from_slice(&crc.to_le_bytes());
             let file = File::create(&segment::path(directory, 1)).await.expect("creates");
             let mut buf = Buf::with_capacity(8192);
-            buf.extend_from_slice(&segment::header(1, 1));
+            buf.extend_from_slice(&segment::header(1, FIRST));
             buf.extend_from_slice(&record);
             buf.pad_to(ALIGNMENT);
             file.write_at(buf, 0).await.expect("writes");
@@ -324,11 +327,16 @@ fn a_log_written_by_hand_is_read() {
         engine::io::create_dir_all(directory).expect("directory");
         let file = File::create(&segment::path(directory, 1)).await.expect("creates");
         let mut buf = Buf::with_capacity(8192);
-        buf.extend_from_slice(&segment::header(1, 1));
+        buf.extend_from_slice(&segment::header(1, FIRST));
         let mut batch = Vec::new();
-        Record::Vote(vote(2)).encode(1, 1, false, &mut batch);
-        Record::Entry(entry(0, 3)).encode(1, 1, false, &mut batch);
-        Record::Committed(Some(log_id(1, 1, 9))).encode(1, 1, true, &mut batch);
+        Record::Vote(vote(2)).encode(segment::salt(FIRST.log_salt, 1), 1, false, &mut batch);
+        Record::Entry(entry(0, 3)).encode(segment::salt(FIRST.log_salt, 1), 1, false, &mut batch);
+        Record::Committed(Some(log_id(1, 1, 9))).encode(
+            segment::salt(FIRST.log_salt, 1),
+            1,
+            true,
+            &mut batch,
+        );
         buf.extend_from_slice(&batch);
         buf.pad_to(ALIGNMENT);
         file.write_at(buf, 0).await.expect("writes");
@@ -349,16 +357,23 @@ fn a_batch_without_its_end_is_void_and_a_gap_is_refused() {
         let write = async |ends: bool, indexes: [u64; 2]| {
             let file = File::create(&segment::path(directory, 1)).await.expect("creates");
             let mut buf = Buf::with_capacity(8192);
-            buf.extend_from_slice(&segment::header(1, 1));
+            buf.extend_from_slice(&segment::header(1, FIRST));
             let mut batch = Vec::new();
-            Record::Entry(entry(indexes[0], 3)).encode(1, 1, false, &mut batch);
-            Record::Entry(entry(indexes[1], 3)).encode(1, 1, ends, &mut batch);
+            Record::Entry(entry(indexes[0], 3)).encode(
+                segment::salt(FIRST.log_salt, 1),
+                1,
+                false,
+                &mut batch,
+            );
+            Record::Entry(entry(indexes[1], 3)).encode(segment::salt(FIRST.log_salt, 1), 1, ends, &mut batch);
             buf.extend_from_slice(&batch);
             buf.pad_to(ALIGNMENT);
             file.write_at(buf, 0).await.expect("writes");
         };
         write(false, [0, 1]).await;
-        assert_eq!(reopen(directory).await.last(), None);
+        let wal = reopen(directory).await;
+        assert_eq!(wal.last(), None);
+        wal.close().await.expect("closes");
         write(true, [0, 2]).await;
         let error = open(directory).await.err().expect("refused").to_string();
         assert!(error.contains("entry 2 comes where entry 1 belongs"), "{error}");
@@ -388,18 +403,41 @@ fn a_failed_log_tells_all_who_wait_and_refuses_the_rest() {
     });
 }
 
+/// L20: a segment of another log.
+#[test]
+fn a_lost_header_is_seen_without_the_salt_and_another_logs_segment_by_it() {
+    in_directory(async |directory| {
+        three_batches(directory).await;
+        spoil(directory, 1);
+        let error = open(directory).await.err().expect("refused").to_string();
+        assert!(error.contains("damaged at byte 0"), "{error}");
+    });
+    in_directory(async |directory| {
+        let other = directory.with_extension("other");
+        for directory in [directory, &other] {
+            three_segments(directory).await;
+        }
+        let bytes = |directory| std::fs::read(segment::path(directory, 2)).expect("reads");
+        assert_ne!(bytes(directory), bytes(&other), "records of the same content are salted alike");
+        std::fs::write(segment::path(directory, 2), bytes(&other)).expect("writes");
+        let error = open(directory).await.err().expect("refused").to_string();
+        assert!(error.contains("belongs to another log"), "{error}");
+    });
+}
+
 #[test]
 fn bytes_of_a_segments_header_are_frozen() {
-    let page = segment::header(0x1122, 7);
-    assert_eq!(hex::encode(&page[..28]), HEADER);
-    assert!(page[28..].iter().all(|byte| *byte == 0));
-    assert_eq!(segment::parse_header(0x1122, &page), Ok(Some(7)));
+    let header = Header { first_sequence: 7, log_salt: 0x0102_0304_0506_0708 };
+    let page = segment::header(0x1122, header);
+    assert_eq!(hex::encode(&page[..36]), HEADER);
+    assert!(page[36..].iter().all(|byte| *byte == 0));
+    assert_eq!(segment::parse_header(0x1122, &page), Ok(Some(header)));
     assert_eq!(segment::parse_header(0x1123, &page), Ok(None));
-    for byte in 0..28 {
+    for byte in 0..36 {
         let mut changed = page;
         changed[byte] ^= 1;
         assert_eq!(segment::parse_header(0x1122, &changed), Ok(None), "byte {byte}");
     }
 }
 
-const HEADER: &str = "48574c530100000022110000000000000700000000000000eb8c8912";
+const HEADER: &str = "48574c53010000002211000000000000070000000000000008070605040302014df51aee";
