@@ -14,7 +14,7 @@
 //! | 24 | | the payload |
 //!
 //! The salt makes bytes that a recycled file held before fail their check, and also bytes that a client made look like
-//! a record: see [`super::segment::salt`].
+//! a record: see `salt` in `segment.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
