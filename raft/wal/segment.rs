@@ -6,13 +6,16 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | magic `HWLS` |
-//! | 4 | 2 | version, 1 |
+//! | 4 | 2 | version, 2 |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | the segment's id |
 //! | 16 | 8 | sequence number of its first batch |
 //! | 24 | 8 | the log's salt |
 //! | 32 | 4 | CRC-32C over bytes 0..32 |
 //! | 36 | | zeros up to 4096 |
+//!
+//! In version 1 the checksum stood at 24, over bytes 0..24, and there was no salt, which is the same as salt 0. A log
+//! that began so keeps it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +27,8 @@ use engine::io::{ALIGNMENT, File, remove_file, rename, sync_dir};
 /// Bytes of the header page.
 pub const HEADER_PAGE: u64 = ALIGNMENT as u64;
 const MAGIC: [u8; 4] = *b"HWLS";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+const VERSION_UNSALTED: u16 = 1;
 /// Bytes zeroed by one write.
 const FILL_BYTES: u64 = 1 << 20;
 
@@ -94,13 +98,18 @@ pub fn header(id: u64, header: Header) -> [u8; ALIGNMENT] {
 pub fn parse_header(id: u64, page: &[u8]) -> Result<Option<Header>, &'static str> {
     let Some(fields) = page.get(..36) else { return Ok(None) };
     let number = |at: usize| u64::from_le_bytes(fields[at..at + 8].try_into().unwrap_or_default());
-    if fields[..4] != MAGIC || fields[32..] != crc(&fields[..32]).to_le_bytes() || number(8) != id {
+    if fields[..4] != MAGIC || number(8) != id {
         return Ok(None);
     }
-    if fields[4..6] != VERSION.to_le_bytes() {
+    let version = u16::from_le_bytes([fields[4], fields[5]]);
+    let (log_salt, checked) = if version == VERSION_UNSALTED { (0, 24) } else { (number(24), 32) };
+    if fields[checked..checked + 4] != crc(&fields[..checked]).to_le_bytes() {
+        return Ok(None);
+    }
+    if version > VERSION {
         return Err("was written by a later version of this program");
     }
-    Ok(Some(Header { first_sequence: number(16), log_salt: number(24) }))
+    Ok(Some(Header { first_sequence: number(16), log_salt }))
 }
 
 fn crc(bytes: &[u8]) -> u32 {

@@ -440,4 +440,30 @@ fn bytes_of_a_segments_header_are_frozen() {
     }
 }
 
-const HEADER: &str = "48574c53010000002211000000000000070000000000000008070605040302014df51aee";
+/// The salt came with version 2: a log of before it is read as it is, and goes on with the salt that it had, none.
+#[test]
+fn a_log_from_before_the_salt_is_read_and_goes_on() {
+    in_directory(async |directory| {
+        engine::io::create_dir_all(directory).expect("directory");
+        let file = File::create(&segment::path(directory, 0x1122)).await.expect("creates");
+        let mut buf = Buf::with_capacity(8192);
+        buf.extend_from_slice(&hex::decode(HEADER_UNSALTED).expect("hex"));
+        buf.pad_to(ALIGNMENT);
+        let mut batch = Vec::new();
+        Record::Entry(entry(0, 3)).encode(0x1122, 7, true, &mut batch);
+        buf.extend_from_slice(&batch);
+        buf.pad_to(ALIGNMENT);
+        file.write_at(buf, 0).await.expect("writes");
+        let mut wal = reopen(directory).await;
+        let mut index = 1;
+        while wal.stats().segments < 3 {
+            append(&wal, [entry(index, 3000)]).await;
+            index += 1;
+        }
+        wal = restart(wal, directory).await;
+        assert_eq!(indexes(&wal).await, Vec::from_iter(0..index));
+    });
+}
+
+const HEADER: &str = "48574c5302000000221100000000000007000000000000000807060504030201e01ec80d";
+const HEADER_UNSALTED: &str = "48574c530100000022110000000000000700000000000000eb8c8912";
