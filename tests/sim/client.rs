@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
-use engine::io::sim::Random;
+use engine::io::sim::control::count;
+use engine::io::sim::{Fault, Random};
 use engine::io::{Stream, timeout, unix_ms};
 
 use crate::sign;
@@ -70,8 +72,7 @@ impl Request {
     }
 
     /// The head and the body as they travel.
-    fn encode(&self) -> (Vec<u8>, Vec<u8>) {
-        let seconds = i64::try_from(unix_ms() / 1000).unwrap_or_default();
+    fn encode(&self, seconds: i64) -> (Vec<u8>, Vec<u8>) {
         let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
         let time = at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let payload = match self.payload {
@@ -207,12 +208,16 @@ pub struct Client {
     address: SocketAddr,
     stream: Option<Stream>,
     random: Random,
+    /// How much the server's clock is ahead of the client's, as far as it was told.
+    skew_seconds: i64,
+    /// Whether it now and then says that it sends no more, and waits for its answer.
+    pub half_closes: bool,
 }
 
 impl Client {
     /// A client of the server at `address`.
     pub fn new(address: SocketAddr, random: Random) -> Client {
-        Client { address, stream: None, random }
+        Client { address, stream: None, random, skew_seconds: 0, half_closes: false }
     }
 
     /// Makes a request and waits for its answer.
@@ -222,24 +227,35 @@ impl Client {
             self.stream = Some(connected.map_err(|_| Failed::NotSent)?.map_err(|_| Failed::NotSent)?);
         }
         let Some(mut stream) = self.stream.take() else { return Err(Failed::NotSent) };
-        let (head, body) = request.encode();
+        let (head, body) = request.encode(unix_seconds() + self.skew_seconds);
         // Some clients have no patience at all.
         let hasty = Duration::from_millis(self.random.between(1, 200));
         let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
         // And some are slow to take what they get.
         let slow = if self.random.one_in(8) { self.random.between(1, 800) } else { 0 };
+        let ends = self.half_closes && self.random.one_in(4);
+        if ends {
+            count(Fault::HalfClose, "a client");
+        }
         let exchange = Exchange {
             out: head,
             held_back: Some(body),
             leave: request.expect.then(|| engine::io::sleep(LEAVE)),
             head_only: request.method == "HEAD",
             slow: Duration::from_millis(slow),
+            ends,
             ..Exchange::default()
         };
         let exchange = exchange.run(&mut stream);
         match timeout(patience, exchange).await {
             Ok(Ok((answer, usable))) => {
-                if usable && !self.random.one_in(20) {
+                // As the SDKs do it: the server's time is the right one.
+                if answer.status == 403
+                    && let Some(date) = answer.header("date").and_then(http_date)
+                {
+                    self.skew_seconds = date - unix_seconds();
+                }
+                if usable && !ends && !self.random.one_in(20) {
                     self.stream = Some(stream);
                 }
                 Ok(answer)
@@ -247,6 +263,16 @@ impl Client {
             _ => Err(Failed::Lost),
         }
     }
+}
+
+fn unix_seconds() -> i64 {
+    i64::try_from(unix_ms() / 1000).unwrap_or_default()
+}
+
+/// A date of HTTP, in seconds.
+fn http_date(text: &str) -> Option<i64> {
+    let date = jiff::civil::DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text).ok()?;
+    Some(jiff::tz::Offset::UTC.to_timestamp(date).ok()?.as_second())
 }
 
 /// A request that is sent while its answer may already come: a server need not wait for all of it.
@@ -264,6 +290,8 @@ struct Exchange {
     /// A pause after each piece of the answer.
     slow: Duration,
     pause: Option<engine::io::Sleep>,
+    /// Sends no more once all is sent.
+    ends: bool,
 }
 
 impl Exchange {
@@ -277,6 +305,9 @@ impl Exchange {
                 self.out.extend(self.held_back.take().unwrap_or_default());
             }
             self.broken |= send(stream, cx, &self.out, &mut self.sent);
+            if self.ends && self.held_back.is_none() && self.sent == self.out.len() {
+                std::task::ready!(pin!(stream.close()).poll(cx))?;
+            }
             if waits(&mut self.pause, cx) {
                 return Poll::Pending;
             }

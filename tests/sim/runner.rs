@@ -61,7 +61,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 }
 
 /// Seeds that one process runs.
-const CHUNK: u64 = 100;
+const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
 const CANARIES: [&str; 18] = [
@@ -232,7 +232,7 @@ fn here(first: u64, flags: &Flags) -> ExitCode {
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the seeds side by side, some hundred in a process: what a killed node leaves in memory goes with it, and so does
+/// Runs the seeds side by side, a few in a process: what a killed node leaves in memory goes with it, and so does
 /// a process that a seed brings down.
 fn apart(first: u64, flags: &Flags) -> ExitCode {
     let started = wall_clock();

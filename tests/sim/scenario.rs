@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use engine::io::sim::control::Parted;
 use engine::io::sim::{Fault, FaultRates, NetworkRates, Random, control};
 use engine::io::{now, sleep, spawn};
 
@@ -131,6 +132,7 @@ async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, ran
             spawn(abuse(shared.clone(), control::random()));
         }
     }
+    shared.half_closes.set(chosen.faults.contains(&Fault::HalfClose));
     let mut workers = Vec::new();
     for number in 1..=chosen.clients {
         let worker = Worker::new(shared.clone(), number, control::random());
@@ -144,6 +146,7 @@ async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, ran
     // A client gives up waiting after a while; its operation is then one of unknown outcome.
     let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
     shared.stop.set(true);
+    shared.half_closes.set(false);
     nemesis.await;
     supervisor.await;
 }
@@ -204,6 +207,7 @@ async fn torment(
 fn calm(machine: &Machine) {
     control::set_rates(machine.id, FaultRates { torn: true, lost: true, ..FaultRates::default() });
     control::set_network_rates(NetworkRates::default());
+    control::join();
     control::fill_disk(machine.id, None);
     control::right_clock(machine.id);
 }
@@ -236,6 +240,12 @@ async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
             control::fill_disk(machine.id, Some(random.below(12 << 20)));
             sleep(Duration::from_millis(random.between(1, 800))).await;
             control::fill_disk(machine.id, None);
+        }
+        // In between there has to be time to get something done.
+        Fault::Partition if !control::is_parted() && random.one_in(3) => {
+            let ways = [Parted::ToNodes, Parted::ToClients, Parted::BothWays][random.index(3)];
+            let longest = [20, 200, 2000, 30_000][random.index(4)];
+            control::part(ways, Duration::from_millis(random.between(1, longest)));
         }
         Fault::BitRot if random.one_in(4) => {
             let _ = control::rot(machine.id, |path| path.starts_with("/data"));

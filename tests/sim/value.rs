@@ -10,10 +10,21 @@ use md5::{Digest, Md5};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValueId(u32);
 
+/// Bytes, kept as what they are made from: a long run has thousands of values.
+#[derive(Clone)]
+pub struct Contents(Vec<Run>);
+
+#[derive(Clone, Copy)]
+struct Run {
+    number: u64,
+    length: usize,
+    seed: u64,
+}
+
 /// One of them.
 pub struct Value {
-    /// The bytes.
-    pub bytes: Rc<[u8]>,
+    /// Its bytes.
+    pub contents: Contents,
     /// The ETag that an object of them has, without quotes.
     pub etag: String,
     /// The same bytes as the body of one PUT, which a copy of them has.
@@ -35,13 +46,13 @@ pub fn md5(bytes: &[u8]) -> [u8; 16] {
 impl Values {
     /// A new value of so many bytes: its number, then bytes that follow from it.
     pub fn make(&mut self, length: usize, random: &mut Random) -> ValueId {
-        let bytes = contents(self.all.len(), length, random);
-        self.plain(bytes)
+        let contents = Contents::new(self.all.len(), length, random);
+        self.plain(contents)
     }
 
-    fn plain(&mut self, bytes: Rc<[u8]>) -> ValueId {
-        let etag = hex::encode(md5(&bytes));
-        self.add(etag, |flat| Value { bytes, etag: String::new(), flat })
+    fn plain(&mut self, contents: Contents) -> ValueId {
+        let etag = contents.md5_hex();
+        self.add(etag, |flat| Value { contents, etag: String::new(), flat })
     }
 
     fn add(&mut self, etag: String, value: impl FnOnce(ValueId) -> Value) -> ValueId {
@@ -55,12 +66,12 @@ impl Values {
     }
 
     /// The value that an upload of these parts makes.
-    pub fn of_parts(&mut self, parts: &[Rc<[u8]>]) -> ValueId {
-        let bytes: Rc<[u8]> = parts.concat().into();
-        let sums: Vec<u8> = parts.iter().flat_map(|part| md5(part)).collect();
+    pub fn of_parts(&mut self, parts: &[Contents]) -> ValueId {
+        let sums: Vec<u8> = parts.iter().flat_map(|part| md5(&part.bytes())).collect();
         let etag = format!("{}-{}", hex::encode(md5(&sums)), parts.len());
-        let flat = self.plain(bytes.clone());
-        self.add(etag, |_| Value { bytes, etag: String::new(), flat })
+        let contents = Contents(parts.iter().flat_map(|part| part.0.iter().copied()).collect());
+        let flat = self.plain(contents.clone());
+        self.add(etag, |_| Value { contents, etag: String::new(), flat })
     }
 
     /// The value with an ETag, which may be quoted.
@@ -74,15 +85,43 @@ impl Values {
     }
 }
 
-/// Bytes for a new value or part.
-pub fn contents(number: usize, length: usize, random: &mut Random) -> Rc<[u8]> {
-    let mut bytes = vec![0; length];
-    // Most of it repeats, so that making it costs little; each piece of 4 KiB still differs.
-    let mut piece = [0; 4096];
-    random.fill(&mut piece);
-    for (at, chunk) in bytes.chunks_mut(piece.len()).enumerate() {
-        piece[..8].copy_from_slice(&((number as u64) << 32 | at as u64).to_le_bytes());
-        chunk.copy_from_slice(&piece[..chunk.len()]);
+impl Contents {
+    /// Bytes for a new value or part.
+    pub fn new(number: usize, length: usize, random: &mut Random) -> Contents {
+        Contents(vec![Run { number: number as u64, length, seed: random.number() }])
     }
-    bytes.into()
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|run| run.length).sum()
+    }
+
+    /// All of them.
+    pub fn bytes(&self) -> Rc<[u8]> {
+        let mut bytes = vec![0; self.len()];
+        let mut rest = &mut bytes[..];
+        for run in &self.0 {
+            let (run_bytes, after) = rest.split_at_mut(run.length);
+            run.write(run_bytes);
+            rest = after;
+        }
+        bytes.into()
+    }
+
+    /// Their MD5, as an ETag has it.
+    pub fn md5_hex(&self) -> String {
+        hex::encode(md5(&self.bytes()))
+    }
+}
+
+impl Run {
+    fn write(&self, bytes: &mut [u8]) {
+        // Most of it repeats, so that making it costs little; each piece of 4 KiB still differs.
+        let mut piece = [0; 4096];
+        Random::new(self.seed).fill(&mut piece);
+        for (at, chunk) in bytes.chunks_mut(piece.len()).enumerate() {
+            piece[..8].copy_from_slice(&(self.number << 32 | at as u64).to_le_bytes());
+            chunk.copy_from_slice(&piece[..chunk.len()]);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use engine::io::sleep;
 use crate::check::linearizability::ENTRIES_MAX;
 use crate::client::{Answer, Client, Failed, Payload, Request, element, elements};
 use crate::history::{Action, Entry, History};
-use crate::value::{ValueId, Values, contents, md5};
+use crate::value::{Contents, ValueId, Values};
 
 /// The bucket of all keys.
 pub const BUCKET: &str = "bucket";
@@ -35,6 +35,8 @@ pub struct Shared {
     pub stop: Cell<bool>,
     /// Whether faults damage what is durable: then reads may fail, but never lie.
     pub damage: Cell<bool>,
+    /// Whether clients may close their side before they have their answer.
+    pub half_closes: Cell<bool>,
     /// Values seen last, for conditions.
     seen: RefCell<BTreeMap<&'static str, ValueId>>,
     pub largest: usize,
@@ -58,6 +60,7 @@ impl Shared {
             values: RefCell::default(),
             stop: Cell::new(false),
             damage: Cell::new(false),
+            half_closes: Cell::new(false),
             seen: RefCell::default(),
             largest,
         }
@@ -165,6 +168,7 @@ impl Worker {
 
     /// Makes a request, and tells what became of it where an answer of one of these statuses means that it was done.
     async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
+        self.client.half_closes = self.shared.half_closes.get();
         let asked = self.client.ask(request).await;
         let status = asked.as_ref().map_or(0, |answer| answer.status);
         *self.shared.history.borrow_mut().answers.entry(status).or_default() += 1;
@@ -181,7 +185,11 @@ impl Worker {
             Ok(answer) if done.contains(&status) => (Fate::Done, Some(answer)),
             Ok(answer) if (400..500).contains(&status) => (Fate::NotDone, Some(answer)),
             Ok(answer) => (Fate::Unknown, Some(answer)),
-            Err(Failed::NotSent) => (Fate::NotDone, None),
+            Err(Failed::NotSent) => {
+                // Nobody is there: clients come back after a while, rather than use up what they wanted to do.
+                sleep(Duration::from_millis(self.random.between(1, 200))).await;
+                (Fate::NotDone, None)
+            }
             Err(Failed::Lost) => (Fate::Unknown, None),
         }
     }
@@ -199,7 +207,7 @@ impl Worker {
 
     async fn put(&mut self, key: &'static str) {
         let value = self.value();
-        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = self.write("PUT", object(key), body);
         let invoked = self.shared.tick();
         let (fate, answer) = self.ask(&request, &[200]).await;
@@ -221,7 +229,7 @@ impl Worker {
 
     async fn create(&mut self, key: &'static str) {
         let value = self.value();
-        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = self.write("PUT", object(key), body).header("if-none-match", "*");
         let invoked = self.shared.tick();
         let (fate, answer) = self.ask(&request, &[200, 412]).await;
@@ -235,7 +243,7 @@ impl Worker {
         let value = self.value();
         let (body, etag) = {
             let values = self.shared.values.borrow();
-            (values.get(value).bytes.clone(), quoted(&values.get(expected).etag))
+            (values.get(value).contents.bytes(), quoted(&values.get(expected).etag))
         };
         let request = self.write("PUT", object(key), body).header("if-match", etag);
         let invoked = self.shared.tick();
@@ -255,10 +263,10 @@ impl Worker {
             return None;
         };
         self.shared.seen.borrow_mut().insert(key, id);
-        let whole = &values.get(id).bytes;
+        let whole = values.get(id).contents.bytes();
         let wanted = match range {
             Some((from, to)) => &whole[from.min(whole.len())..to.min(whole.len())],
-            None => whole,
+            None => &whole,
         };
         if answer.body[..] != *wanted {
             let at = answer.body.iter().zip(wanted).position(|(a, b)| a != b);
@@ -288,7 +296,7 @@ impl Worker {
 
     async fn get_range(&mut self, key: &'static str) {
         let length =
-            self.shared.seen.borrow().get(key).map(|id| self.shared.values.borrow().get(*id).bytes.len());
+            self.shared.seen.borrow().get(key).map(|id| self.shared.values.borrow().get(*id).contents.len());
         let end = length.unwrap_or(5000).max(1);
         let from = self.random.index(end);
         let to = from + 1 + self.random.index(end - from);
@@ -307,7 +315,7 @@ impl Worker {
         let etag = answer.header("etag").unwrap_or_default().to_owned();
         let found = self.shared.values.borrow().by_etag(&etag);
         if answer.status == 200 {
-            let length = found.map(|id| self.shared.values.borrow().get(id).bytes.len().to_string());
+            let length = found.map(|id| self.shared.values.borrow().get(id).contents.len().to_string());
             if answer.header("content-length") != length.as_deref() {
                 self.shared.violation(format!("HEAD of {key:?} shows {etag} of another length"));
             }
@@ -329,7 +337,7 @@ impl Worker {
         }
         let objects: String = keys.iter().map(|key| format!("<Object><Key>{key}</Key></Object>")).collect();
         let body = format!("<Delete>{objects}</Delete>").into_bytes();
-        let sum = base64::engine::general_purpose::STANDARD.encode(md5(&body));
+        let sum = base64::engine::general_purpose::STANDARD.encode(crate::value::md5(&body));
         let request = Request { body: body.into(), ..Request::new("POST", format!("/{BUCKET}")) }
             .query("delete", "")
             .header("content-md5", sum);
@@ -384,7 +392,7 @@ impl Worker {
             let key = element(entry, "Key").unwrap_or_default().to_owned();
             let etag = element(entry, "ETag").unwrap_or_default().replace("&quot;", "");
             let value = self.shared.values.borrow().by_etag(&etag);
-            let size = value.map(|id| self.shared.values.borrow().get(id).bytes.len().to_string());
+            let size = value.map(|id| self.shared.values.borrow().get(id).contents.len().to_string());
             if key <= before || !key.starts_with(prefix) || size.as_deref() != element(entry, "Size") {
                 self.shared.violation(format!("a list after {before:?} shows {entry}"));
                 return None;
@@ -441,16 +449,16 @@ impl Worker {
         let (_, answer) = self.ask(&Request::new("POST", object(key)).query("uploads", ""), &[200]).await;
         let text = answer.map(|answer| answer.text()).unwrap_or_default();
         let Some(upload) = element(&text, "UploadId").map(str::to_owned) else { return };
-        let mut parts: Vec<(usize, Rc<[u8]>)> = Vec::new();
+        let mut parts: Vec<(usize, Contents)> = Vec::new();
         let mut number = 0;
         for _ in 0..1 + self.random.index(3) {
             number += 1 + self.random.index(3);
             // Parts may be sent more than once: the last one counts.
             for _ in 0..1 + usize::from(self.random.one_in(4)) {
                 let length = PART_BYTES_MIN + self.random.index(3) * self.random.index(100 << 10);
-                let body = contents(number, length, &mut self.random);
+                let body = Contents::new(number, length, &mut self.random);
                 let request = self
-                    .write("PUT", object(key), body.clone())
+                    .write("PUT", object(key), body.bytes())
                     .query("partNumber", number.to_string())
                     .query("uploadId", upload.clone());
                 let (fate, answer) = self.ask(&request, &[200]).await;
@@ -460,7 +468,7 @@ impl Worker {
                 }
                 let told =
                     answer.and_then(|answer| answer.header("etag").map(str::to_owned)).unwrap_or_default();
-                if told != quoted(&hex::encode(md5(&body))) {
+                if told != quoted(&body.md5_hex()) {
                     self.shared.violation(format!("a part of {key:?} was answered with the ETag {told}"));
                 }
                 parts.retain(|(other, _)| *other != number);
@@ -480,15 +488,15 @@ impl Worker {
         drop(self.ask(&request, &[204]).await);
     }
 
-    async fn complete(&mut self, key: &'static str, upload: &str, parts: Vec<(usize, Rc<[u8]>)>) {
+    async fn complete(&mut self, key: &'static str, upload: &str, parts: Vec<(usize, Contents)>) {
         let named: String = parts
             .iter()
             .map(|(number, body)| {
-                let etag = hex::encode(md5(body));
+                let etag = body.md5_hex();
                 format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
             })
             .collect();
-        let bodies: Vec<Rc<[u8]>> = parts.into_iter().map(|(_, body)| body).collect();
+        let bodies: Vec<Contents> = parts.into_iter().map(|(_, body)| body).collect();
         let value = self.shared.values.borrow_mut().of_parts(&bodies);
         let body = format!("<CompleteMultipartUpload>{named}</CompleteMultipartUpload>").into_bytes();
         let request =
@@ -520,7 +528,7 @@ impl Worker {
     /// Tells whether the node takes a new value and gives it back.
     pub async fn is_served(&mut self, key: &'static str) -> bool {
         let value = self.shared.values.borrow_mut().make(1000, &mut self.random);
-        let body = self.shared.values.borrow().get(value).bytes.clone();
+        let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = Request { body, ..Request::new("PUT", object(key)) };
         let invoked = self.shared.tick();
         let (fate, _) = self.ask(&request, &[200]).await;
@@ -552,6 +560,9 @@ pub async fn abuse(shared: Rc<Shared>, mut random: Random) {
         };
         let _ = stream.write_all(start.as_bytes()).await;
         let _ = stream.write_all(&bytes).await;
+        if random.one_in(4) {
+            let _ = stream.close().await;
+        }
         if random.one_in(2) {
             sleep(Duration::from_millis(random.between(1, 2000))).await;
         }

@@ -195,6 +195,40 @@ pub fn set_network_rates(rates: NetworkRates) {
     with(|world| world.network.rates = rates);
 }
 
+/// The ways that a partition closes.
+#[derive(Clone, Copy, Debug)]
+pub enum Parted {
+    /// Nodes don't hear clients.
+    ToNodes,
+    /// Clients don't hear nodes.
+    ToClients,
+    /// Neither hears the other.
+    BothWays,
+}
+
+/// Parts nodes from clients for a while. What is sent meanwhile arrives later.
+pub fn part(ways: Parted, duration: Duration) {
+    let sides: &[usize] = match ways {
+        Parted::ToNodes => &[1],
+        Parted::ToClients => &[0],
+        Parted::BothWays => &[0, 1],
+    };
+    with(|world| {
+        world.part(sides, duration);
+        world.fault(Fault::Partition, || format!("{ways:?} for {duration:?}"));
+    });
+}
+
+/// Whether a partition lasts.
+pub fn is_parted() -> bool {
+    with(|world| world.is_parted())
+}
+
+/// Ends all partitions.
+pub fn join() {
+    with(super::world::World::join);
+}
+
 /// Whether faults have damaged a file in a folder.
 pub fn is_damaged(folder: &Path) -> bool {
     with(|world| world.damaged.iter().any(|path| path.starts_with(folder)))

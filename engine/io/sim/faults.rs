@@ -33,13 +33,17 @@ pub enum Fault {
     Cut,
     /// A connection delivers nothing for a while.
     Stall,
+    /// Nothing gets from the clients to the nodes, or the other way, or both, for a while.
+    Partition,
+    /// A client says that it sends no more once it has sent its request.
+    HalfClose,
     /// A client sends what is no request, or breaks one off.
     Garbage,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 18] = [
         Fault::Crash,
         Fault::CrashInRecovery,
         Fault::Pause,
@@ -55,6 +59,8 @@ impl Fault {
         Fault::SlowDisk,
         Fault::Cut,
         Fault::Stall,
+        Fault::Partition,
+        Fault::HalfClose,
         Fault::Garbage,
     ];
 
@@ -76,6 +82,8 @@ impl Fault {
             Fault::SlowDisk => "slow-disk",
             Fault::Cut => "cut",
             Fault::Stall => "stall",
+            Fault::Partition => "partition",
+            Fault::HalfClose => "half-close",
             Fault::Garbage => "garbage",
         }
     }

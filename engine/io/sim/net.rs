@@ -75,6 +75,8 @@ pub struct Network {
     listeners: BTreeMap<u64, Listening>,
     made: u64,
     pub rates: NetworkRates,
+    /// Nothing that is sent to a side arrives before this time.
+    parted_until: [u64; 2],
 }
 
 fn reset() -> io::Error {
@@ -192,7 +194,9 @@ impl World {
             latency = self.delay(STALL[0], STALL[1]);
             self.fault(Fault::Stall, || format!("connection {id}, {latency:?}"));
         }
-        let earliest = self.now + u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        // What is sent into a partition is sent again until it arrives.
+        let reachable = self.now.max(self.network.parted_until[to]);
+        let earliest = reachable + u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let pipe = &mut connection.pipes[to];
         let at = earliest.max(pipe.not_before);
@@ -218,6 +222,25 @@ impl World {
             pipe.pieces += 1;
             self.send(id, 1 - side, Vec::new());
         }
+    }
+
+    /// Lets nothing arrive at these sides for a while.
+    pub fn part(&mut self, sides: &[Side], duration: Duration) {
+        let until = self.now + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        for side in sides {
+            let parted_until = &mut self.network.parted_until[*side];
+            *parted_until = until.max(*parted_until);
+        }
+    }
+
+    /// Whether a partition lasts.
+    pub fn is_parted(&self) -> bool {
+        self.network.parted_until.iter().any(|until| *until > self.now)
+    }
+
+    /// Ends all partitions.
+    pub fn join(&mut self) {
+        self.network.parted_until = [0; 2];
     }
 
     fn cut(&mut self, id: ConnectionId) {
@@ -334,6 +357,13 @@ impl Stream {
     pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
         let latency = with(|world| world.delay(LATENCY[0], LATENCY[1]));
         super::sleep(latency).await;
+        // A connection needs both ways.
+        while let Some(wait) =
+            with(|world| world.network.parted_until.into_iter().max()?.checked_sub(world.now))
+            && wait > 0
+        {
+            super::sleep(Duration::from_nanos(wait)).await;
+        }
         let connection = with(|world| world.connect(address))?;
         Ok(Stream { connection, side: 0 })
     }

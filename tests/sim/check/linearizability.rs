@@ -3,6 +3,7 @@
 //!
 //! It also says that nothing acknowledged is lost, also by a crash: the reads after it are part of the history.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::history::{Action, Entry, History};
@@ -21,7 +22,7 @@ pub fn check(history: &History, values: &Values) -> Result<usize, String> {
     let mut undecided = 0;
     for (key, entries) in &history.keys {
         let entries = with_copies(history, entries, values);
-        match search(&entries) {
+        match judge(&entries) {
             Some(true) => {}
             Some(false) => return Err(story(key, &entries)),
             None => undecided += 1,
@@ -30,18 +31,32 @@ pub fn check(history: &History, values: &Values) -> Result<usize, String> {
     Ok(undecided)
 }
 
-/// A copy of unknown outcome may have set any value that its source ever had.
+/// The values that somebody found at the key.
+fn observed(entries: &[Entry]) -> BTreeSet<ValueId> {
+    let found = entries.iter().filter_map(|entry| match entry.action {
+        Action::Read(found) => found,
+        Action::Replace(expected, _) => Some(expected),
+        _ => None,
+    });
+    found.collect()
+}
+
+/// A copy of unknown outcome may have set any value that its source ever had. Of those that nobody found here, one will
+/// do for all.
 fn with_copies(history: &History, entries: &[Entry], values: &Values) -> Vec<Entry> {
+    let observed = observed(entries);
     let mut all = Vec::new();
     for entry in entries {
         let Action::CopyOf(source) = &entry.action else {
             all.push(entry.clone());
             continue;
         };
-        let written: BTreeSet<ValueId> =
-            history.keys.get(source).into_iter().flatten().filter_map(written).collect();
-        let flat: BTreeSet<ValueId> = written.into_iter().map(|value| values.get(value).flat).collect();
-        all.extend(flat.into_iter().map(|value| Entry { action: Action::Write(value), ..entry.clone() }));
+        let written = history.keys.get(source).into_iter().flatten().filter_map(written);
+        let flat: BTreeSet<ValueId> = written.map(|value| values.get(value).flat).collect();
+        let (found, not_found): (Vec<_>, Vec<_>) =
+            flat.into_iter().partition(|value| observed.contains(value));
+        let possible = found.into_iter().chain(not_found.into_iter().next());
+        all.extend(possible.map(|value| Entry { action: Action::Write(value), ..entry.clone() }));
     }
     all.sort_by_key(|entry| entry.invoked);
     all
@@ -52,6 +67,18 @@ fn written(entry: &Entry) -> Option<ValueId> {
         Action::Write(value) | Action::Create(value) | Action::Replace(_, value) => Some(value),
         _ => None,
     }
+}
+
+/// Whether an order explains the entries; `None` if that was not decided. What is of unknown outcome need not have
+/// happened, so that an order without those whose value nobody found is one, and is looked for first: they are what
+/// makes the search long.
+fn judge(entries: &[Entry]) -> Option<bool> {
+    let observed = observed(entries);
+    let telling = |entry: &&Entry| {
+        entry.returned.is_some() || written(entry).is_none_or(|value| observed.contains(&value))
+    };
+    let telling: Vec<Entry> = entries.iter().filter(telling).cloned().collect();
+    if search(&telling) == Some(true) { Some(true) } else { search(entries) }
 }
 
 /// Whether an order explains the entries; `None` if that was not decided.
@@ -79,7 +106,7 @@ fn search(entries: &[Entry]) -> Option<bool> {
         let left = |at: &usize| done & 1 << at == 0;
         let end = (0..entries.len()).filter(left).filter_map(|at| entries[at].returned).min();
         let may_be_next = |at: &usize| end.is_none_or(|end| entries[*at].invoked < end);
-        let next: Vec<usize> = (0..entries.len()).filter(left).filter(may_be_next).collect();
+        let mut next: Vec<usize> = (0..entries.len()).filter(left).filter(may_be_next).collect();
         // What only looks and holds now is best explained now.
         let looks =
             |at: &&usize| entries[**at].action.only_looks() && entries[**at].action.after(held).is_some();
@@ -87,6 +114,8 @@ fn search(entries: &[Entry]) -> Option<bool> {
             open.push((done | 1 << at, held));
             continue;
         }
+        // Tried first, so pushed last: what ended first. What may not have happened at all comes after all that did.
+        next.sort_by_key(|at| Reverse(entries[*at].returned.unwrap_or(u64::MAX)));
         for at in next {
             if let Some(after) = entries[at].action.after(held) {
                 open.push((done | 1 << at, after));
@@ -111,7 +140,7 @@ pub fn self_test() {
     let mut random = engine::io::sim::Random::new(1);
     let [a, b] = [0, 1].map(|_| values.make(16, &mut random));
     let entry = |action, invoked, returned| Entry { action, invoked, returned, client: 0 };
-    let verdict = |entries: &[Entry]| search(entries);
+    let verdict = |entries: &[Entry]| judge(entries);
     let (write, read) = (Action::Write, Action::Read);
     // A stale read, a lost write, and a value from nowhere.
     assert_eq!(verdict(&[entry(write(a), 1, Some(2)), entry(read(None), 3, Some(4))]), Some(false));
@@ -135,6 +164,17 @@ pub fn self_test() {
         Some(true)
     );
     assert_eq!(verdict(&[entry(read(Some(a)), 1, Some(2)), entry(write(a), 3, None)]), Some(false));
+    // Also if its value was never found: something made the key exist, or took away what was there.
+    assert_eq!(verdict(&[entry(write(a), 1, None), entry(Action::Exists, 2, Some(3))]), Some(true));
+    assert_eq!(
+        verdict(&[
+            entry(write(a), 1, Some(2)),
+            entry(write(b), 3, None),
+            entry(Action::IsNot(a), 4, Some(5))
+        ]),
+        Some(true)
+    );
+    assert_eq!(verdict(&[entry(Action::Exists, 1, Some(2)), entry(write(a), 3, None)]), Some(false));
     assert_eq!(
         verdict(&[
             entry(write(a), 1, Some(5)),
