@@ -285,14 +285,6 @@ impl Command {
         }
     }
 }
-
-impl Precondition {
-    /// Whether nothing is asked for.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// What became of a command. It goes to the proposer and is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

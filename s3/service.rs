@@ -14,7 +14,7 @@ use raft::Metadata;
 use crate::conn::deadline::Deadlines;
 use crate::counters::Counters;
 use crate::error::{Code, S3Result};
-use crate::http::head::{Method, RequestHead};
+use crate::http::head::RequestHead;
 use crate::http::response::DateCache;
 use crate::route::{Operation, Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
@@ -226,10 +226,5 @@ impl<'a> Finished<'a> {
             bytes_in: 0,
             bytes_out: 0,
         }
-    }
-
-    /// The method's name, where there is a head.
-    pub fn method(&self) -> Option<Method> {
-        self.head.map(RequestHead::method)
     }
 }

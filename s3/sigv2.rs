@@ -149,3 +149,48 @@ fn string_to_sign(head: &RequestHead, host_bucket: Option<&str>, expires: &[u8])
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(request: &str) -> RequestHead {
+        let mut head = RequestHead::new();
+        head.parse(format!("{request}\r\n\r\n").as_bytes()).unwrap().unwrap();
+        head
+    }
+
+    /// AWS, "Signing and authenticating REST requests", the examples "Upload" and "List objects", with the time where
+    /// a URL has its end.
+    #[test]
+    fn what_is_signed_is_what_awss_examples_say() {
+        let upload = head(
+            "PUT /db-backup.dat.gz HTTP/1.1\r\nHost: static.example.com:8080\r\nx-amz-acl: public-read\r\n\
+             content-type: application/x-download\r\nContent-MD5: 4gJE4saaMU4BqNR0kLY+lw==\r\n\
+             X-Amz-Meta-ReviewedBy: joe@example.com\r\nX-Amz-Meta-ReviewedBy: jane@example.com\r\n\
+             X-Amz-Meta-FileChecksum: 0x02661779\r\nX-Amz-Meta-ChecksumAlgorithm: crc32\r\n\
+             Content-Disposition: attachment\r\nContent-Length: 5913339",
+        );
+        let signed = "PUT\n4gJE4saaMU4BqNR0kLY+lw==\napplication/x-download\n1175024202\nx-amz-acl:public-read\n\
+            x-amz-meta-checksumalgorithm:crc32\nx-amz-meta-filechecksum:0x02661779\n\
+            x-amz-meta-reviewedby:joe@example.com,jane@example.com\n/static.example.com/db-backup.dat.gz";
+        let ours = string_to_sign(&upload, Some("static.example.com"), b"1175024202").unwrap();
+        assert_eq!(String::from_utf8(ours).unwrap(), signed);
+
+        let list = head("GET /bucket?prefix=photos&max-keys=50&versions&uploadId=a%2Bb HTTP/1.1\r\nHost: s3");
+        let ours = string_to_sign(&list, None, b"7").unwrap();
+        assert_eq!(String::from_utf8(ours).unwrap(), "GET\n\n\n7\n/bucket?uploadId=a+b&versions");
+    }
+
+    #[test]
+    fn a_url_without_one_of_its_three_parameters_is_refused() {
+        let credentials = Credentials::single("AKEY", crate::sigv4::keys::Secret::new("secret"));
+        for query in
+            ["AWSAccessKeyId=AKEY&Expires=9", "AWSAccessKeyId=AKEY&Signature=x", "Expires=9&Signature=x"]
+        {
+            let request = head(&format!("GET /bucket/key?{query} HTTP/1.1\r\nHost: s3"));
+            let refused = verify(&request, None, &credentials, 7).unwrap_err();
+            assert_eq!(refused.code(), Code::AccessDenied, "{query}");
+        }
+    }
+}

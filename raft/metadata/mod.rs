@@ -156,11 +156,6 @@ impl MetadataSeed {
         MetadataSeed { mesh, news, submit, readers, progress, cache_bytes }
     }
 
-    /// The core that this part is for.
-    pub fn core(&self) -> usize {
-        self.mesh.core()
-    }
-
     /// Starts the part on its core.
     pub fn start(self, cores: usize, home: Home) -> Metadata {
         let inner = Inner {
@@ -197,11 +192,6 @@ fn weigh_version(version: &VersionRecord) -> usize {
 }
 
 impl Metadata {
-    /// This core.
-    pub fn core(&self) -> usize {
-        self.0.core
-    }
-
     /// The core that is home to a key.
     pub fn home_of(&self, bucket: &str, key: &str) -> usize {
         home_core(partition_of_key(bucket, key.as_bytes()), self.0.cores)

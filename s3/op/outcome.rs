@@ -60,3 +60,59 @@ impl From<engine::Error> for S3Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_and_status(refused: impl Into<S3Error>) -> (Code, u16) {
+        let error = refused.into();
+        (error.code(), error.status())
+    }
+
+    /// AWS, "Error responses": what a client does next depends on the code, and whether it tries again on the status.
+    #[test]
+    fn every_refusal_tells_the_client_whose_fault_it_is() {
+        let cases = [
+            (Outcome::NoSuchBucket, Code::NoSuchBucket, 404),
+            (Outcome::BucketAlreadyExists { same_owner: true }, Code::BucketAlreadyOwnedByYou, 409),
+            (Outcome::BucketAlreadyExists { same_owner: false }, Code::BucketAlreadyExists, 409),
+            (Outcome::BucketNotEmpty, Code::BucketNotEmpty, 409),
+            (Outcome::NoSuchKey, Code::NoSuchKey, 404),
+            (Outcome::PreconditionFailed, Code::PreconditionFailed, 412),
+            (Outcome::NoSuchUpload, Code::NoSuchUpload, 404),
+            (Outcome::InvalidPart { number: 3 }, Code::InvalidPart, 400),
+            (Outcome::InvalidPartOrder, Code::InvalidPartOrder, 400),
+            (Outcome::EntityTooSmall { number: 1, size: 7 }, Code::EntityTooSmall, 400),
+            (Outcome::EntityTooLarge, Code::EntityTooLarge, 400),
+            (Outcome::BadChecksum, Code::BadDigest, 400),
+            (Outcome::SizeMismatch, Code::InvalidRequest, 400),
+            (Outcome::InvalidKey, Code::InvalidURI, 400),
+            (Outcome::Superseded, Code::SlowDown, 503),
+            (Outcome::InvalidRecord, Code::InternalError, 500),
+            (Outcome::UnknownCommand, Code::InternalError, 500),
+        ];
+        for (outcome, code, status) in cases {
+            let told = format!("{outcome:?}");
+            let error = accepted(outcome).expect_err(&told);
+            assert_eq!((error.code(), error.status()), (code, status), "{told}");
+        }
+        assert!(accepted(Outcome::Done).is_ok());
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_so() {
+        let retryable = [
+            code_and_status(raft::Error::Unavailable("the group has no leader")),
+            code_and_status(raft::Error::OutcomeUnknown),
+            code_and_status(engine::Error::Busy("too many requests")),
+            code_and_status(engine::Error::Closed),
+        ];
+        assert!(retryable.iter().all(|(_, status)| *status == 503), "{retryable:?}");
+        assert_eq!(code_and_status(engine::Error::Full), (Code::InsufficientStorage, 507));
+        assert_eq!(
+            code_and_status(raft::Error::Bytes(engine::Error::Full)),
+            (Code::InsufficientStorage, 507)
+        );
+    }
+}
