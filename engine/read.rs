@@ -105,6 +105,9 @@ impl BlobReader {
                     (self.relocated, self.located, self.piece) = (true, None, None);
                 }
                 Err(error) => {
+                    if matches!(error, Error::Corrupt(_)) {
+                        self.bytes.note_corrupt_read();
+                    }
                     self.piece = None;
                     return Err(error);
                 }

@@ -49,7 +49,7 @@ pub struct Entry<'a> {
     pub key: Option<&'a str>,
     /// The HTTP status of the reply.
     pub status: u16,
-    /// The S3 error code of the reply, where it is an error.
+    /// The S3 error code of the reply, where it is an error or was broken off by one.
     pub error: Option<&'a str>,
     /// Bytes of the request's body.
     pub bytes_in: u64,

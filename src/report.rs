@@ -65,6 +65,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
         index_bytes: store.index_bytes as u64,
         buffers_used_bytes: (engine::limits::BODY_BUDGET_BYTES - sources.bytes.budget_free()) as u64,
         buffers_limit_bytes: engine::limits::BODY_BUDGET_BYTES as u64,
+        corrupt_reads: sources.bytes.corrupt_reads(),
         busy,
         total,
         cache_hits: metadata.rows.hits,

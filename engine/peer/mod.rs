@@ -13,6 +13,7 @@ mod lease;
 mod local;
 pub mod mesh;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 pub use lease::{Located, Place};
@@ -129,6 +130,7 @@ struct Inner {
     budget: Semaphore,
     copies: Semaphore,
     hashes: HashService,
+    corrupt_reads: Cell<u64>,
 }
 
 /// One core's way to all bytes of the node, and what its requests share: open files, the budget of buffer
@@ -143,7 +145,8 @@ impl Bytes {
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
         spawn(Files::keep_closing_idle(Rc::downgrade(&files)));
         let (budget, copies) = (Semaphore::new(BODY_BUDGET_BYTES), Semaphore::new(COPIES));
-        Bytes(Rc::new(Inner { home, mesh, files, budget, copies, hashes: HashService::new() }))
+        let hashes = HashService::new();
+        Bytes(Rc::new(Inner { home, mesh, files, budget, copies, hashes, corrupt_reads: Cell::new(0) }))
     }
 
     /// This core's own segments.
@@ -159,6 +162,15 @@ impl Bytes {
     /// The hashing service of this core.
     pub fn hashes(&self) -> &HashService {
         &self.0.hashes
+    }
+
+    /// Reads of this core's requests that ended at a block which is not what was written.
+    pub fn corrupt_reads(&self) -> u64 {
+        self.0.corrupt_reads.get()
+    }
+
+    pub(crate) fn note_corrupt_read(&self) {
+        self.0.corrupt_reads.set(self.0.corrupt_reads.get() + 1);
     }
 
     /// Waits for the turn of a copy: to be held by whoever writes a blob from what it reads of another one.

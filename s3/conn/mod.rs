@@ -17,6 +17,7 @@ use engine::io::{self, Stream};
 
 pub use accept::serve;
 pub(crate) use body::{Body, Piece};
+use reply::Sent;
 pub(crate) use reply::{Reply, ReplyBody};
 
 use crate::error::{Code, S3Error};
@@ -134,7 +135,7 @@ async fn exchange(
     if let Ok(route) = &route {
         record.operation = Some(route.operation);
     }
-    let (reply, body_state) = match handle(service, wire, head, route, &mut record).await {
+    let (mut reply, body_state) = match handle(service, wire, head, route, &mut record).await {
         (Ok(reply), state) => (reply, state),
         (Err(error), state) => {
             let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
@@ -149,8 +150,10 @@ async fn exchange(
     let without_body = head.method() == Method::Head;
     reply.write_head(out, service, &request_id, without_body, close);
     record.status = reply.status;
-    let mut sent =
-        if without_body { Ok(wire.write_all(out).await.is_ok()) } else { reply.send(wire, out).await };
+    if without_body {
+        reply.body = ReplyBody::Empty;
+    }
+    let mut sent = reply.send(wire, out).await;
     if let Err(error) = &sent {
         // Nothing has left yet: the client is told what went wrong.
         let refusal = Reply::error(error, &String::from_utf8_lossy(head.path()), &request_id);
@@ -160,16 +163,19 @@ async fn exchange(
         refusal.write_head(out, service, &request_id, false, close);
         sent = refusal.send(wire, out).await;
     }
-    let sent = sent.unwrap_or(false);
+    let sent = sent.unwrap_or(Sent::Lost);
+    if let Sent::BrokenOff(code) = sent {
+        record.error = Some(code);
+    }
     record.duration = started.elapsed();
     record.bytes_in = wire.bytes_in - bytes_in;
     record.bytes_out = wire.bytes_out - bytes_out;
     service.finished(&record);
     match (sent, close) {
-        (false, _) => Next::Gone,
-        (true, true) => Next::Close,
+        (Sent::Lost | Sent::BrokenOff(_), _) => Next::Gone,
+        (Sent::Whole, true) => Next::Close,
         // The answer does not wait for a body that nobody wants.
-        (true, false) => match wire.discard(left.unwrap_or(0)).await {
+        (Sent::Whole, false) => match wire.discard(left.unwrap_or(0)).await {
             Ok(()) => Next::Request,
             Err(_) => Next::Gone,
         },

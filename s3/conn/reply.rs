@@ -1,6 +1,6 @@
 //! What a handler answers, and how it leaves: head and a small body in one write, a large one slice by slice.
 
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::http::response::ResponseHead;
 use crate::op::ObjectStream;
 use crate::service::{RequestId, Service};
@@ -29,6 +29,17 @@ pub(crate) struct Reply {
     /// Header lines beyond the common ones, each ended by CR LF.
     pub(crate) headers: Vec<u8>,
     pub(crate) body: ReplyBody,
+}
+
+/// How an answer left.
+pub(crate) enum Sent {
+    /// To its end.
+    Whole,
+    /// The connection is lost.
+    Lost,
+    /// An object turned out unreadable half way. The connection has to end: the client must not take what it has for the
+    /// whole.
+    BrokenOff(Code),
 }
 
 impl Reply {
@@ -98,13 +109,12 @@ impl Reply {
         head.finish();
     }
 
-    /// Sends the head in `out` and the body. False where the connection is lost, which is also the answer to an
-    /// object that turns out unreadable half way: the client must not take what it has for the whole.
+    /// Sends the head in `out` and the body.
     ///
     /// # Errors
     /// The object can't be read and nothing has been sent yet.
-    pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<bool, S3Error> {
-        Ok(match self.body {
+    pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<Sent, S3Error> {
+        let whole = match self.body {
             ReplyBody::Empty => wire.write_all(out).await.is_ok(),
             ReplyBody::Bytes(bytes) if bytes.len() <= ONE_WRITE_BYTES => {
                 out.extend_from_slice(&bytes);
@@ -118,25 +128,26 @@ impl Reply {
                     Ok(Some(slice)) if !out.is_empty() && slice.len() <= ONE_WRITE_BYTES => {
                         out.extend_from_slice(slice);
                         if wire.write_all(out).await.is_err() {
-                            return Ok(false);
+                            return Ok(Sent::Lost);
                         }
                         out.clear();
                     }
                     Ok(Some(slice)) => {
                         if !out.is_empty() && wire.write_all(out).await.is_err() {
-                            return Ok(false);
+                            return Ok(Sent::Lost);
                         }
                         out.clear();
                         if wire.write_all(slice).await.is_err() {
-                            return Ok(false);
+                            return Ok(Sent::Lost);
                         }
                     }
                     Ok(None) => break out.is_empty() || wire.write_all(out).await.is_ok(),
                     Err(error) if !out.is_empty() => return Err(error),
-                    Err(_) => return Ok(false),
+                    Err(error) => return Ok(Sent::BrokenOff(error.code())),
                 }
             },
-        })
+        };
+        Ok(if whole { Sent::Whole } else { Sent::Lost })
     }
 }
 

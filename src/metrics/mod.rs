@@ -64,6 +64,8 @@ pub struct CoreStats {
     pub busy: Duration,
     /// Time since the core began.
     pub total: Duration,
+    /// Reads that ended at a block which is not what was written.
+    pub corrupt_reads: u64,
     /// Rows found in the row cache.
     pub cache_hits: u64,
     /// Rows that the metadata store was asked for.

@@ -24,6 +24,7 @@ pub fn render(board: &Board) -> String {
     let mut families = Families::default();
     requests(&mut families, &cores);
     storage(&mut families, &cores);
+    reads(&mut families, &cores);
     cores_themselves(&mut families, &cores);
     raft(&mut families, board);
     node(&mut families, board);
@@ -83,6 +84,11 @@ fn storage(out: &mut Families, cores: &Cores) {
     });
     out.gauges("hamster_index_entries", "Entries of the index", cores, |stats| stats.index_entries as f64);
     out.gauges("hamster_index_bytes", "Memory of the index", cores, |stats| stats.index_bytes as f64);
+}
+
+fn reads(out: &mut Families, cores: &Cores) {
+    let what = "Reads that ended at a block which is not what was written";
+    out.counters("hamster_corrupt_reads_total", what, cores, |stats| stats.corrupt_reads);
 }
 
 fn cores_themselves(out: &mut Families, cores: &Cores) {

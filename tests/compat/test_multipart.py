@@ -1,7 +1,6 @@
 """The seven multipart operations, by boto3."""
 
 import hashlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -317,21 +316,11 @@ def test_a_download_goes_on_while_its_object_is_replaced(own_server):
         upload.part(number, body)
     upload.complete()
 
-    def wait_until_stored(count):
-        deadline = time.monotonic() + 60
-        while True:
-            lines = server.admin("/metrics")[1].splitlines()
-            stored = sum(int(line.split()[-1]) for line in lines if line.startswith("hamster_index_entries"))
-            if stored == count:
-                return
-            assert time.monotonic() < deadline, f"{stored} blobs are stored"
-            time.sleep(0.1)
-
-    wait_until_stored(16)
+    server.wait_for_metric("hamster_index_entries", 16)
     download = s3.get_object(Bucket="bucket", Key="k")["Body"]
     start = download.read(MIB)
     s3.put_object(Bucket="bucket", Key="k", Body=b"new")
-    wait_until_stored(1)
+    server.wait_for_metric("hamster_index_entries", 1)
     # Others' bytes would come to lie where the parts were.
     for number in range(16):
         s3.put_object(Bucket="bucket", Key=f"other-{number}", Body=value(500 + number, PART))

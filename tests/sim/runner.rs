@@ -227,6 +227,9 @@ fn here(first: u64, flags: &Flags) -> ExitCode {
     let mut total = Total::default();
     for seed in (0..flags.seeds).map(|count| first.wrapping_add(count)) {
         total.add(seed, flags.fault, &run(seed, flags, flags.canary, false));
+        if flags.canary.is_some() && !total.failed.is_empty() {
+            break;
+        }
     }
     total.print();
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -248,7 +251,8 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
                     if from >= flags.seeds || late {
                         return;
                     }
-                    let output = chunk(first.wrapping_add(from), CHUNK.min(flags.seeds - from), flags);
+                    let count = CHUNK.min(flags.seeds - from);
+                    let output = chunk(first.wrapping_add(from), count, flags, flags.canary);
                     sums.lock().unwrap_or_else(PoisonError::into_inner).add(output);
                 }
             });
@@ -257,12 +261,12 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
     sums.into_inner().unwrap_or_else(PoisonError::into_inner).print()
 }
 
-/// Has another process run some seeds.
-fn chunk(from: u64, seeds: u64, flags: &Flags) -> std::io::Result<Output> {
+/// Has another process run some seeds; with a bug planted, up to the one that finds it.
+fn chunk(from: u64, seeds: u64, flags: &Flags, planted: Option<&'static str>) -> std::io::Result<Output> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--here", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
     command.args(flags.fault.iter().flat_map(|fault| ["--fault", fault.name()]));
-    command.args(flags.canary.iter().flat_map(|canary| ["--canary", *canary]));
+    command.args(planted.iter().flat_map(|canary| ["--canary", *canary]));
     command.args(flags.long.then_some("--long"));
     command.output()
 }
@@ -315,33 +319,53 @@ impl Sums {
 fn canaries(first: u64, flags: &Flags) -> ExitCode {
     let mut missed = 0;
     for canary in CANARIES.into_iter().filter(|canary| flags.canary.is_none_or(|only| only == *canary)) {
-        let next = AtomicU64::new(0);
-        let found = AtomicU64::new(u64::MAX);
-        std::thread::scope(|scope| {
-            for _ in 0..flags.jobs.max(1) {
-                scope.spawn(|| {
-                    while found.load(Ordering::Relaxed) == u64::MAX {
-                        let count = next.fetch_add(1, Ordering::Relaxed);
-                        if count >= flags.seeds {
-                            return;
-                        }
-                        let outcome = run(first.wrapping_add(count), flags, Some(canary), false);
-                        if !outcome.report.violations.is_empty() {
-                            found.fetch_min(count + 1, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        match found.into_inner() {
-            u64::MAX => {
+        match hunt(canary, first, flags) {
+            None => {
                 missed += 1;
                 say(&format!("canary {canary}: missed"));
             }
-            count => say(&format!("canary {canary}: found after {count} seeds")),
+            Some(count) => say(&format!("canary {canary}: found after {count} seeds")),
         }
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many seeds it takes to find a planted bug. A process runs few of them at first, as most bugs are found soon.
+fn hunt(canary: &'static str, first: u64, flags: &Flags) -> Option<u64> {
+    let next = Mutex::new(0);
+    let found = AtomicU64::new(u64::MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..flags.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let (from, count) = {
+                        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+                        let from: u64 = *next;
+                        let count = (1 + from / 4).min(CHUNK).min(flags.seeds - from);
+                        *next += count;
+                        (from, count)
+                    };
+                    if count == 0 || from >= found.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let from = first.wrapping_add(from);
+                    if let Some(seed) = first_failed(chunk(from, count, flags, Some(canary))) {
+                        found.fetch_min(seed.unwrap_or(from).wrapping_sub(first) + 1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let found = found.into_inner();
+    (found < u64::MAX).then_some(found)
+}
+
+/// The seed that a process says has failed; `Some(None)` where it said nothing, but was brought down by one.
+fn first_failed(output: std::io::Result<Output>) -> Option<Option<u64>> {
+    let output = output.ok().filter(|output| !output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut failed = text.lines().filter_map(|line| line.strip_prefix("seed ")?.split_once(" FAILED"));
+    Some(failed.next().and_then(|(seed, _)| seed.parse().ok()))
 }
 
 /// One seed, seen closely.

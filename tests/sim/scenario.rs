@@ -274,7 +274,7 @@ fn crash(machine: &Machine, fault: Fault, random: &mut Random) {
 async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random) {
     while !shared.stop.get() {
         sleep(Duration::from_millis(random.between(1, 40))).await;
-        if let Err(violation) = check::limits::working(&machine) {
+        if let Err(violation) = check::limits::working(&machine).and_then(|()| check::rot::check(&machine)) {
             shared.history.borrow_mut().violation(violation);
         }
         if !control::is_running(machine.id) {
@@ -378,6 +378,7 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     }
     sleep(SETTLES_WITHIN).await;
     check::limits::resting(machine)?;
+    check::rot::check(machine)?;
     let entries = check::limits::index_entries(machine);
     if !machine.shut_down(Duration::from_secs(120)).await {
         return Err("liveness: the node does not shut down".to_owned());

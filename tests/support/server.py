@@ -165,6 +165,18 @@ class Server:
         finally:
             connection.close()
 
+    def metric(self, name):
+        """The sum of a metric over its labels."""
+        lines = self.admin("/metrics")[1].splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def wait_for_metric(self, name, wanted, seconds=60):
+        """Cores tell their numbers once a second."""
+        deadline = time.monotonic() + seconds
+        while (found := self.metric(name)) != wanted:
+            assert time.monotonic() < deadline, f"{name} is {found}, not {wanted}"
+            time.sleep(0.1)
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
 

@@ -5,6 +5,7 @@ pub mod derived;
 pub mod limits;
 pub mod linearizability;
 pub mod log;
+pub mod rot;
 
 use crate::machine::Machine;
 
