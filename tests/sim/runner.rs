@@ -160,13 +160,14 @@ fn say(line: &str) {
 }
 
 /// The command that replays a seed.
-fn replay(seed: u64, only: Option<Fault>) -> String {
-    let fault = only.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
-    format!("tests/sim/run --seed {seed}{fault}")
+fn replay(seed: u64, flags: &Flags) -> String {
+    let fault = flags.fault.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
+    let planted = flags.canary.map_or(String::new(), |canary| format!(" --canary {canary}"));
+    format!("tests/sim/run --seed {seed}{fault}{planted}{}", if flags.long { " --long" } else { "" })
 }
 
 impl Total {
-    fn add(&mut self, seed: u64, only: Option<Fault>, outcome: &Outcome) {
+    fn add(&mut self, seed: u64, flags: &Flags, outcome: &Outcome) {
         let Outcome { summary, report } = outcome;
         self.seeds += 1;
         self.steps += summary.steps;
@@ -182,7 +183,7 @@ impl Total {
         }
         if !report.violations.is_empty() {
             self.failed.push(seed);
-            say(&format!("seed {seed} FAILED; replay it with: {}", replay(seed, only)));
+            say(&format!("seed {seed} FAILED; replay it with: {}", replay(seed, flags)));
             for violation in report.violations.iter().take(3) {
                 say(&format!("  {}", violation.replace('\n', "\n  ")));
             }
@@ -226,7 +227,7 @@ pub fn main() -> ExitCode {
 fn here(first: u64, flags: &Flags) -> ExitCode {
     let mut total = Total::default();
     for seed in (0..flags.seeds).map(|count| first.wrapping_add(count)) {
-        total.add(seed, flags.fault, &run(seed, flags, flags.canary, false));
+        total.add(seed, flags, &run(seed, flags, flags.canary, false));
         if flags.canary.is_some() && !total.failed.is_empty() {
             break;
         }
@@ -324,6 +325,11 @@ fn canaries(first: u64, flags: &Flags) -> ExitCode {
                 missed += 1;
                 say(&format!("canary {canary}: missed"));
             }
+            // Whatever fails by itself has found nothing.
+            Some(count) if first_failed(chunk(first.wrapping_add(count - 1), 1, flags, None)).is_some() => {
+                missed += 1;
+                say(&format!("canary {canary}: missed: seed {count} fails without it, too"));
+            }
             Some(count) => say(&format!("canary {canary}: found after {count} seeds")),
         }
     }
@@ -376,7 +382,7 @@ fn one(seed: u64, flags: &Flags) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut total = Total::default();
-    total.add(seed, flags.fault, &outcome);
+    total.add(seed, flags, &outcome);
     total.print();
     say(&format!("hash: {:016x}", outcome.summary.hash));
     if let Some(why) = &outcome.report.refused {
