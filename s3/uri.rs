@@ -182,10 +182,12 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Compares a name as sent, encoded or not, with ours.
+/// Whether a name as sent, encoded or not, is `name`. One with a broken escape is none.
 pub fn name_is(raw: &[u8], name: &str) -> bool {
-    raw == name.as_bytes()
-        || (raw.contains(&b'%') && decode(raw, true).is_ok_and(|decoded| *decoded == *name.as_bytes()))
+    match memchr::memchr2(b'%', b'+', raw) {
+        None => raw == name.as_bytes(),
+        Some(_) => decode(raw, true).is_ok_and(|decoded| *decoded == *name.as_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +225,12 @@ mod tests {
         assert_eq!(query.get_raw("x"), Some(&b"1=2"[..]));
         assert_eq!(query.get_raw("X-Amz-Date"), Some(&b"q"[..]));
         assert_eq!(query.pairs().count(), 4);
+        // Two names of which one reads like the other's encoding.
+        let query = Query::new(b"%61=first&%2561=second&b+c=third&b%2Bc=fourth");
+        assert_eq!(query.get_raw("a"), Some(&b"first"[..]));
+        assert_eq!(query.get_raw("%61"), Some(&b"second"[..]));
+        assert_eq!(query.get_raw("b c"), Some(&b"third"[..]));
+        assert_eq!(query.get_raw("b+c"), Some(&b"fourth"[..]));
     }
 
     #[test]
