@@ -50,6 +50,7 @@ struct Chosen {
 /// What a seed makes of a run; `only` is the one fault that it has, if it is given; `long` has it take long.
 fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
     let long = random.one_in(200) || long;
+    let crowd = !long && random.one_in(20);
     let setup = Setup {
         cores: 1 + random.index(3),
         disk_bytes: [96 << 20, 128 << 20, 512 << 20][random.index(3)],
@@ -70,8 +71,16 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
     };
     Chosen {
         setup,
-        clients: if long { 5 } else { 1 + random.index(5) },
-        operations: if long { 2000 } else { [10, 30, 30, 90, 200][random.index(5)] },
+        clients: match (long, crowd) {
+            (true, _) => 5,
+            (_, true) => 20 + random.index(40),
+            _ => 1 + random.index(5),
+        },
+        operations: match (long, crowd) {
+            (true, _) => 2000,
+            (_, true) => 10,
+            _ => [10, 30, 30, 90, 200][random.index(5)],
+        },
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],
@@ -383,5 +392,5 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     if !machine.shut_down(Duration::from_secs(120)).await {
         return Err("liveness: the node does not shut down".to_owned());
     }
-    check::rest(machine, damaged, entries).await
+    check::rest(machine, damaged, &entries).await
 }

@@ -10,7 +10,9 @@ use base64::Engine;
 use engine::io::sim::Random;
 use engine::io::sleep;
 
+use crate::check::durability;
 use crate::check::linearizability::ENTRIES_MAX;
+use crate::check::lists::Page;
 use crate::client::{Answer, Client, Failed, Payload, Request, element, elements};
 use crate::history::{Action, Entry, History};
 use crate::value::{Contents, ValueId, Values};
@@ -72,6 +74,11 @@ impl Shared {
 
     fn violation(&self, what: String) {
         self.history.borrow_mut().violation(what);
+    }
+
+    /// What a check found right; what it found wrong is noted.
+    fn holds<T>(&self, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|what| self.violation(what)).ok()
     }
 
     fn has_room(&self, key: &str) -> bool {
@@ -216,15 +223,10 @@ impl Worker {
     }
 
     fn check_etag(&self, key: &'static str, value: ValueId, fate: Fate, answer: Option<&Answer>) {
-        if fate != Fate::Done {
-            return;
-        }
+        let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
         self.shared.seen.borrow_mut().insert(key, value);
-        let values = self.shared.values.borrow();
-        let told = answer.and_then(|answer| answer.header("etag")).unwrap_or_default();
-        if told != quoted(&values.get(value).etag) {
-            self.shared.violation(format!("PUT of {key:?} was answered with the ETag {told}"));
-        }
+        let etag = self.shared.values.borrow().get(value).etag.clone();
+        self.shared.holds(durability::acknowledged(key, &etag, answer));
     }
 
     async fn create(&mut self, key: &'static str) {
@@ -256,27 +258,10 @@ impl Worker {
 
     /// The value that an answer shows, checked byte for byte; `None` if it shows none.
     fn seen(&self, key: &'static str, answer: &Answer, range: Option<(usize, usize)>) -> Option<ValueId> {
-        let etag = answer.header("etag").unwrap_or_default();
-        let values = self.shared.values.borrow();
-        let Some(id) = values.by_etag(etag) else {
-            self.shared.violation(format!("{key:?} was shown with the ETag {etag}, which nothing has"));
-            return None;
-        };
-        self.shared.seen.borrow_mut().insert(key, id);
-        let whole = values.get(id).contents.bytes();
-        let wanted = match range {
-            Some((from, to)) => &whole[from.min(whole.len())..to.min(whole.len())],
-            None => &whole,
-        };
-        if answer.body[..] != *wanted {
-            let at = answer.body.iter().zip(wanted).position(|(a, b)| a != b);
-            self.shared.violation(format!(
-                "wrong bytes: {key:?} range {range:?} of {} bytes, {} bytes came, the first wrong one at {at:?}",
-                whole.len(),
-                answer.body.len()
-            ));
-        }
-        Some(id)
+        let read = durability::read(&self.shared.values.borrow(), key, answer, range);
+        let value = self.shared.holds(read)?;
+        self.shared.seen.borrow_mut().insert(key, value);
+        Some(value)
     }
 
     /// What there is at a key, if the answer told.
@@ -312,14 +297,10 @@ impl Worker {
         let invoked = self.shared.tick();
         let (fate, answer) = self.ask(&Request::new("HEAD", object(key)), &[200, 404]).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
-        let etag = answer.header("etag").unwrap_or_default().to_owned();
-        let found = self.shared.values.borrow().by_etag(&etag);
-        if answer.status == 200 {
-            let length = found.map(|id| self.shared.values.borrow().get(id).contents.len().to_string());
-            if answer.header("content-length") != length.as_deref() {
-                self.shared.violation(format!("HEAD of {key:?} shows {etag} of another length"));
-            }
-        }
+        let found = match answer.status {
+            200 => self.shared.holds(durability::described(&self.shared.values.borrow(), key, &answer)),
+            _ => None,
+        };
         self.note(key, Action::Read(found), invoked, Fate::Done);
     }
 
@@ -355,66 +336,33 @@ impl Worker {
     /// Lists the bucket, page by page: each page is a look at all keys in its range.
     pub async fn list(&mut self) {
         let prefix = ["", "", "b/", "b/2", "z"][self.random.index(5)];
-        let page = [1, 2, 3, 1000][self.random.index(4)];
+        let length = [1, 2, 3, 1000][self.random.index(4)];
         let mut after = String::new();
         let mut token: Option<String> = None;
         for _ in 0..20 {
             let mut request = Request::new("GET", format!("/{BUCKET}"))
                 .query("list-type", "2")
                 .query("prefix", prefix)
-                .query("max-keys", page.to_string());
+                .query("max-keys", length.to_string());
             if let Some(token) = token.take() {
                 request = request.query("continuation-token", token);
             }
             let invoked = self.shared.tick();
             let (fate, answer) = self.ask(&request, &[200]).await;
             let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
-            let text = answer.text();
-            let truncated = element(&text, "IsTruncated") == Some("true");
-            let Some(last) = self.page(&text, prefix, &after, truncated, invoked) else { return };
-            if !truncated {
+            let page = Page::read(&answer.text(), prefix, after, &self.shared.values.borrow());
+            let Some(page) = self.shared.holds(page) else { return };
+            for (key, found) in self.shared.holds(page.of(&self.shared.keys)).unwrap_or_default() {
+                if self.shared.has_room(key) {
+                    self.note(key, Action::Read(found), invoked, Fate::Done);
+                }
+            }
+            if page.token.is_none() {
                 return;
             }
-            after = last;
-            token = element(&text, "NextContinuationToken").map(str::to_owned);
-            if token.is_none() {
-                return self.shared.violation("a truncated list has no token".to_owned());
-            }
+            (after, token) = (page.last, page.token);
         }
         self.shared.violation("a list of a few keys has no end".to_owned());
-    }
-
-    /// Notes what a page shows of each key; the last key of it.
-    fn page(&self, text: &str, prefix: &str, after: &str, truncated: bool, invoked: u64) -> Option<String> {
-        let mut shown = BTreeMap::new();
-        let mut before = after.to_owned();
-        for entry in elements(text, "Contents") {
-            let key = element(entry, "Key").unwrap_or_default().to_owned();
-            let etag = element(entry, "ETag").unwrap_or_default().replace("&quot;", "");
-            let value = self.shared.values.borrow().by_etag(&etag);
-            let size = value.map(|id| self.shared.values.borrow().get(id).contents.len().to_string());
-            if key <= before || !key.starts_with(prefix) || size.as_deref() != element(entry, "Size") {
-                self.shared.violation(format!("a list after {before:?} shows {entry}"));
-                return None;
-            }
-            before.clone_from(&key);
-            shown.insert(key, value);
-        }
-        if truncated && shown.is_empty() {
-            self.shared.violation("a truncated page is empty".to_owned());
-            return None;
-        }
-        if let Some(unknown) = shown.keys().find(|key| !self.shared.keys.contains(&key.as_str())) {
-            self.shared.violation(format!("a list shows {unknown:?}, which nobody wrote"));
-        }
-        for key in &self.shared.keys {
-            let within = key.starts_with(prefix) && *key > after && (!truncated || *key <= before.as_str());
-            if within && self.shared.has_room(key) {
-                let found = shown.get(*key).copied().flatten();
-                self.note(key, Action::Read(found), invoked, Fate::Done);
-            }
-        }
-        Some(before)
     }
 
     async fn copy(&mut self, key: &'static str) {
@@ -462,15 +410,11 @@ impl Worker {
                     .query("partNumber", number.to_string())
                     .query("uploadId", upload.clone());
                 let (fate, answer) = self.ask(&request, &[200]).await;
-                if fate != Fate::Done {
+                let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
                     // What the part holds now is not known.
                     return self.abort(key, &upload).await;
-                }
-                let told =
-                    answer.and_then(|answer| answer.header("etag").map(str::to_owned)).unwrap_or_default();
-                if told != quoted(&body.md5_hex()) {
-                    self.shared.violation(format!("a part of {key:?} was answered with the ETag {told}"));
-                }
+                };
+                self.shared.holds(durability::acknowledged(key, &body.md5_hex(), &answer));
                 parts.retain(|(other, _)| *other != number);
                 parts.push((number, body));
             }

@@ -1,113 +1,58 @@
 //! Bytes and metadata fit together: every blob that is referred to is in its core's segments, and what is in the
-//! segments is referred to or queued for reclaim. The index is one that was just rebuilt from the disk.
+//! segments is referred to. Nothing waits for reclaim any more.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::rc::Rc;
 
-use engine::io::sim::control;
-use engine::io::{sleep, spawn};
 use engine::placement::home_core;
-use engine::segment::{Config, Store};
 use raft::key::{RowKey, decode};
 use raft::kv::{Kv, MemoryKv, Reader};
-use raft::record::{BlobRef, PartRecord, ReclaimRecord, Record, VersionRecord};
-use std::cell::RefCell;
-use std::time::Duration;
+use raft::record::{BlobRef, PartRecord, Record, VersionRecord};
 
-use crate::machine::{DATA_DIR, Machine};
+use super::index::Recovered;
 
-type Id = [u8; 16];
-/// What each core has stored.
-type Stored = Rc<RefCell<Vec<Result<BTreeSet<(usize, Id)>, String>>>>;
+/// A blob with its home core.
+type Blob = (usize, [u8; 16]);
 
-#[derive(Default)]
-struct Known {
-    /// Blobs that versions and parts refer to, with their home cores.
-    referred: BTreeSet<(usize, Id)>,
-    /// Blobs that wait for reclaim.
-    queued: BTreeSet<(usize, Id)>,
-}
-
-fn known(kv: &MemoryKv, cores: usize) -> raft::Result<Known> {
-    let mut known = Known::default();
-    let home = |partition: u32| home_core(u16::try_from(partition).unwrap_or_default(), cores);
+/// The blobs that versions and parts refer to, and how many blobs wait for reclaim.
+fn known(kv: &MemoryKv, cores: usize) -> raft::Result<(BTreeSet<Blob>, usize)> {
+    let (mut referred, mut queued) = (BTreeSet::new(), 0);
     kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
         let mut refer = |blob: &BlobRef| {
-            known.referred.insert((home(blob.partition), blob.data_id.to_bytes()));
+            let home = home_core(u16::try_from(blob.partition).unwrap_or_default(), cores);
+            referred.insert((home, blob.data_id.to_bytes()));
         };
         match decode(key)? {
             RowKey::Version(..) => VersionRecord::from_row(value)?.blobs.iter().for_each(refer),
             RowKey::Part(..) => refer(&PartRecord::from_row(value)?.blob),
-            RowKey::Reclaim(id) => {
-                let record = ReclaimRecord::from_row(value)?;
-                known.queued.insert((home(record.partition), id.to_bytes()));
-            }
+            RowKey::Reclaim(_) => queued += 1,
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(known)
+    Ok((referred, queued))
 }
 
-/// Checks a node that was shut down.
+/// Checks the rows of a node that had time, beside what recovery found in its segments.
 ///
 /// # Errors
 /// A blob that is missing or left over.
-pub async fn check(machine: &Machine, damaged: bool, entries: Vec<Option<u64>>) -> Result<(), String> {
-    let cores = machine.setup.cores;
-    let known =
-        known(&machine.kv(), cores).map_err(|error| format!("the metadata can't be read: {error}"))?;
-    let stored: Stored = Rc::default();
-    let filled = stored.clone();
-    control::start(machine.id, || {
-        spawn(async move {
-            for core in 0..cores {
-                let config =
-                    Config { background: false, ..Config::new(PathBuf::from(DATA_DIR).join(""), core) };
-                let found = match Store::open(config).await {
-                    Ok(store) => {
-                        let ids: BTreeSet<(usize, Id)> =
-                            store.data_ids().into_iter().map(|id| (core, id.0)).collect();
-                        let (report, found) = (store.report(), store.stats().index_entries as u64);
-                        match entries.get(core).copied().flatten() {
-                            _ if damaged => Ok(ids),
-                            _ if report.damaged > 0 => {
-                                Err(format!("core {core} reports damage: {:?}", report.damage))
-                            }
-                            Some(told) if told != found => Err(format!(
-                                "the index of core {core} had {told} entries, and has {found} after recovery"
-                            )),
-                            _ => Ok(ids),
-                        }
-                    }
-                    Err(error) => Err(format!("the segments of core {core} can't be opened: {error}")),
-                };
-                filled.borrow_mut().push(found);
-            }
-        });
-    });
-    while stored.borrow().len() < cores {
-        sleep(Duration::from_millis(1)).await;
+pub fn check(kv: &MemoryKv, recovered: &[Recovered]) -> Result<(), String> {
+    let (referred, queued) =
+        known(kv, recovered.len()).map_err(|error| format!("the metadata can't be read: {error}"))?;
+    let of_core = |(core, found): (usize, &Recovered)| -> Vec<Blob> {
+        found.blobs.iter().map(|id| (core, *id)).collect()
+    };
+    let stored: BTreeSet<Blob> = recovered.iter().enumerate().flat_map(of_core).collect();
+    if let Some((core, id)) = referred.difference(&stored).next() {
+        let id = hex::encode(id);
+        return Err(format!("blob {id} is referred to, and not in the segments of core {core}"));
     }
-    control::kill(machine.id);
-    let mut all = BTreeSet::new();
-    for found in stored.take() {
-        all.extend(found?);
+    if queued > 0 {
+        return Err(format!("{queued} blobs still wait for reclaim"));
     }
-    if let Some((core, id)) = known.referred.difference(&all).next().filter(|_| !damaged) {
-        return Err(format!(
-            "blob {} is referred to, and not in the segments of core {core}",
-            hex::encode(id)
-        ));
-    }
-    let wanted: BTreeSet<_> = known.referred.union(&known.queued).copied().collect();
-    if let Some((core, id)) = all.difference(&wanted).next().filter(|_| !damaged) {
+    if let Some((core, id)) = stored.difference(&referred).next() {
         return Err(format!("blob {} in the segments of core {core} is left over", hex::encode(id)));
-    }
-    if !known.queued.is_empty() && !damaged {
-        return Err(format!("{} blobs still wait for reclaim", known.queued.len()));
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! The rows of the metadata fit together: versions of a key are in order and unique, and what is current is derived
-//! from them.
+//! What is current (`c/`) is what follows from the versions (`v/`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -8,33 +7,19 @@ use raft::key::{RowKey, decode};
 use raft::kv::{Kv, MemoryKv, Reader};
 use raft::record::{CurrentRecord, Record, VersionRecord};
 
-/// Checks all rows.
+/// Checks all rows of current versions.
 ///
 /// # Errors
-/// The first that does not fit.
+/// They are not those that follow from the versions.
 pub fn check(kv: &MemoryKv) -> Result<(), String> {
-    let mut derived: BTreeMap<String, CurrentRecord> = BTreeMap::new();
-    let mut current: BTreeMap<String, CurrentRecord> = BTreeMap::new();
     let mut newest: BTreeMap<String, VersionRecord> = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let mut current: BTreeMap<String, CurrentRecord> = BTreeMap::new();
     let scanned = kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
         match decode(key)? {
-            RowKey::Version(name, id) => {
-                let record = VersionRecord::from_row(value)?;
+            // The newest version comes first.
+            RowKey::Version(name, _) => {
                 let name = format!("{}/{}", name.bucket(), name.key());
-                if record.version_id != id {
-                    wrong.push(format!("a version of {name} lies under another id"));
-                }
-                match newest.get(&name) {
-                    // The bucket keeps no versions.
-                    Some(_) => wrong.push(format!("{name} has more than one version")),
-                    None => {
-                        if !record.is_delete_marker() {
-                            derived.insert(name.clone(), CurrentRecord::of(&record));
-                        }
-                        newest.insert(name, record);
-                    }
-                }
+                newest.entry(name).or_insert(VersionRecord::from_row(value)?);
             }
             RowKey::Current(name) => {
                 let name = format!("{}/{}", name.bucket(), name.key());
@@ -45,10 +30,13 @@ pub fn check(kv: &MemoryKv) -> Result<(), String> {
         Ok(ControlFlow::Continue(()))
     });
     scanned.map_err(|error| format!("the metadata can't be read: {error}"))?;
+    newest.retain(|_, version| !version.is_delete_marker());
+    let derived: BTreeMap<_, _> =
+        newest.into_iter().map(|(name, version)| (name, CurrentRecord::of(&version))).collect();
     if derived != current {
-        wrong.push(format!(
+        return Err(format!(
             "what is current is not what follows from the versions:\n{current:?}\n{derived:?}"
         ));
     }
-    wrong.into_iter().next().map_or(Ok(()), Err)
+    Ok(())
 }

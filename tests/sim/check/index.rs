@@ -1,0 +1,81 @@
+//! The index equals the segments: recovery makes of them what the cores had in memory, and finds no damage. That what
+//! the index says of a blob is right, its readers check.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::io::sim::control;
+use engine::io::{sleep, spawn};
+use engine::segment::{Config, Store};
+
+use crate::machine::{DATA_DIR, Machine};
+
+/// What recovery finds in a core's segments.
+pub struct Recovered {
+    /// The blobs.
+    pub blobs: BTreeSet<[u8; 16]>,
+    entries: u64,
+    /// What it has to say of damage.
+    damage: Option<String>,
+}
+
+async fn open(core: usize) -> Result<Recovered, String> {
+    let config = Config { background: false, ..Config::new(PathBuf::from(DATA_DIR).join(""), core) };
+    let store = Store::open(config)
+        .await
+        .map_err(|error| format!("the segments of core {core} can't be opened: {error}"))?;
+    let report = store.report();
+    Ok(Recovered {
+        blobs: store.data_ids().into_iter().map(|id| id.0).collect(),
+        entries: store.stats().index_entries as u64,
+        damage: (report.damaged > 0).then(|| format!("{:?}", report.damage)),
+    })
+}
+
+/// Opens the segments of each core of a node that was shut down.
+///
+/// # Errors
+/// They can't be opened.
+pub async fn recover(machine: &Machine) -> Result<Vec<Recovered>, String> {
+    let cores = machine.setup.cores;
+    let found: Rc<RefCell<Vec<_>>> = Rc::default();
+    let filled = found.clone();
+    control::start(machine.id, || {
+        spawn(async move {
+            for core in 0..cores {
+                let recovered = open(core).await;
+                filled.borrow_mut().push(recovered);
+            }
+        });
+    });
+    while found.borrow().len() < cores {
+        sleep(Duration::from_millis(1)).await;
+    }
+    control::kill(machine.id);
+    found.take().into_iter().collect()
+}
+
+/// Compares what was recovered with the number of entries that each core had told.
+///
+/// # Errors
+/// Where they differ.
+pub fn check(recovered: &[Recovered], told: &[Option<u64>]) -> Result<(), String> {
+    for (core, found) in recovered.iter().enumerate() {
+        if let Some(damage) = &found.damage {
+            return Err(format!("core {core} reports damage: {damage}"));
+        }
+        match told.get(core).copied().flatten() {
+            Some(told) if told != found.entries => {
+                return Err(format!(
+                    "the index of core {core} had {told} entries, and has {} after recovery",
+                    found.entries
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
