@@ -16,7 +16,7 @@ use crate::io::{self, JoinHandle, Permit, align_down, align_up};
 use crate::limits::{
     BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, PIECE_BLOCKS, SMALL_BLOB_BYTES,
 };
-use crate::peer::{BlobRef, Bytes, Located};
+use crate::peer::{BlobRef, Bytes, Hold, Located};
 use crate::placement::Profile;
 use crate::segment::Files;
 use crate::write::piece_blocks;
@@ -137,7 +137,7 @@ impl BlobReader {
         Ok(start + from..start + to)
     }
 
-    /// A small blob's record is not pinned: it may have been rewritten elsewhere, and its segment reused.
+    /// A small blob's record is mostly not pinned: it may have been rewritten elsewhere, and its segment reused.
     fn may_have_moved(&self, error: &Error) -> bool {
         let gone = match error {
             Error::Corrupt(_) | Error::NotFound => true,
@@ -179,7 +179,7 @@ impl BlobReader {
         if let Some(located) = &self.located {
             return Ok(located.clone());
         }
-        let located = Rc::new(locate(&self.bytes, &self.blob).await?);
+        let located = Rc::new(locate(&self.bytes, &self.blob, Hold::Extents).await?);
         self.located = Some(located.clone());
         Ok(located)
     }
@@ -243,15 +243,15 @@ impl Plan {
     }
 }
 
-/// Finds where a blob lies. What lies in extents stays there while the answer lives.
+/// Finds where a blob lies. What is to be held stays there while the answer lives.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the blob is not stored; [`Error::Unsupported`] for a profile of more than one shard.
-pub async fn locate(bytes: &Bytes, blob: &BlobRef) -> Result<Located> {
+pub async fn locate(bytes: &Bytes, blob: &BlobRef, hold: Hold) -> Result<Located> {
     if blob.profile != (Profile { k: 1, m: 0 }) || blob.codec != 0 {
         return Err(Error::Unsupported("a profile with more than one shard"));
     }
-    bytes.locate(blob.partition, blob.data_id, 0).await
+    bytes.locate(blob.partition, blob.data_id, 0, hold).await
 }
 
 /// Reads a whole range into memory: for small documents and tests.

@@ -2,6 +2,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::frame::frame;
+use crate::peer::Hold;
 use crate::peer::harness::{PROFILE, fill, on_one_core, pattern, write};
 use crate::read::read_to_vec;
 
@@ -56,7 +57,7 @@ fn large_blobs_are_published_and_read_back() {
 fn an_unknown_size_takes_no_more_room_than_a_known_one() {
     on_one_core(|bytes| async move {
         write(&bytes, 7, 1, &pattern(300_000), false).await;
-        let located = bytes.locate(7, DataId([1; 16]), 0).await.expect("located");
+        let located = bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.expect("located");
         assert_eq!(u64::from(located.locations[0].length), framed_len(300_000));
         let taken = bytes.home().segments().stats().extent_live_bytes;
         assert_eq!(taken, io::align_up(framed_len(300_000)));
@@ -84,7 +85,10 @@ fn an_abandoned_blob_gives_everything_back() {
             assert!(bytes.home().segments().stats().extent_live_bytes > 0);
             drop(writer);
             assert_eq!(settled(&bytes).await, 0);
-            assert_eq!(bytes.locate(7, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
+            assert_eq!(
+                bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(),
+                Error::NotFound
+            );
         }
     });
 }
@@ -109,7 +113,7 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
             waited += 1;
             assert!(waited < 2000, "the blob is still there");
         }
-        assert_eq!(bytes.locate(7, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
+        assert_eq!(bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(), Error::NotFound);
     });
 }
 

@@ -53,8 +53,16 @@ impl Drop for Place {
     }
 }
 
-/// Where a shard lies; its extents stay in place until this is dropped. A small blob's record is not held: it
-/// may move, which its reader notices by the checksum and asks again.
+/// What of a shard stays in place while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Its extents. A small blob's record may move, which its reader notices by the checksum and asks again.
+    Extents,
+    /// Its record too, also if the blob is deleted: for who reads it late.
+    All,
+}
+
+/// Where a shard lies; what its asker wanted to [`Hold`] stays in place until this is dropped.
 #[derive(Debug)]
 pub struct Located {
     /// The core whose files they are.

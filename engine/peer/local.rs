@@ -8,7 +8,7 @@ use crossbeam::queue::SegQueue;
 
 use super::lease::{Returned, Returns};
 use super::mesh::Replier;
-use super::{Located, Place, Reply, Request, SmallBlob, WrittenExtent};
+use super::{Hold, Located, Place, Reply, Request, SmallBlob, WrittenExtent};
 use crate::error::{Error, Result};
 use crate::ids::DataId;
 use crate::io;
@@ -80,8 +80,8 @@ impl Home {
     /// Carries out a request; the answer follows, from a task where it takes time.
     pub(super) fn serve(&self, request: Request, replier: Replier<Result<Reply>>) {
         self.settle();
-        if let Request::Locate { data_id, shard } = request {
-            return replier.send(self.locate(data_id, shard).map(Reply::Located));
+        if let Request::Locate { data_id, shard, hold } = request {
+            return replier.send(self.locate(data_id, shard, hold).map(Reply::Located));
         }
         let home = self.clone();
         io::spawn(async move {
@@ -90,7 +90,9 @@ impl Home {
                 Request::Reserve { bytes } => home.reserve(bytes).await.map(Reply::Reserved),
                 Request::Publish(extents) => home.publish(extents).await.map(|()| Reply::Published),
                 Request::Delete(data_ids) => home.delete(&data_ids).await.map(|()| Reply::Deleted),
-                Request::Locate { data_id, shard } => home.locate(data_id, shard).map(Reply::Located),
+                Request::Locate { data_id, shard, hold } => {
+                    home.locate(data_id, shard, hold).map(Reply::Located)
+                }
             };
             replier.send(answer);
         });
@@ -125,17 +127,17 @@ impl Home {
         published
     }
 
-    /// Finds a shard, and keeps its extents in place while the answer lives.
+    /// Finds a shard, and keeps it in place while the answer lives.
     ///
     /// # Errors
     /// [`Error::NotFound`] where nothing of it is stored.
-    pub fn locate(&self, data_id: DataId, shard: u8) -> Result<Located> {
+    pub fn locate(&self, data_id: DataId, shard: u8, hold: Hold) -> Result<Located> {
         let locations = self.0.store.locate(data_id, shard)?;
-        let in_extents = locations.iter().any(|location| location.class == Class::Extent);
-        if in_extents && !self.0.store.pin(&locations) {
+        let held = hold == Hold::All || locations.iter().any(|location| location.class == Class::Extent);
+        if held && !self.0.store.pin(&locations) {
             return Err(Error::NotFound);
         }
-        Ok(Located::new(self.0.core, locations, in_extents.then_some(&self.0.returns)))
+        Ok(Located::new(self.0.core, locations, held.then_some(&self.0.returns)))
     }
 
     /// Deletes blobs; durable when it returns.

@@ -16,7 +16,7 @@ pub mod mesh;
 use std::cell::Cell;
 use std::rc::Rc;
 
-pub use lease::{Located, Place};
+pub use lease::{Hold, Located, Place};
 pub use local::Home;
 
 pub use crate::error::Error;
@@ -91,12 +91,14 @@ pub enum Request {
     },
     /// Makes written extents of one shard findable, durably.
     Publish(Vec<WrittenExtent>),
-    /// Finds a shard, and pins its extents if it has any.
+    /// Finds a shard, and pins it.
     Locate {
         /// The blob.
         data_id: DataId,
         /// Which shard.
         shard: u8,
+        /// What of it is pinned.
+        hold: Hold,
     },
     /// Deletes blobs, durably. Those that are not there are no error.
     Delete(Vec<DataId>),
@@ -216,11 +218,17 @@ impl Bytes {
     ///
     /// # Errors
     /// [`Error::NotFound`] where nothing of it is stored.
-    pub async fn locate(&self, partition: Partition, data_id: DataId, shard: u8) -> Result<Located> {
+    pub async fn locate(
+        &self,
+        partition: Partition,
+        data_id: DataId,
+        shard: u8,
+        hold: Hold,
+    ) -> Result<Located> {
         if self.core_of(partition) == self.0.mesh.core() {
-            return self.0.home.locate(data_id, shard);
+            return self.0.home.locate(data_id, shard, hold);
         }
-        match self.call(partition, Request::Locate { data_id, shard }).await? {
+        match self.call(partition, Request::Locate { data_id, shard, hold }).await? {
             Reply::Located(located) => Ok(located),
             other => unexpected(&other),
         }

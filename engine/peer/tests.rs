@@ -40,6 +40,6 @@ fn places_of_another_core_and_unknown_ones_are_not_published() {
 fn deleting_what_is_not_there_is_no_error() {
     on_one_core(|bytes| async move {
         bytes.delete(5, vec![DataId([1; 16])]).await.expect("nothing to do");
-        assert_eq!(bytes.locate(5, DataId([1; 16]), 0).await.unwrap_err(), Error::NotFound);
+        assert_eq!(bytes.locate(5, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(), Error::NotFound);
     });
 }

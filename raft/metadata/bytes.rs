@@ -2,7 +2,7 @@
 //! located, each by one message.
 
 use engine::ids::DataId;
-use engine::peer::{Home, Located, SmallBlob};
+use engine::peer::{Hold, Home, Located, SmallBlob};
 use engine::placement::home_core;
 
 use super::{Ask, Metadata, Told};
@@ -88,7 +88,7 @@ impl Metadata {
     pub(super) fn located(&self, version: Option<Arc<VersionRecord>>) -> Resolved {
         let located = version.as_deref().and_then(|version| match version.blobs.as_slice() {
             [blob] if home_core(blob.partition as u16, self.0.cores) == self.0.core => {
-                self.home().locate(DataId(blob.data_id.to_bytes()), 0).ok()
+                self.home().locate(DataId(blob.data_id.to_bytes()), 0, Hold::Extents).ok()
             }
             _ => None,
         });

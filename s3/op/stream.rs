@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::ids::DataId;
 use engine::io::spawn;
-use engine::peer::{self, Bytes, Located};
+use engine::peer::{self, Bytes, Hold, Located};
 use engine::placement::Profile;
 use engine::read::{BlobReader, locate};
 use raft::record::{BlobRef, Bytes16, VersionRecord};
@@ -37,8 +37,7 @@ impl ObjectStream {
     /// blob, where known. `None`: the version was replaced and its bytes reclaimed since it was resolved, so that
     /// what is there now is as good an answer; to be resolved again.
     ///
-    /// Blobs in extents stay where they are until they were read, also if the version is replaced. A last part that
-    /// is small is not held: it may be gone by then, which breaks the stream off.
+    /// All blobs stay where they are until they were read, also if the version is replaced.
     ///
     /// # Errors
     /// The bytes can't be read, or those of the same version were `gone` before.
@@ -91,7 +90,7 @@ impl ObjectStream {
         let mut found = Vec::new();
         for blob in blobs {
             let (bytes, blob) = (self.bytes.clone(), to_engine(blob)?);
-            found.push(spawn(async move { locate(&bytes, &blob).await }));
+            found.push(spawn(async move { locate(&bytes, &blob, Hold::All).await }));
         }
         for located in found {
             let located = located.await.unwrap_or(Err(engine::Error::Closed));
