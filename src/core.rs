@@ -23,7 +23,7 @@ use crate::node::{InnerPorts, Shared, end};
 use crate::report;
 
 /// Requests that are under way when the node shall stop have so long to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at whether the other cores are done.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Between two reports of what the core counted.

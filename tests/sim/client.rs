@@ -1,6 +1,7 @@
 //! A client of S3 over the simulated network: real requests, byte for byte.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -201,6 +202,8 @@ pub enum Failed {
     NotSent,
     /// It may have been.
     Lost,
+    /// It may have been, and its answer ended before it was whole.
+    BrokenOff,
 }
 
 /// A client's connection, made anew when it is lost.
@@ -260,6 +263,7 @@ impl Client {
                 }
                 Ok(answer)
             }
+            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(Failed::BrokenOff),
             _ => Err(Failed::Lost),
         }
     }
@@ -325,7 +329,9 @@ impl Exchange {
                 return Poll::Ready(Ok((answer, done && !closes)));
             }
             if !more {
-                return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into()));
+                let begun = !self.received.is_empty();
+                let kind = if begun { ErrorKind::UnexpectedEof } else { ErrorKind::ConnectionAborted };
+                return Poll::Ready(Err(kind.into()));
             }
         }
     }

@@ -69,6 +69,10 @@ pub struct History {
     time: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
+    /// Answers that ended before they were whole.
+    pub broken_off: u64,
+    /// A node that was shut down did not wait for the slowest of them.
+    pub cut_short: bool,
     /// What must never happen, as clients saw it.
     pub violations: Vec<String>,
 }

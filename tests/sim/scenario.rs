@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::io::sim::control::Parted;
 use engine::io::sim::{Fault, FaultRates, NetworkRates, Random, control};
 use engine::io::{now, sleep, spawn};
+use hamster::core::DRAIN_LIMIT;
 
 use crate::check;
 use crate::machine::{Machine, Setup, address};
@@ -111,11 +112,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     report.violations.extend(history.violations.iter().cloned());
     report.answers = history.answers.iter().map(|(status, count)| (*status, *count)).collect();
     report.operations = history.keys.values().map(Vec::len).sum();
-    let kinds = [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace];
-    let failing = kinds.into_iter().chain(Fault::ALL.into_iter().filter(|fault| fault.damages()));
-    if history.answers.contains_key(&500) && failing.map(control::counted).sum::<u64>() == 0 {
-        report.violations.push("a request was answered 500 though the disk did nothing wrong".to_owned());
-    }
+    report.violations.extend(check::answers::check(&history).err());
     // Who loses the only copy of the end of the log can't know that there was more.
     if !control::is_damaged(&Machine::wal_dir()) {
         match check::linearizability::check(&history, &shared.values.borrow()) {
@@ -290,7 +287,11 @@ async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random)
             sleep(Duration::from_millis(random.between(0, 300))).await;
             machine.start();
         } else if machine.is_ready() && random.one_in(400) {
+            let begun = now();
             machine.shut_down(Duration::from_secs(60)).await;
+            if now() >= begun + DRAIN_LIMIT {
+                shared.history.borrow_mut().cut_short = true;
+            }
         }
     }
 }

@@ -198,6 +198,10 @@ impl Worker {
                 (Fate::NotDone, None)
             }
             Err(Failed::Lost) => (Fate::Unknown, None),
+            Err(Failed::BrokenOff) => {
+                self.shared.history.borrow_mut().broken_off += 1;
+                (Fate::Unknown, None)
+            }
         }
     }
 

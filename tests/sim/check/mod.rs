@@ -1,5 +1,6 @@
 //! What must hold of a run, a file each.
 
+pub mod answers;
 pub mod blobs;
 pub mod derived;
 pub mod durability;
