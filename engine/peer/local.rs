@@ -127,7 +127,7 @@ impl Home {
         published
     }
 
-    /// Finds a shard, and keeps it in place while the answer lives.
+    /// Finds a shard, and keeps in place what of it is to be held, while the answer lives.
     ///
     /// # Errors
     /// [`Error::NotFound`] where nothing of it is stored.

@@ -70,18 +70,15 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         }
         (None, _) => all.into_iter().filter(|_| random.one_in(3)).collect(),
     };
+    let (clients, operations) = match (long, crowd) {
+        (true, _) => (5, 2000),
+        (_, true) => (20 + random.index(40), 10),
+        _ => (1 + random.index(5), [10, 30, 30, 90, 200][random.index(5)]),
+    };
     Chosen {
         setup,
-        clients: match (long, crowd) {
-            (true, _) => 5,
-            (_, true) => 20 + random.index(40),
-            _ => 1 + random.index(5),
-        },
-        operations: match (long, crowd) {
-            (true, _) => 2000,
-            (_, true) => 10,
-            _ => [10, 30, 30, 90, 200][random.index(5)],
-        },
+        clients,
+        operations,
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],

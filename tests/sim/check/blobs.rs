@@ -2,22 +2,22 @@
 //! segments is referred to. Nothing waits for reclaim any more.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use engine::placement::home_core;
 use raft::key::{RowKey, decode};
-use raft::kv::{Kv, MemoryKv, Reader};
+use raft::kv::MemoryKv;
 use raft::record::{BlobRef, PartRecord, Record, VersionRecord};
 
+use super::each_row;
 use super::index::Recovered;
 
 /// A blob with its home core.
 type Blob = (usize, [u8; 16]);
 
 /// The blobs that versions and parts refer to, and how many blobs wait for reclaim.
-fn known(kv: &MemoryKv, cores: usize) -> raft::Result<(BTreeSet<Blob>, usize)> {
+fn known(kv: &MemoryKv, cores: usize) -> Result<(BTreeSet<Blob>, usize), String> {
     let (mut referred, mut queued) = (BTreeSet::new(), 0);
-    kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
+    each_row(kv, |key, value| {
         let mut refer = |blob: &BlobRef| {
             let home = home_core(u16::try_from(blob.partition).unwrap_or_default(), cores);
             referred.insert((home, blob.data_id.to_bytes()));
@@ -28,7 +28,7 @@ fn known(kv: &MemoryKv, cores: usize) -> raft::Result<(BTreeSet<Blob>, usize)> {
             RowKey::Reclaim(_) => queued += 1,
             _ => {}
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     })?;
     Ok((referred, queued))
 }
@@ -38,8 +38,7 @@ fn known(kv: &MemoryKv, cores: usize) -> raft::Result<(BTreeSet<Blob>, usize)> {
 /// # Errors
 /// A blob that is missing or left over.
 pub fn check(kv: &MemoryKv, recovered: &[Recovered]) -> Result<(), String> {
-    let (referred, queued) =
-        known(kv, recovered.len()).map_err(|error| format!("the metadata can't be read: {error}"))?;
+    let (referred, queued) = known(kv, recovered.len())?;
     let of_core = |(core, found): (usize, &Recovered)| -> Vec<Blob> {
         found.blobs.iter().map(|id| (core, *id)).collect()
     };

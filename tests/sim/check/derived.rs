@@ -1,11 +1,12 @@
 //! What is current (`c/`) is what follows from the versions (`v/`).
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use raft::key::{RowKey, decode};
-use raft::kv::{Kv, MemoryKv, Reader};
+use raft::kv::MemoryKv;
 use raft::record::{CurrentRecord, Record, VersionRecord};
+
+use super::each_row;
 
 /// Checks all rows of current versions.
 ///
@@ -14,7 +15,7 @@ use raft::record::{CurrentRecord, Record, VersionRecord};
 pub fn check(kv: &MemoryKv) -> Result<(), String> {
     let mut newest: BTreeMap<String, VersionRecord> = BTreeMap::new();
     let mut current: BTreeMap<String, CurrentRecord> = BTreeMap::new();
-    let scanned = kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
+    each_row(kv, |key, value| {
         match decode(key)? {
             // The newest version comes first.
             RowKey::Version(name, _) => {
@@ -27,9 +28,8 @@ pub fn check(kv: &MemoryKv) -> Result<(), String> {
             }
             _ => {}
         }
-        Ok(ControlFlow::Continue(()))
-    });
-    scanned.map_err(|error| format!("the metadata can't be read: {error}"))?;
+        Ok(())
+    })?;
     newest.retain(|_, version| !version.is_delete_marker());
     let derived: BTreeMap<_, _> =
         newest.into_iter().map(|(name, version)| (name, CurrentRecord::of(&version))).collect();

@@ -1,16 +1,12 @@
 //! The index equals the segments: recovery makes of them what the cores had in memory, and finds no damage. That what
 //! the index says of a blob is right, its readers check.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::time::Duration;
 
-use engine::io::sim::control;
-use engine::io::{sleep, spawn};
 use engine::segment::{Config, Store};
 
+use super::in_a_process;
 use crate::machine::{DATA_DIR, Machine};
 
 /// What recovery finds in a core's segments.
@@ -41,21 +37,14 @@ async fn open(core: usize) -> Result<Recovered, String> {
 /// They can't be opened.
 pub async fn recover(machine: &Machine) -> Result<Vec<Recovered>, String> {
     let cores = machine.setup.cores;
-    let found: Rc<RefCell<Vec<_>>> = Rc::default();
-    let filled = found.clone();
-    control::start(machine.id, || {
-        spawn(async move {
-            for core in 0..cores {
-                let recovered = open(core).await;
-                filled.borrow_mut().push(recovered);
-            }
-        });
+    let recovered = in_a_process(machine, async move {
+        let mut recovered = Vec::new();
+        for core in 0..cores {
+            recovered.push(open(core).await?);
+        }
+        Ok(recovered)
     });
-    while found.borrow().len() < cores {
-        sleep(Duration::from_millis(1)).await;
-    }
-    control::kill(machine.id);
-    found.take().into_iter().collect()
+    recovered.await
 }
 
 /// Compares what was recovered with the number of entries that each core had told.

@@ -12,7 +12,43 @@ pub mod log;
 pub mod rot;
 pub mod versions;
 
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::io::sim::control;
+use engine::io::{sleep, spawn};
+use raft::kv::{Kv, MemoryKv, Reader};
+
 use crate::machine::Machine;
+
+/// Calls `visit` with the key and the value of each row.
+fn each_row(kv: &MemoryKv, mut visit: impl FnMut(&[u8], &[u8]) -> raft::Result<()>) -> Result<(), String> {
+    let scanned = kv
+        .snapshot()
+        .scan(&[0], &[0xff], &mut |key, value| visit(key, value).map(|()| ControlFlow::Continue(())));
+    scanned.map_err(|error| format!("the metadata can't be read: {error}"))
+}
+
+/// Does something in a process of a machine on which none runs, and ends that process.
+async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> T {
+    let done: Rc<RefCell<Option<T>>> = Rc::default();
+    let told = done.clone();
+    control::start(machine.id, || {
+        spawn(async move {
+            let result = work.await;
+            *told.borrow_mut() = Some(result);
+        })
+    });
+    loop {
+        if let Some(result) = done.take() {
+            control::kill(machine.id);
+            return result;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
 
 /// Checks what a node leaves behind that was shut down; `entries` its cores had in their indexes. Of damaged bytes it
 /// can only be said that the node opens them.

@@ -2,11 +2,12 @@
 //! the place of all before it.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use raft::key::{RowKey, decode};
-use raft::kv::{Kv, MemoryKv, Reader};
+use raft::kv::MemoryKv;
 use raft::record::{Record, VersionRecord};
+
+use super::each_row;
 
 /// Checks all rows of versions.
 ///
@@ -15,7 +16,7 @@ use raft::record::{Record, VersionRecord};
 pub fn check(kv: &MemoryKv) -> Result<(), String> {
     let mut keys = BTreeSet::new();
     let mut wrong = None;
-    let scanned = kv.snapshot().scan(&[0], &[0xff], &mut |key, value| {
+    each_row(kv, |key, value| {
         if let RowKey::Version(name, id) = decode(key)? {
             let name = format!("{}/{}", name.bucket(), name.key());
             if VersionRecord::from_row(value)?.version_id != id {
@@ -25,8 +26,7 @@ pub fn check(kv: &MemoryKv) -> Result<(), String> {
                 wrong.get_or_insert_with(|| format!("{name} has more than one version"));
             }
         }
-        Ok(ControlFlow::Continue(()))
-    });
-    scanned.map_err(|error| format!("the metadata can't be read: {error}"))?;
+        Ok(())
+    })?;
     wrong.map_or(Ok(()), Err)
 }
