@@ -1,8 +1,8 @@
 //! The one error of the S3 front end, and the one table from it to the wire.
 //!
 //! A [`Code`] names what went wrong, grouped by whose fault it is; its row of the table below gives AWS's
-//! code, the HTTP status and a message. An [`S3Error`] is a code with, at need, a better message and the
-//! fields that AWS adds to the body of some errors. Nothing else in the crate knows a status code of a
+//! code, the HTTP status and a message. An [`S3Error`] is a code with, at need, a better message, the fields
+//! that AWS adds to the body of some errors, and headers. Nothing else in the crate knows a status code of a
 //! failure.
 //!
 //! Source of codes and statuses: AWS, "Error Responses", "List of Error Codes".
@@ -145,7 +145,7 @@ impl Code {
     pub fn with(self, message: impl Into<String>) -> S3Error {
         S3Error {
             code: self,
-            detail: Some(Box::new(Detail { message: Some(message.into()), fields: Vec::new() })),
+            detail: Some(Box::new(Detail { message: Some(message.into()), ..Detail::default() })),
         }
     }
 
@@ -166,6 +166,7 @@ pub struct S3Error {
 struct Detail {
     message: Option<String>,
     fields: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
 }
 
 /// What the protocol half of the crate returns.
@@ -199,9 +200,18 @@ impl S3Error {
         self.detail.as_ref()?.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Seconds for a Retry-After header, on refusals that are worth another try.
-    pub fn retry_after_s(&self) -> Option<u32> {
-        matches!(self.code, Code::SlowDown | Code::ServiceUnavailable).then_some(1)
+    /// Adds a header to the answer: what a 304 says of the object, the `Content-Range` of a 416, the `Allow` of a 405.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> S3Error {
+        self.detail.get_or_insert_default().headers.push((name, value.into()));
+        self
+    }
+
+    /// The headers of the answer beyond the common ones: those that were added, and `Retry-After` on a refusal that
+    /// is worth another try.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let later = matches!(self.code, Code::SlowDown | Code::ServiceUnavailable);
+        let added = self.detail.iter().flat_map(|detail| &detail.headers);
+        added.map(|(name, value)| (*name, value.as_str())).chain(later.then_some(("Retry-After", "1")))
     }
 
     /// Whether the answer has a body: 304 must not have one (nor has the answer to HEAD, which is the
@@ -269,8 +279,12 @@ mod tests {
 
     #[test]
     fn refusals_for_now_say_when_to_come_back() {
-        assert_eq!(S3Error::from(Code::SlowDown).retry_after_s(), Some(1));
-        assert_eq!(S3Error::from(Code::InternalError).retry_after_s(), None);
+        let headers = |error: S3Error| error.headers().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>();
+        assert_eq!(headers(Code::SlowDown.into()), ["Retry-After: 1"]);
+        assert_eq!(headers(Code::InternalError.into()), [""; 0]);
+        let refused =
+            Code::MethodNotAllowed.with("no").header("Allow", "DELETE").header("x-amz-delete-marker", "true");
+        assert_eq!(headers(refused), ["Allow: DELETE", "x-amz-delete-marker: true"]);
         assert!(std::mem::size_of::<S3Error>() <= 16);
     }
 }

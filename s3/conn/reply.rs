@@ -71,8 +71,8 @@ impl Reply {
             reply.body = ReplyBody::Bytes(body);
             reply.lines().header("Content-Type", "application/xml");
         }
-        if let Some(seconds) = error.retry_after_s() {
-            reply.lines().number("Retry-After", u64::from(seconds));
+        for (name, value) in error.headers() {
+            reply.lines().header(name, value);
         }
         reply
     }

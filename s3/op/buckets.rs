@@ -3,7 +3,7 @@
 use raft::command::{CreateBucket, DeleteBucket, Kind};
 
 use super::listing::{limit, read_token, write_token};
-use super::{Exchange, OWNER, body, no_such_bucket};
+use super::{Exchange, OWNER, document, no_such_bucket};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
 use crate::xml;
@@ -42,7 +42,7 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 
 /// Answers CreateBucket (AWS, "CreateBucket").
 pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let document = body::document(ex).await?;
+    let document = document::read(ex).await?;
     let here = ex.service.region();
     if let Some(region) = xml::request::create_bucket(&document)?.filter(|region| *region != here) {
         return Err(Code::IllegalLocationConstraintException.with(format!(

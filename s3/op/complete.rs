@@ -5,7 +5,7 @@ use raft::command::{CompleteUpload, CompletedPart, Kind, Outcome};
 use raft::record::{Bytes16, Checksum, ChecksumSpec, ChecksumType};
 
 use super::multipart::{no_such_upload, upload, upload_id};
-use super::{Exchange, body, headers};
+use super::{Exchange, document, headers};
 use crate::checksum::{self, Wanted};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
@@ -23,7 +23,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
                 .map_err(|_| Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes"))?,
         ),
     };
-    let document = body::document_of(ex, &Wanted::default()).await?;
+    let document = document::read_as(ex, &Wanted::default()).await?;
     let parts = request::complete(&document)?;
     let upload = upload(ex, id).await?;
     let spec = upload.checksum.and_then(ChecksumSpec::known);
@@ -69,7 +69,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     };
     let host = String::from_utf8_lossy(ex.head.host()).into_owned();
     let location = format!("http://{host}/{bucket}/{}", path_text(&key));
-    let checksum = body::checksum_of(&version);
+    let checksum = headers::checksum_of(&version);
     let mut reply = Reply::xml(|out| {
         xml::multipart::completed(&location, &bucket, &key, &version.etag(), checksum.as_ref(), out);
     });

@@ -9,10 +9,10 @@ use engine::placement::Partition;
 use raft::command::Selector;
 use raft::record::VersionRecord;
 
-use super::body::Received;
 use super::get_object::parse_version_id;
 use super::multipart::{part_number, part_partition, upload, upload_id};
-use super::{Exchange, Gone, ObjectStream, body, headers, no_such_bucket};
+use super::receive::Received;
+use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket, receive};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::Reply;
@@ -54,7 +54,7 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let algorithm = asked.or_else(|| stored.and_then(|stored| stored.spec().algorithm()));
     let copied = source.copy(ex, ex.partition()?, algorithm).await?;
     let version = copied.put_version(ex, headers, precondition).await?;
-    let checksum = body::checksum_of(&version);
+    let checksum = headers::checksum_of(&version);
     let mut reply =
         Reply::xml(|out| xml::object::copied(&version.etag(), version.modified_ms, checksum.as_ref(), out));
     headers::write_version_id(&mut reply.lines(), &version);
@@ -148,7 +148,7 @@ impl Source {
         checksum: Option<ChecksumAlgorithm>,
     ) -> S3Result<Received> {
         let plan = Plan { md5: true, sha256: false, checksum };
-        let mut writer = body::writer(ex, partition, Some(self.size), plan)?;
+        let mut writer = receive::writer(ex, partition, Some(self.size), plan)?;
         while let Some(mut slice) = self.stream.next().await? {
             while !slice.is_empty() {
                 let space = writer.space().await?;

@@ -6,7 +6,7 @@ use engine::io::{self, Semaphore};
 use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selector};
 
 use super::get_object::{parse_version_id, version_selector};
-use super::{Exchange, body, headers, no_such_bucket, outcome};
+use super::{Exchange, document, headers, no_such_bucket, outcome};
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::service::Service;
@@ -63,7 +63,7 @@ struct Row {
 
 /// Answers DeleteObjects.
 pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let document = body::document(ex).await?;
+    let document = document::read(ex).await?;
     let request = request::delete(&document)?;
     let bucket = ex.existing_bucket().await?.to_owned();
     let turns = Semaphore::new(IN_FLIGHT);

@@ -6,7 +6,7 @@ use raft::command::Selector;
 use raft::metadata::Resolved;
 use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
-use super::{Exchange, Gone, ObjectStream, body, headers, no_such_bucket};
+use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::{Reply, ReplyBody};
@@ -184,7 +184,7 @@ fn write_checksum(
     if !enabled {
         return;
     }
-    let Some(whole) = body::checksum_of(version) else { return };
+    let Some(whole) = headers::checksum_of(version) else { return };
     let part = selection
         .part_number
         .and_then(|number| version.blobs.iter().find(|blob| blob.part_number == number))

@@ -1,12 +1,15 @@
 //! Between the headers of requests and answers and what is stored of them.
 
+use engine::hash::Checksum;
 use raft::command::{Precondition, Selector};
 use raft::record::VersionRecord;
 
 use super::Exchange;
+use crate::checksum;
 use crate::condition::Conditions;
 use crate::error::S3Result;
 use crate::http::response::ResponseHead;
+use crate::xml;
 
 /// Names the version, unless clients know it as `null`.
 pub(super) fn write_version_id(lines: &mut ResponseHead<'_>, version: &VersionRecord) {
@@ -35,4 +38,17 @@ pub(super) async fn write_precondition(ex: &Exchange<'_, '_>) -> S3Result<Option
         if_none_match_any: conditions.demands_absence(),
         if_none_match: Vec::new(),
     }))
+}
+
+/// A version's checksum as clients read it.
+pub(super) fn checksum_of(version: &VersionRecord) -> Option<xml::Checksum> {
+    let stored = version.checksum.as_ref()?;
+    let (value, kind) = (stored.value()?, stored.kind());
+    let text = checksum::text(&value, kind, version.part_count);
+    Some(xml::Checksum { algorithm: value.algorithm(), text, kind })
+}
+
+/// Tells a client the checksum of what it sent.
+pub(super) fn write_checksum(lines: &mut ResponseHead<'_>, value: &Checksum) {
+    lines.header(checksum::header(value.algorithm()), checksum::base64_encode(value.as_bytes()));
 }

@@ -3,11 +3,11 @@
 //! Each is given an [`Exchange`]: a request whose signature is good and whose bucket and key are well-formed. What
 //! it returns is answered by [`crate::conn`].
 
-mod body;
 mod buckets;
 mod complete;
 mod copy;
 mod delete;
+mod document;
 mod get_object;
 mod headers;
 mod list_objects;
@@ -17,6 +17,7 @@ mod listing;
 mod multipart;
 mod outcome;
 mod put_object;
+mod receive;
 mod stream;
 
 use std::rc::Rc;

@@ -7,7 +7,7 @@ use engine::placement::{self, Partition};
 use raft::command::{AbortUpload, CreateUpload, Kind};
 use raft::record::{Bytes16, ChecksumSpec, UploadRecord};
 
-use super::{Exchange, body};
+use super::{Exchange, headers, receive};
 use crate::checksum;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
@@ -97,14 +97,14 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         )));
     }
     let partition = part_partition(ex, number)?;
-    let received = body::receive(ex, partition, asked).await?;
+    let received = receive::receive(ex, partition, asked).await?;
     let (etag, checksum) = (received.md5().to_hex(), received.checksum);
     received.put_part(ex, id, number, asked.is_some()).await?;
     let mut reply = Reply::empty(200);
     let mut lines = reply.lines();
     lines.etag(&etag);
     if let Some(checksum) = &checksum {
-        body::write_checksum(&mut lines, checksum);
+        headers::write_checksum(&mut lines, checksum);
     }
     Ok(reply)
 }

@@ -1,6 +1,6 @@
 //! PutObject (AWS, "PutObject").
 
-use super::{Exchange, body, headers};
+use super::{Exchange, headers, receive};
 use crate::conn::Reply;
 use crate::error::S3Result;
 use crate::meta;
@@ -11,7 +11,7 @@ pub(super) async fn put(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let precondition = headers::write_precondition(ex).await?;
     ex.existing_bucket().await?;
     let partition = ex.partition()?;
-    let received = body::receive(ex, partition, None).await?;
+    let received = receive::receive(ex, partition, None).await?;
     let checksum = received.checksum;
     let version = received.put_version(ex, Some(stored), precondition).await?;
     let mut reply = Reply::empty(200);
@@ -19,7 +19,7 @@ pub(super) async fn put(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     lines.etag(&version.etag());
     headers::write_version_id(&mut lines, &version);
     if let Some(checksum) = &checksum {
-        body::write_checksum(&mut lines, checksum);
+        headers::write_checksum(&mut lines, checksum);
         lines.header("x-amz-checksum-type", "FULL_OBJECT");
     }
     Ok(reply)

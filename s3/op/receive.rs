@@ -14,10 +14,8 @@ use super::Exchange;
 use crate::checksum::{self, Wanted};
 use crate::conn::Piece;
 use crate::error::{Code, S3Error, S3Result};
-use crate::http::response::ResponseHead;
 use crate::limits;
 use crate::sigv4::PayloadMode;
-use crate::xml;
 
 /// A blob whose bytes are all here, and are what the client said.
 pub(super) struct Received {
@@ -100,7 +98,7 @@ fn too_large() -> S3Error {
 }
 
 /// Compares what was received with what was announced.
-fn check(ex: &Exchange<'_, '_>, wanted: &Wanted, digests: &Digests) -> S3Result<()> {
+pub(super) fn check(ex: &Exchange<'_, '_>, wanted: &Wanted, digests: &Digests) -> S3Result<()> {
     if let PayloadMode::Signed(expected) = &ex.payload
         && digests.sha256.as_ref() != Some(expected)
     {
@@ -220,55 +218,4 @@ async fn commit(ex: &Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Resu
         Finished::Stored(_) => metadata.commit(command).await?,
     };
     super::outcome::accepted(outcome)
-}
-
-/// A body of XML, bounded and checked like any other.
-pub(super) async fn document(ex: &mut Exchange<'_, '_>) -> S3Result<Vec<u8>> {
-    let wanted = Wanted::from_head(ex.head)?;
-    document_of(ex, &wanted).await
-}
-
-/// A body of XML, where the checksum headers may speak of something else.
-pub(super) async fn document_of(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S3Result<Vec<u8>> {
-    if ex.body.announced().is_some_and(|size| size > limits::XML_BODY_BYTES_MAX as u64) {
-        return Err(Code::MaxMessageLengthExceeded.into());
-    }
-    let mut document = Vec::new();
-    let mut buffer = vec![0; 16 << 10];
-    let mut chunk = Sha256Chunk::new();
-    loop {
-        match ex.body.read(&mut buffer).await? {
-            Piece::Data(count) => {
-                chunk.update(&buffer[..count]);
-                document.extend_from_slice(&buffer[..count]);
-                if document.len() > limits::XML_BODY_BYTES_MAX {
-                    return Err(Code::MaxMessageLengthExceeded.into());
-                }
-            }
-            Piece::ChunkEnd => ex.body.verify_chunk(&chunk.finish_chunk())?,
-            Piece::End => break,
-        }
-    }
-    let plan = Plan {
-        md5: wanted.content_md5.is_some(),
-        sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: wanted.algorithm(),
-    };
-    let mut hash = ex.service.bytes.hashes().open(plan);
-    hash.update_now(&document);
-    check(ex, wanted, &hash.finish())?;
-    Ok(document)
-}
-
-/// A version's checksum as clients read it.
-pub(super) fn checksum_of(version: &VersionRecord) -> Option<xml::Checksum> {
-    let stored = version.checksum.as_ref()?;
-    let (value, kind) = (stored.value()?, stored.kind());
-    let text = checksum::text(&value, kind, version.part_count);
-    Some(xml::Checksum { algorithm: value.algorithm(), text, kind })
-}
-
-/// Tells a client the checksum of what it sent.
-pub(super) fn write_checksum(lines: &mut ResponseHead<'_>, value: &hash::Checksum) {
-    lines.header(checksum::header(value.algorithm()), checksum::base64_encode(value.as_bytes()));
 }
