@@ -16,14 +16,14 @@ use crate::io::{self, JoinHandle, Permit, align_down, align_up};
 use crate::limits::{
     BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, PIECE_BLOCKS, SMALL_BLOB_BYTES,
 };
-use crate::peer::{BlobRef, Bytes, Hold, Located};
+use crate::peer::{BlobRef, ByteStore, Hold, Located};
 use crate::placement::Profile;
 use crate::segment::Files;
 use crate::write::piece_blocks;
 
 /// Reads one range of one blob from front to back.
 pub struct BlobReader {
-    bytes: Bytes,
+    bytes: ByteStore,
     blob: BlobRef,
     range: Range<u64>,
     located: Option<Rc<Located>>,
@@ -47,7 +47,7 @@ struct Piece {
 impl BlobReader {
     /// A reader of the payload bytes `range`, cut to the blob's size. `located` is where its first shard lies, if
     /// the caller knows.
-    pub fn new(bytes: &Bytes, blob: BlobRef, located: Option<Located>, range: Range<u64>) -> BlobReader {
+    pub fn new(bytes: &ByteStore, blob: BlobRef, located: Option<Located>, range: Range<u64>) -> BlobReader {
         let range = range.start.min(blob.size)..range.end.min(blob.size);
         let off = BLOCK_PAYLOAD_BYTES as u64;
         let range = match range.start >= off && crate::canary!("range-off-by-one-block") {
@@ -247,7 +247,7 @@ impl Plan {
 ///
 /// # Errors
 /// [`Error::NotFound`] where the blob is not stored; [`Error::Unsupported`] for a profile of more than one shard.
-pub async fn locate(bytes: &Bytes, blob: &BlobRef, hold: Hold) -> Result<Located> {
+pub async fn locate(bytes: &ByteStore, blob: &BlobRef, hold: Hold) -> Result<Located> {
     if blob.profile != (Profile { k: 1, m: 0 }) || blob.codec != 0 {
         return Err(Error::Unsupported("a profile with more than one shard"));
     }
@@ -259,7 +259,7 @@ pub async fn locate(bytes: &Bytes, blob: &BlobRef, hold: Hold) -> Result<Located
 /// # Errors
 /// As [`BlobReader::next`]; [`Error::Invalid`] where the range is longer than `limit` bytes.
 pub async fn read_to_vec(
-    bytes: &Bytes,
+    bytes: &ByteStore,
     blob: BlobRef,
     located: Option<Located>,
     range: Range<u64>,

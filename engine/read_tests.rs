@@ -13,7 +13,7 @@ use crate::write::Finished;
 const LIMIT: usize = 1 << 30;
 
 /// Writes a payload and stores it, small or large.
-async fn stored(bytes: &Bytes, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
+async fn stored(bytes: &ByteStore, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
     let (finished, _) = write(bytes, partition, id, payload, true).await;
     let blob = finished.blob_ref();
     if let Finished::Small(small) = finished {

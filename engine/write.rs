@@ -26,13 +26,13 @@ use crate::limits::{
     BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES, MAX_EXTENTS,
     PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES, WRITES_IN_FLIGHT,
 };
-use crate::peer::{BlobRef, Bytes, Place, SmallBlob, WrittenExtent};
+use crate::peer::{BlobRef, ByteStore, Place, SmallBlob, WrittenExtent};
 use crate::placement::{Partition, Profile};
 use crate::segment::Class;
 
 /// Receives one blob.
 pub struct BlobWriter {
-    bytes: Bytes,
+    bytes: ByteStore,
     blob: BlobHeader,
     /// The exact payload, if it was announced.
     size: Option<u64>,
@@ -94,7 +94,7 @@ impl BlobWriter {
     /// # Errors
     /// [`Error::Unsupported`] for a profile with more than one shard.
     pub fn new(
-        bytes: &Bytes,
+        bytes: &ByteStore,
         partition: Partition,
         data_id: DataId,
         profile: Profile,
@@ -368,7 +368,7 @@ impl ShardSink {
     /// Starts writing the first `len` bytes of `buf`, whole blocks, behind what came before.
     async fn write(
         &mut self,
-        bytes: &Bytes,
+        bytes: &ByteStore,
         whole: Whole,
         mut buf: Buf,
         len: usize,
@@ -398,7 +398,7 @@ impl ShardSink {
     }
 
     /// Waits for all writes, syncs each file once, and publishes the extents.
-    async fn finish(mut self, bytes: &Bytes, blob: BlobHeader) -> Result<()> {
+    async fn finish(mut self, bytes: &ByteStore, blob: BlobHeader) -> Result<()> {
         while !self.writes.is_empty() {
             self.wait_for_one().await?;
         }

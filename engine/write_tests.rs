@@ -64,7 +64,7 @@ fn an_unknown_size_takes_no_more_room_than_a_known_one() {
     });
 }
 
-async fn settled(bytes: &Bytes) -> u64 {
+async fn settled(bytes: &ByteStore) -> u64 {
     // Writes in flight hold their place and their share of the budget until they end.
     while bytes.budget_free() < BODY_BUDGET_BYTES {
         io::yield_now().await;

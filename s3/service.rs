@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::ids::{DataId, IdGenerator};
 use engine::io::{self, Event};
-use engine::peer::Bytes;
+use engine::peer::ByteStore;
 use raft::Metadata;
 
 use crate::conn::deadline::Deadlines;
@@ -48,7 +48,7 @@ pub struct ServiceConfig {
 /// The S3 front end of one core.
 pub struct Service {
     pub(crate) metadata: Metadata,
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: ByteStore,
     pub(crate) deadlines: Deadlines,
     /// What this core has served.
     pub counters: Counters,
@@ -67,7 +67,7 @@ pub struct Service {
 
 impl Service {
     /// A service over a core's handles to metadata and bytes.
-    pub fn new(config: ServiceConfig, metadata: Metadata, bytes: Bytes) -> Rc<Service> {
+    pub fn new(config: ServiceConfig, metadata: Metadata, bytes: ByteStore) -> Rc<Service> {
         let mut ids = IdGenerator::new();
         ids.next(config.started_ms, 0);
         Rc::new(Service {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::ids::DataId;
 use engine::io::{self, Listener, sleep, spawn};
-use engine::peer::{Bytes, Home};
+use engine::peer::{ByteStore, Home};
 use engine::segment::{Files, Store};
 use raft::Metadata;
 use raft::command::{Command, CreateBucket, Kind, Outcome};
@@ -40,7 +40,7 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     report::damage(core, &store);
     shared.core_opened(store.stats().index_entries);
     let files = Rc::new(Files::new(&shared.plan.data_dir));
-    let bytes = Bytes::start(parts.bytes, home.clone(), files);
+    let bytes = ByteStore::start(parts.bytes, home.clone(), files);
     let metadata = parts.metadata.start(shared.cores, home.clone());
     let mut group = None;
     if let Some((seed, opener)) = parts.group {
@@ -109,7 +109,12 @@ async fn no_blobs(shared: &Shared) -> raft::Result<()> {
 }
 
 /// Binds the ports of this core and starts serving them.
-fn open_ports(core: usize, shared: &Arc<Shared>, metadata: &Metadata, bytes: &Bytes) -> Option<Rc<Service>> {
+fn open_ports(
+    core: usize,
+    shared: &Arc<Shared>,
+    metadata: &Metadata,
+    bytes: &ByteStore,
+) -> Option<Rc<Service>> {
     let bind = |what: &str, address| match Listener::bind(address) {
         Ok(listener) => listener,
         Err(error) => end(&Error::refused(format!("cannot listen on {address} for {what}: {error}"))),

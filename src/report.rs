@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::io::{self, sleep};
-use engine::peer::Bytes;
+use engine::peer::ByteStore;
 use engine::segment::Store;
 use hdrhistogram::Histogram;
 use raft::Metadata;
@@ -19,7 +19,7 @@ use crate::node::Shared;
 /// Where the numbers of a core come from.
 pub struct Sources {
     pub service: Option<Rc<Service>>,
-    pub bytes: Bytes,
+    pub bytes: ByteStore,
     pub metadata: Metadata,
     pub store: Store,
     /// The Raft group's part, on its core.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{Bytes, Home, Request, Result, seeds};
+use super::{ByteStore, Home, Request, Result, seeds};
 use crate::buf::Buf;
 use crate::hash::{Digests, Plan};
 use crate::ids::DataId;
@@ -28,7 +28,7 @@ pub(crate) async fn start(
     core: usize,
     directory: &Path,
     seed: MeshSeed<Request, Result<super::Reply>>,
-) -> Bytes {
+) -> ByteStore {
     let config = Config {
         log_segment_bytes: 16 << 20,
         reserve_bytes: 1 << 20,
@@ -36,11 +36,11 @@ pub(crate) async fn start(
         ..Config::new(directory, core)
     };
     let store = Store::open(config).await.expect("store");
-    Bytes::start(seed, Home::new(core, store), Rc::new(Files::new(directory)))
+    ByteStore::start(seed, Home::new(core, store), Rc::new(Files::new(directory)))
 }
 
 /// Runs a test on one core.
-pub(crate) fn on_one_core<T, F: Future<Output = T>>(test: impl FnOnce(Bytes) -> F) -> T {
+pub(crate) fn on_one_core<T, F: Future<Output = T>>(test: impl FnOnce(ByteStore) -> F) -> T {
     let directory = directory();
     io::block_on(async {
         let seed = seeds(1).pop().expect("one");
@@ -67,7 +67,7 @@ pub(crate) async fn fill(writer: &mut BlobWriter, payload: &[u8], step: usize) -
 }
 
 pub(crate) async fn write(
-    bytes: &Bytes,
+    bytes: &ByteStore,
     partition: Partition,
     id: u8,
     payload: &[u8],
@@ -83,7 +83,7 @@ pub(crate) async fn write(
 }
 
 /// Changes one byte of a file at an offset.
-pub(crate) async fn flip(bytes: &Bytes, core: usize, at: &crate::segment::Location, offset: u64) {
+pub(crate) async fn flip(bytes: &ByteStore, core: usize, at: &crate::segment::Location, offset: u64) {
     let file = bytes.files().get(core, at.class, at.segment).await.expect("open");
     let position = at.offset + offset;
     let page = file.read_at(io::align_down(position), io::ALIGNMENT).await.expect("read");

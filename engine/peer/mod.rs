@@ -1,6 +1,6 @@
 //! Operations on bytes at the home core of their partition, wherever that is.
 //!
-//! [`Home`] carries them out over its core's segments; [`Bytes`] takes them to the right core of this node.
+//! [`Home`] carries them out over its core's segments; [`ByteStore`] takes them to the right core of this node.
 //! Requests and answers are plain data, so that another node can be asked the same.
 //!
 //! Promises: an operation whose asker left is carried out all the same, and what it would have been given
@@ -138,17 +138,17 @@ struct Inner {
 /// One core's way to all bytes of the node, and what its requests share: open files, the budget of buffer
 /// memory, the hashing service.
 #[derive(Clone)]
-pub struct Bytes(Rc<Inner>);
+pub struct ByteStore(Rc<Inner>);
 
-impl Bytes {
+impl ByteStore {
     /// Starts this core's end: `home` answers what other cores ask of it.
-    pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> Bytes {
+    pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> ByteStore {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
         spawn(Files::keep_closing_idle(Rc::downgrade(&files)));
         let (budget, copies) = (Semaphore::new(BODY_BUDGET_BYTES), Semaphore::new(COPIES));
         let hashes = HashService::new();
-        Bytes(Rc::new(Inner { home, mesh, files, budget, copies, hashes, corrupt_reads: Cell::new(0) }))
+        ByteStore(Rc::new(Inner { home, mesh, files, budget, copies, hashes, corrupt_reads: Cell::new(0) }))
     }
 
     /// This core's own segments.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::ids::DataId;
 use engine::io::spawn;
-use engine::peer::{self, Bytes, Hold, Located};
+use engine::peer::{self, ByteStore, Hold, Located};
 use engine::placement::Profile;
 use engine::read::{BlobReader, locate};
 use raft::record::{BlobRef, Bytes16, VersionRecord};
@@ -14,7 +14,7 @@ use crate::error::{Code, S3Error, S3Result};
 
 /// Bytes `offset .. offset + length` of a version.
 pub(crate) struct ObjectStream {
-    bytes: Bytes,
+    bytes: ByteStore,
     version: Arc<VersionRecord>,
     /// The next blob to open.
     next_blob: usize,
@@ -42,7 +42,7 @@ impl ObjectStream {
     /// # Errors
     /// The bytes can't be read, or those of the same version were `gone` before.
     pub(super) async fn open(
-        bytes: &Bytes,
+        bytes: &ByteStore,
         gone: &mut Gone,
         version: Arc<VersionRecord>,
         located: Option<Located>,
