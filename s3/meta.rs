@@ -112,19 +112,14 @@ fn to_text(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// The codings as they were sent, without `aws-chunked`: that one says how the request was framed, not what the
+/// object holds.
 fn content_encoding(head: &RequestHead) -> Option<String> {
-    let mut kept = String::new();
-    for value in head.header_all("content-encoding") {
-        let value = to_text(value);
-        let codings = value.split(',').map(str::trim);
-        for coding in codings.filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked")) {
-            if !kept.is_empty() {
-                kept.push(',');
-            }
-            kept.push_str(coding);
-        }
-    }
-    (!kept.is_empty()).then_some(kept)
+    let lines: Vec<Cow<'_, str>> = head.header_all("content-encoding").map(to_text).collect();
+    let codings = lines.iter().flat_map(|line| line.split(','));
+    let kept: Vec<&str> =
+        codings.filter(|coding| !coding.trim().eq_ignore_ascii_case("aws-chunked")).collect();
+    Some(kept.join(",").trim().to_owned()).filter(|kept| !kept.is_empty())
 }
 
 /// Entries of one name are joined, in order of first appearance.

@@ -40,9 +40,26 @@ fn overrides_replace_what_is_stored_and_can_not_inject_headers() {
     assert_eq!(written(&ObjectHeaders::default(), ""), "Content-Type: binary/octet-stream\r\n");
 }
 
+/// "gzip, br" came back as "gzip,br": the codings were joined anew.
 #[test]
-fn aws_chunked_alone_is_no_content_encoding() {
-    assert_eq!(stored_headers(&head("Content-Encoding: aws-chunked\r\n")).unwrap(), ObjectHeaders::default());
+fn a_content_encoding_comes_back_as_it_was_sent_without_aws_chunked() {
+    for (sent, kept) in [
+        ("gzip, br", Some("gzip, br")),
+        ("gzip ,br", Some("gzip ,br")),
+        ("GZIP", Some("GZIP")),
+        ("gzip;q=1,, x", Some("gzip;q=1,, x")),
+        ("aws-chunked", None),
+        ("AWS-Chunked,aws-chunked", None),
+        ("aws-chunked,gzip, br", Some("gzip, br")),
+        ("gzip, aws-chunked", Some("gzip")),
+        ("gzip, aws-chunked, br", Some("gzip, br")),
+        ("aws-chunked\r\nContent-Encoding: gzip", Some("gzip")),
+        ("gzip\r\nContent-Encoding: br", Some("gzip,br")),
+        ("", None),
+    ] {
+        let stored = stored_headers(&head(&format!("Content-Encoding: {sent}\r\n"))).unwrap();
+        assert_eq!(stored.content_encoding.as_deref(), kept, "{sent:?}");
+    }
 }
 
 #[test]

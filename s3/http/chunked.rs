@@ -4,7 +4,7 @@
 //! sizes are 1 to 15 digits and nothing else, extensions and trailers are skipped within bounds; anything else is
 //! refused, since two readers that disagree about a body's end are how requests get smuggled.
 
-use super::{LineBuffer, Step};
+use super::{Line, LineBuffer, Step};
 use crate::error::{Code, S3Error};
 
 /// The longest chunk header, extension included.
@@ -61,11 +61,14 @@ impl ChunkedDecoder {
                 }
                 State::Size | State::DataEnd | State::Trailers => {
                     let max = if self.state == State::Trailers { EXTRA_BYTES_MAX } else { LINE_BYTES_MAX };
-                    let taken = self.line.take(rest, max, false);
-                    let Some((line, used)) =
-                        taken.map_err(|_| malformed("a line is too long or has no CR LF"))?
-                    else {
-                        return Ok(Step::NeedMore);
+                    let unclear = || malformed("a line is too long or has no CR LF");
+                    let line = match self.line.take(rest, max).map_err(|_| unclear())? {
+                        None => return Ok(Step::NeedMore),
+                        Some(Line { bare_lf: true, .. }) => return Err(unclear()),
+                        Some(Line { text, used, .. }) => {
+                            at += used;
+                            text
+                        }
                     };
                     let extra = match self.state {
                         State::Size => memchr::memchr(b';', line).map_or(0, |at| line.len() - at),
@@ -87,7 +90,6 @@ impl ChunkedDecoder {
                         state => state,
                     };
                     self.line.clear();
-                    at += used;
                 }
             }
         }

@@ -38,15 +38,9 @@ pub(crate) struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Takes bytes up to and with the next LF. Gives the line without its CR LF and how much was consumed, or
-    /// none where all was consumed without an end. A line longer than `max` is an error; so is a bare LF,
-    /// unless `bare_lf`.
-    pub(crate) fn take<'a>(
-        &'a mut self,
-        input: &'a [u8],
-        max: usize,
-        bare_lf: bool,
-    ) -> Result<Option<(&'a [u8], usize)>, LineError> {
+    /// Takes bytes up to and with the next LF; none where all of `input` was taken without one. A line longer
+    /// than `max` bytes, or with a CR inside, is an error.
+    pub(crate) fn take<'a>(&'a mut self, input: &'a [u8], max: usize) -> Result<Option<Line<'a>>, LineError> {
         let Some(at) = memchr::memchr(b'\n', &input[..input.len().min(max + 1)]) else {
             if self.partial.len() + input.len() > max {
                 return Err(LineError);
@@ -63,14 +57,10 @@ impl LineBuffer {
             self.partial.extend_from_slice(&input[..at]);
             self.partial.as_slice()
         };
-        let line = match line {
-            [line @ .., b'\r'] => line,
-            line if bare_lf => line,
-            _ => return Err(LineError),
-        };
-        match memchr::memchr(b'\r', line) {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        match memchr::memchr(b'\r', text) {
             Some(_) => Err(LineError),
-            None => Ok(Some((line, at + 1))),
+            None => Ok(Some(Line { text, bare_lf: text.len() == line.len(), used: at + 1 })),
         }
     }
 
@@ -80,6 +70,17 @@ impl LineBuffer {
     }
 }
 
-/// A line too long, or with a stray CR or LF.
+/// One line of framing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// Without its end.
+    pub(crate) text: &'a [u8],
+    /// It ends in LF alone, which almost every place has to refuse.
+    pub(crate) bare_lf: bool,
+    /// Bytes of the input that it took, its end included.
+    pub(crate) used: usize,
+}
+
+/// A line too long, or with a stray CR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineError;

@@ -2,6 +2,9 @@
 //! for the Authorization header: transferring payload in multiple chunks", and "… including trailing
 //! headers").
 //!
+//! A trailer ends in CR LF, as the AWS SDKs write it, or in LF and one CR LF behind the last trailer, as AWS describes
+//! it and minio-go writes it. Nothing else is tolerated, and nothing may follow the empty line that ends the body.
+//!
 //! The decoder never hashes content: it says where a chunk ends, and takes the chunk's SHA-256 later by
 //! [`AwsChunked::verify_chunk`], so that many chunks can be hashed side by side. Content is passed on before
 //! its chunk is checked; what must wait for the check is the commit: [`AwsChunked::finish`] fails while one
@@ -17,7 +20,7 @@ use super::{PayloadMode, hex32, hex64};
 use crate::error::{Code, S3Error};
 use crate::http::chunked::hex_size;
 use crate::http::head::RequestHead;
-use crate::http::{LineBuffer, Step};
+use crate::http::{Line, LineBuffer, Step};
 
 /// The longest chunk header.
 const LINE_BYTES_MAX: usize = 1024;
@@ -99,6 +102,8 @@ pub struct AwsChunked {
     announced: SmallVec<[String; 1]>,
     trailers: SmallVec<[(String, String); 1]>,
     trailer_bytes: usize,
+    /// The last trailer ended in LF alone.
+    after_lf: bool,
     wants_trailer_signature: bool,
     trailer_signature: Option<[u8; 32]>,
 }
@@ -165,6 +170,7 @@ impl AwsChunked {
             announced,
             trailers: SmallVec::new(),
             trailer_bytes: 0,
+            after_lf: false,
             wants_trailer_signature,
             trailer_signature: None,
         }))
@@ -221,29 +227,35 @@ impl AwsChunked {
 
     /// Takes one line of framing; gives what it consumed, or none where the line goes on.
     fn take_line(&mut self, rest: &[u8]) -> Result<Option<usize>, S3Error> {
-        let trailers = self.state == State::Trailers;
-        let max = if trailers { TRAILER_BYTES_MAX } else { LINE_BYTES_MAX };
+        let max = if self.state == State::Trailers { TRAILER_BYTES_MAX } else { LINE_BYTES_MAX };
         let mut buffer = std::mem::take(&mut self.line);
-        let used = match buffer.take(rest, max, trailers) {
-            Err(_) => Err(malformed("a line is too long or has no CR LF")),
+        let taken = match buffer.take(rest, max) {
             Ok(None) => {
                 self.line = buffer;
                 return Ok(None);
             }
-            Ok(Some((line, used))) => match self.state {
-                State::Size => self.chunk_header(line),
-                State::DataEnd if line.is_empty() => {
-                    self.state = State::Size;
-                    Ok(())
-                }
-                State::DataEnd => Err(malformed("a chunk is longer than its size")),
-                _ => self.trailer_line(line),
-            }
-            .map(|()| Some(used)),
+            Ok(Some(line)) => self.framing_line(line).map(|()| Some(line.used)),
+            Err(_) => Err(malformed("a line is too long or has a stray CR")),
         };
         buffer.clear();
         self.line = buffer;
-        used
+        taken
+    }
+
+    fn framing_line(&mut self, line: Line<'_>) -> Result<(), S3Error> {
+        // Only a trailer may end in LF alone.
+        if line.bare_lf && (self.state != State::Trailers || line.text.is_empty()) {
+            return Err(malformed("a line has no CR LF"));
+        }
+        match self.state {
+            State::Size => self.chunk_header(line.text),
+            State::DataEnd if line.text.is_empty() => {
+                self.state = State::Size;
+                Ok(())
+            }
+            State::DataEnd => Err(malformed("a chunk is longer than its size")),
+            _ => self.trailer_line(line),
+        }
     }
 
     /// `size` or `size;chunk-signature=hex`.
@@ -271,22 +283,20 @@ impl AwsChunked {
     }
 
     /// `name:value`, or the empty line that ends the body.
-    fn trailer_line(&mut self, line: &[u8]) -> Result<(), S3Error> {
-        self.trailer_bytes += line.len() + 2;
+    fn trailer_line(&mut self, line: Line<'_>) -> Result<(), S3Error> {
+        self.trailer_bytes += line.text.len() + 2;
         if self.trailer_bytes > TRAILER_BYTES_MAX {
             return Err(malformed_trailer("The trailers are too large."));
         }
-        if line.is_empty() {
-            // AWS's description ends each trailer by LF and then CR LF: an empty line between the trailers
-            // and their signature is not the end.
-            let between =
-                self.wants_trailer_signature && self.trailer_signature.is_none() && !self.trailers.is_empty();
-            if !between {
+        let after_lf = std::mem::replace(&mut self.after_lf, line.bare_lf);
+        if line.text.is_empty() {
+            // Behind a trailer that ends in LF, this CR LF belongs to it, and the end is still to come.
+            if !after_lf {
                 self.state = State::Done;
             }
             return Ok(());
         }
-        let text = std::str::from_utf8(line).map_err(|_| malformed_trailer("A trailer is not text."))?;
+        let text = std::str::from_utf8(line.text).map_err(|_| malformed_trailer("A trailer is not text."))?;
         let (name, value) =
             text.split_once(':').ok_or_else(|| malformed_trailer("A trailer has no colon."))?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());

@@ -159,7 +159,10 @@ fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
             "ETag" => once(&mut etag, unquoted(&text))?,
             name => {
                 let algorithm = checksum::algorithm_of_element(name).ok_or_else(malformed)?;
-                once(&mut found, checksum::parse(algorithm, text.trim().as_bytes())?)?;
+                // Some clients write an element for every algorithm that they know, empty where they have no value.
+                if !text.trim().is_empty() {
+                    once(&mut found, checksum::parse(algorithm, text.trim().as_bytes())?)?;
+                }
             }
         }
     }

@@ -119,6 +119,29 @@ fn a_completion_gives_its_parts_in_order() {
     assert_eq!(of(&all).unwrap().len(), 10_000);
 }
 
+/// Clients that write an element for each algorithm, empty where they have no value, could complete no upload.
+#[test]
+fn an_empty_checksum_of_a_completed_part_is_none() {
+    let of = |inner: &str| {
+        let part = format!("<Part><ETag>a</ETag><PartNumber>1</PartNumber>{inner}</Part>");
+        complete(format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>").as_bytes())
+            .map(|parts| parts[0].checksum)
+    };
+    for none in [
+        "<ChecksumCRC32/>",
+        "<ChecksumCRC32></ChecksumCRC32>",
+        "<ChecksumSHA1> \n</ChecksumSHA1>",
+        "<ChecksumCRC32/><ChecksumCRC32C/>",
+    ] {
+        assert_eq!(of(none), Ok(None), "{none}");
+    }
+    let one = "<ChecksumSHA1/><ChecksumCRC32C>4waSgw==</ChecksumCRC32C><ChecksumCRC32/>";
+    assert_eq!(of(one), Ok(Some(checksum::parse(ChecksumAlgorithm::Crc32c, b"4waSgw==").unwrap())));
+    let two = "<ChecksumCRC32C>4waSgw==</ChecksumCRC32C><ChecksumCRC32>4waSgw==</ChecksumCRC32>";
+    assert_eq!(code(of(two)), Code::MalformedXML);
+    assert_eq!(code(of("<ChecksumX/>")), Code::MalformedXML);
+}
+
 proptest! {
     #[test]
     fn any_key_survives_our_writer_and_our_reader(key in "[^\u{0}\u{fffe}\u{ffff}]{1,40}") {

@@ -141,3 +141,35 @@ def test_an_absolute_target_can_not_name_another_host_than_was_signed(own_server
             assert reply.status in (400, 403) and b"yours" != reply.body, reply
     good = raw.signer.presign("GET", raw.host, "/k")
     assert raw.plain("GET", f"http://mine.s3.test.local{good}").body == b"mine"
+
+
+UNSIGNED_TRAILER = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": "1", "x-amz-trailer": "x-amz-checksum-crc32"}
+# minio-go's form: the trailer ends in LF, and the body in two CR LF.
+MINIO_GO = b"1\r\n<\r\n0\r\nx-amz-checksum-crc32:/W2TCg==\n\r\n\r\n"
+
+
+def put_aws_chunked(raw, path, framing):
+    headers = {**UNSIGNED_TRAILER, **framing}
+    return head_bytes("PUT", path, raw.signer.headers("PUT", raw.host, path, (), headers, headers["x-amz-content-sha256"]))
+
+
+@pytest.mark.parametrize("chunked", (False, True))
+def test_the_request_behind_an_aws_chunked_body_begins_where_http_says(raw, bucket, chunked):
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(MINIO_GO), MINIO_GO) if chunked else MINIO_GO
+    framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(len(body))}
+    with raw.connect() as wire:
+        wire.send(put_aws_chunked(raw, f"/{bucket}/k", framing) + body + raw.prepare("PUT", f"/{bucket}/behind", body=b"b"))
+        assert [wire.final().status for _ in range(2)] == [200, 200]
+    assert [raw.request("GET", f"/{bucket}/{key}").body for key in ("k", "behind")] == [b"<", b"b"]
+
+
+@pytest.mark.parametrize("name", ("a request", "an empty line", "a trailer"))
+def test_bytes_of_the_body_behind_its_aws_chunks_are_never_a_request(raw, bucket, name):
+    inside = {"a request": raw.prepare("PUT", f"/{bucket}/inside", body=b"b"), "an empty line": b"\r\n", "a trailer": b"a: b\r\n\r\n"}[name]
+    data = put_aws_chunked(raw, f"/{bucket}/k", {"content-length": str(len(MINIO_GO + inside))}) + MINIO_GO + inside
+    with raw.connect() as wire:
+        wire.send(data + raw.prepare("PUT", f"/{bucket}/behind", body=b"b"))
+        reply = wire.final()
+        assert (reply.status, reply.code) == (400, "InvalidRequest")
+        assert wire.final().status == 200, "the connection goes on behind the body"
+    assert [raw.request("HEAD", f"/{bucket}/{key}").status for key in ("k", "inside", "behind")] == [404, 404, 200]

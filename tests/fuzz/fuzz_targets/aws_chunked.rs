@@ -20,6 +20,8 @@ const SEED: [u8; 32] = [7; 32];
 struct Mode {
     signed: bool,
     trailer: bool,
+    /// The trailer ends in LF, as minio-go has it, and a CR LF of its own.
+    lf: bool,
 }
 
 fn decoder(mode: Mode, length: usize) -> AwsChunked {
@@ -118,7 +120,8 @@ fn framed(mode: Mode, content: &[u8], sizes: &[u8]) -> Vec<u8> {
         body.extend_from_slice(if chunk.is_empty() { b"" } else { b"\r\n" });
     }
     if mode.trailer {
-        body.extend_from_slice(b"x-amz-checksum-crc32:AAAAAA==\r\n");
+        body.extend_from_slice(b"x-amz-checksum-crc32:AAAAAA==");
+        body.extend_from_slice(if mode.lf { b"\n\r\n" } else { b"\r\n" });
         if mode.signed {
             let signature = sign("TRAILER", sha256(b"x-amz-checksum-crc32:AAAAAA==\n"));
             body.extend(format!("x-amz-trailer-signature:{signature}\r\n").into_bytes());
@@ -163,6 +166,6 @@ fn made(mode: Mode, source: &mut Source<'_>) {
 fuzz_target!(|data: &[u8]| {
     let mut source = Source(data);
     let choice = source.byte();
-    let mode = Mode { signed: choice & 1 == 1, trailer: choice & 2 == 2 };
+    let mode = Mode { signed: choice & 1 == 1, trailer: choice & 2 == 2, lf: choice & 8 == 8 };
     if choice & 4 == 4 { raw(mode, &mut source) } else { made(mode, &mut source) }
 });
