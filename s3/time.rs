@@ -136,7 +136,8 @@ pub fn parse_amz_date(text: &[u8]) -> Option<u64> {
     unix(number(&text[..4])?, number(&text[4..6])?, number(&text[6..8])?, time)
 }
 
-/// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7; `GMT` may be `UTC` or `+0000`.
+/// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7. The zone may also be `UTC`, `Z`, `+0000`, or
+/// `-0000` (RFC 5322, 3.3: UTC, from an unknown zone), which botocore writes and signs.
 pub fn parse_http_date(text: &[u8]) -> Option<u64> {
     let mut words: smallvec::SmallVec<[&[u8]; 8]> = smallvec::SmallVec::new();
     for word in text.split(|b| *b == b' ').filter(|word| !word.is_empty()) {
@@ -145,7 +146,7 @@ pub fn parse_http_date(text: &[u8]) -> Option<u64> {
         }
         words.push(word);
     }
-    let utc = |zone: &[u8]| matches!(zone, b"GMT" | b"UTC" | b"+0000" | b"Z");
+    let utc = |zone: &[u8]| matches!(zone, b"GMT" | b"UTC" | b"+0000" | b"-0000" | b"Z");
     match *words.as_slice() {
         [_, d, m, y, t, zone] if utc(zone) && y.len() == 4 => {
             unix(number(y)?, month(m)?, number(d)?, clock(t)?)
@@ -203,6 +204,10 @@ mod tests {
             ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
             assert_eq!(parse_http_date(form.as_bytes()), Some(unix_s), "{form}");
+        }
+        for zone in ["UTC", "Z", "+0000", "-0000"] {
+            let text = format!("Sun, 06 Nov 1994 08:49:37 {zone}");
+            assert_eq!(parse_http_date(text.as_bytes()), Some(unix_s), "{text}");
         }
         assert_eq!(&iso8601_ms(unix_s * 1000 + 7), b"1994-11-06T08:49:37.007Z");
         assert_eq!(&amz_date(1_369_353_600), b"20130524T000000Z");
