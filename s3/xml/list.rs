@@ -117,8 +117,8 @@ pub fn objects_v1(
     xml.root("ListBucketResult");
     asked.write(&mut xml);
     xml.key("Marker", marker, asked.url);
-    // AWS tells the next marker only where a delimiter makes it hard to guess; some clients rely on one always.
-    if let Some(next) = &page.next {
+    // Without a delimiter the last key is the next marker (AWS, "ListObjects").
+    if let Some(next) = page.next.as_ref().filter(|_| asked.delimiter.is_some()) {
         xml.key("NextMarker", next, asked.url);
     }
     asked.write_rest(page.next.is_some(), &mut xml);
