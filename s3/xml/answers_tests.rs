@@ -79,7 +79,7 @@ fn objects_are_listed_before_prefixes() {
     let asked = Asked { url: false, delimiter: None, ..asked };
     let page = |next| Page { entries: vec![object("a k&\u{1}", spec())], next };
     let rest = format!(
-        "<Contents><Key>a k&amp;&#x1;</Key>{TIME}<ETag>&quot;{etag}&quot;</ETag>\
+        "<Contents><Key>a k&amp;\u{fffd}</Key>{TIME}<ETag>&quot;{etag}&quot;</ETag>\
          <ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>3</Size>\
          <Owner><ID>o</ID><DisplayName>n</DisplayName></Owner><StorageClass>STANDARD</StorageClass></Contents>"
     );
@@ -93,8 +93,16 @@ fn objects_are_listed_before_prefixes() {
     assert_eq!(
         inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(Some("x".into())), OWNER, out)),
         format!(
-            "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><NextMarker>x</NextMarker><MaxKeys>2</MaxKeys>\
+            "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><MaxKeys>2</MaxKeys>\
              <IsTruncated>true</IsTruncated>{rest}"
+        )
+    );
+    let asked = Asked { delimiter: Some("/"), ..asked };
+    assert_eq!(
+        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(Some("x".into())), OWNER, out)),
+        format!(
+            "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><NextMarker>x</NextMarker><Delimiter>/</Delimiter>\
+             <MaxKeys>2</MaxKeys><IsTruncated>true</IsTruncated>{rest}"
         )
     );
 }

@@ -2,11 +2,13 @@
 //!
 //! It never recurses (a document of a million nested elements is refused at depth 8, not by the stack's end),
 //! refuses document types, and with them entities: only the five of XML itself and numeric references are
-//! resolved. Anything else that is wrong is MalformedXML. Prefixes and namespaces are not looked at.
+//! resolved. A character that XML 1.0 forbids, plain or by reference, and anything else that is wrong is
+//! MalformedXML. Prefixes and namespaces are not looked at.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use super::write::is_xml_char;
 use crate::error::{Code, S3Error};
 
 /// The deepest nesting that any of S3's documents needs is 4.
@@ -103,7 +105,7 @@ impl<'a> Elements<'a> {
     }
 
     fn push(&mut self, text: &str) -> Result<(), S3Error> {
-        if self.depth == 0 && !text.trim().is_empty() {
+        if !text.chars().all(is_xml_char) || self.depth == 0 && !text.trim().is_empty() {
             return Err(malformed());
         }
         self.text.push_str(text);

@@ -2,9 +2,11 @@
 //!
 //! It appends to the caller's buffer and allocates nothing else: a list page of 1,000 keys is 10,000
 //! elements, and building events for a general writer costs more than the bytes do. Names are ours and
-//! trusted; text is escaped. Characters that XML 1.0 forbids become numeric references (`&#x1;`), as AWS
-//! sends them, though a strict parser refuses those: `encoding-type=url` is what clients use to list such
-//! keys.
+//! trusted; text is escaped.
+//!
+//! Promise: whatever text it is given, the document is well-formed XML 1.0. Characters that XML 1.0 forbids, also as
+//! numeric references, are written as U+FFFD. (AWS writes the references, and parsers then refuse the whole document,
+//! an error's code included.) Lists show such keys unharmed with `encoding-type=url`.
 
 /// The namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -116,44 +118,37 @@ pub fn push_u64(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends text with everything escaped that XML gives a meaning to or forbids.
+/// Whether XML 1.0 can hold a character (its section 2.2, production `Char`).
+pub fn is_xml_char(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Appends text with everything escaped that XML gives a meaning to, and U+FFFD for what it forbids.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut clean = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        let replacement: &[u8] = match byte {
-            b'&' => b"&amp;",
-            b'<' => b"&lt;",
-            b'>' => b"&gt;",
-            b'"' => b"&quot;",
-            b'\r' => b"&#13;",
-            b'\t' | b'\n' | 0x20..=0x7e => continue,
-            0x80.. if byte != 0xef => continue,
+        let (length, replacement): (usize, &[u8]) = match byte {
+            b'&' => (1, b"&amp;"),
+            b'<' => (1, b"&lt;"),
+            b'>' => (1, b"&gt;"),
+            b'"' => (1, b"&quot;"),
+            b'\r' => (1, b"&#13;"),
+            b'\t' | b'\n' | 0x20..=0x7f => continue,
+            ..0x20 => (1, REPLACEMENT),
             // U+FFFE and U+FFFF are the other two that XML 1.0 forbids.
-            0xef if bytes[at..].starts_with(&[0xef, 0xbf, 0xbe]) => b"&#xFFFE;",
-            0xef if bytes[at..].starts_with(&[0xef, 0xbf, 0xbf]) => b"&#xFFFF;",
-            0xef | 0x7f => continue,
-            _ => b"",
+            0xef if matches!(bytes[at..], [_, 0xbf, 0xbe | 0xbf, ..]) => (3, REPLACEMENT),
+            0x80.. => continue,
         };
         out.extend_from_slice(&bytes[clean..at]);
-        clean = at + 1;
-        if !replacement.is_empty() {
-            out.extend_from_slice(replacement);
-            if byte == 0xef {
-                clean = at + 3;
-            }
-            continue;
-        }
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        out.extend_from_slice(b"&#x");
-        if byte >= 0x10 {
-            out.push(HEX[usize::from(byte >> 4)]);
-        }
-        out.push(HEX[usize::from(byte & 15)]);
-        out.push(b';');
+        out.extend_from_slice(replacement);
+        clean = at + length;
     }
     out.extend_from_slice(&bytes[clean..]);
 }
+
+/// U+FFFD, the replacement character.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 #[cfg(test)]
 mod tests {
@@ -169,8 +164,24 @@ mod tests {
     fn what_has_a_meaning_is_escaped_and_the_rest_is_not() {
         assert_eq!(escaped("a<b>&\"'c"), "a&lt;b&gt;&amp;&quot;'c");
         assert_eq!(escaped("grün 🐹 \t\n"), "grün 🐹 \t\n");
-        assert_eq!(escaped("\r\u{1}\u{1f}\u{7f}"), "&#13;&#x1;&#x1F;\u{7f}");
-        assert_eq!(escaped("a\u{fffe}b\u{ffff}\u{feff}"), "a&#xFFFE;b&#xFFFF;\u{feff}");
+        assert_eq!(escaped("\r\u{7f}\u{85}\u{feff}\u{ffdf}"), "&#13;\u{7f}\u{85}\u{feff}\u{ffdf}");
+    }
+
+    /// Control characters were written as numeric references, which XML 1.0 forbids like the characters themselves:
+    /// parsers refused the documents, and boto3 could not read the code of an error that repeated such a key.
+    #[test]
+    fn what_xml_forbids_is_written_as_the_replacement_character() {
+        assert_eq!(escaped("\0\u{1}\u{b}\u{1f}."), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}.");
+        assert_eq!(escaped("a\u{fffe}b\u{ffff}"), "a\u{fffd}b\u{fffd}");
+        for character in '\0'..=char::MAX {
+            let text = escaped(&character.to_string());
+            assert!(text.chars().all(is_xml_char) && !text.contains("&#x"), "{character:?}");
+            assert_eq!(
+                text == "\u{fffd}",
+                !is_xml_char(character) || character == '\u{fffd}',
+                "{character:?}"
+            );
+        }
     }
 
     #[test]
