@@ -1,8 +1,10 @@
 //! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, and their
-//! `x-amz-copy-source-` twins, in the precedence of RFC 9110, 13.2.2, which AWS follows.
+//! `x-amz-copy-source-` twins, in the precedence of RFC 9110, 13.2.2, which AWS follows; and If-Range.
 //!
 //! An entity tag that matches outranks the date of the same sense: If-Match that holds makes
 //! If-Unmodified-Since not count; If-None-Match makes If-Modified-Since not count.
+
+use std::borrow::Cow;
 
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
@@ -25,14 +27,23 @@ enum Tags {
 }
 
 impl Tags {
-    fn parse(header: &[u8]) -> Tags {
-        let text = String::from_utf8_lossy(header);
-        if text.trim() == "*" {
-            return Tags::Any;
+    /// Reads a header, whose list may be spread over several lines (RFC 9110, 5.3). S3's tags hold no commas, and S3
+    /// takes them with quotes or without.
+    fn read(head: &RequestHead, name: &str, comparison: Comparison) -> Option<Tags> {
+        let mut lines = head.header_all(name).map(String::from_utf8_lossy);
+        let mut list = lines.next()?;
+        for line in lines {
+            list = Cow::Owned(format!("{list},{line}"));
         }
-        // S3's tags hold no commas, and S3 takes them with quotes or without.
-        let tag = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
-        Tags::These(text.split(',').map(tag).collect())
+        if list.trim() == "*" {
+            return Some(Tags::Any);
+        }
+        let tag = |tag: &str| match (tag.trim(), comparison) {
+            (tag, Comparison::Weak) => unquoted(tag.strip_prefix("W/").unwrap_or(tag)),
+            // A weak tag keeps its prefix, and so equals no tag of ours.
+            (tag, Comparison::Strong) => unquoted(tag),
+        };
+        Some(Tags::These(list.split(',').map(tag).collect()))
     }
 
     fn names(&self, etag: &str) -> bool {
@@ -40,6 +51,34 @@ impl Tags {
             Tags::Any => true,
             Tags::These(tags) => tags.iter().any(|tag| tag == etag),
         }
+    }
+}
+
+/// How tags are compared (RFC 9110, 8.8.3.2).
+#[derive(Clone, Copy)]
+enum Comparison {
+    /// A weak tag equals none.
+    Strong,
+    /// Weakness does not count.
+    Weak,
+}
+
+fn unquoted(tag: &str) -> String {
+    tag.trim_matches('"').to_owned()
+}
+
+/// Whether the request's range is to be answered by that range: its If-Range, where it has one, names the object's
+/// present tag (without quotes), or the second it was last modified at (RFC 9110, 13.1.5). Weak tags, and what is
+/// neither tag nor date, never hold: the client then gets the whole object.
+pub fn if_range_holds(head: &RequestHead, etag: &str, modified_ms: u64) -> bool {
+    let mut lines = head.header_all("if-range");
+    let Some(validator) = lines.next() else { return true };
+    if lines.next().is_some() {
+        return false;
+    }
+    match validator {
+        [b'"', tag @ .., b'"'] => tag == etag.as_bytes(),
+        date => time::parse_http_date(date) == Some(modified_ms / 1000),
     }
 }
 
@@ -70,8 +109,8 @@ impl Conditions {
         // A date that is none is ignored (RFC 9110, 13.1.3).
         let date = |name| head.header(name).and_then(time::parse_http_date);
         Conditions {
-            if_match: head.header(matches).map(Tags::parse),
-            if_none_match: head.header(none_match).map(Tags::parse),
+            if_match: Tags::read(head, matches, Comparison::Strong),
+            if_none_match: Tags::read(head, none_match, Comparison::Weak),
             if_modified_since: date(modified),
             if_unmodified_since: date(unmodified),
         }
@@ -173,6 +212,48 @@ mod tests {
         ] {
             assert_eq!(read(&headers), status, "{headers}");
         }
+    }
+
+    /// Only the first line counted, so that a cache that held the object by the tag of its second line was sent all
+    /// of it again.
+    #[test]
+    fn a_list_of_tags_may_be_spread_over_several_lines() {
+        assert_eq!(read("If-None-Match: \"x\"\r\nIf-None-Match: \"abc\"\r\n"), 304);
+        assert_eq!(read("If-None-Match: \"x\"\r\nif-none-match: \"y\", \"z\"\r\n"), 200);
+        assert_eq!(read("If-Match: \"x\"\r\nIf-Match: \"abc\"\r\n"), 200);
+        let twice = head("x-amz-copy-source-if-match: x\r\nx-amz-copy-source-if-match: abc\r\n");
+        assert!(Conditions::from_copy_source(&twice).check_copy_source("abc", 0).is_ok());
+    }
+
+    /// If-Match compares strongly (RFC 9110, 13.1.1); the mark of a weak tag was skipped.
+    #[test]
+    fn a_weak_tag_matches_for_if_none_match_alone() {
+        assert_eq!(read("If-Match: W/\"abc\"\r\n"), 412);
+        assert_eq!(read("If-Match: W/\"abc\", \"abc\"\r\n"), 200);
+        assert_eq!(read("If-None-Match: W/\"x\", W/\"abc\"\r\n"), 304);
+    }
+
+    /// If-Range was ignored: a download that was resumed after the object had changed got the end of another object.
+    #[test]
+    fn if_range_holds_for_the_present_object_alone() {
+        for (validator, holds) in [
+            ("\"abc\"", true),
+            ("\"abd\"", false),
+            ("W/\"abc\"", false),
+            ("abc", false),
+            ("\"x\", \"abc\"", false),
+            ("*", false),
+            ("", false),
+            ("\"", false),
+            (THEN, true),
+            (BEFORE, false),
+            ("Sun, 06 Nov 1994 08:49:38 GMT", false),
+        ] {
+            let head = head(&format!("If-Range: {validator}\r\n"));
+            assert_eq!(if_range_holds(&head, "abc", DAY * 1000 + 999), holds, "{validator}");
+        }
+        assert!(if_range_holds(&head(""), "abc", 0));
+        assert!(!if_range_holds(&head("If-Range: \"abc\"\r\nIf-Range: \"abc\"\r\n"), "abc", 0));
     }
 
     #[test]

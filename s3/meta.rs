@@ -52,22 +52,28 @@ pub fn stored_headers(head: &RequestHead) -> Result<ObjectHeaders, S3Error> {
     Ok(stored)
 }
 
+/// The stored headers but user metadata as they are sent: the request's overrides in place of what is stored.
+pub fn system_headers<'a>(
+    stored: &'a ObjectHeaders,
+    overrides: &'a Overrides<'_>,
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let content_type = stored.content_type.as_deref().unwrap_or(CONTENT_TYPE_DEFAULT);
+    let stored = [
+        ("Content-Type", Some(content_type)),
+        ("Cache-Control", stored.cache_control.as_deref()),
+        ("Content-Disposition", stored.content_disposition.as_deref()),
+        ("Content-Encoding", stored.content_encoding.as_deref()),
+        ("Content-Language", stored.content_language.as_deref()),
+        ("Expires", stored.expires.as_deref()),
+    ];
+    let sent = stored.into_iter().zip(&overrides.values);
+    sent.filter_map(|((name, stored), over)| Some((name, over.as_deref().or(stored)?)))
+}
+
 /// Writes stored headers into an answer, the request's overrides in place of what is stored.
 pub fn write_headers(stored: &ObjectHeaders, overrides: &Overrides<'_>, response: &mut ResponseHead<'_>) {
-    let [content_type, cache_control, disposition, encoding, language, expires] = &overrides.values;
-    let content_type =
-        content_type.as_deref().or(stored.content_type.as_deref()).unwrap_or(CONTENT_TYPE_DEFAULT);
-    response.header("Content-Type", content_type);
-    for (name, over, stored) in [
-        ("Cache-Control", cache_control, &stored.cache_control),
-        ("Content-Disposition", disposition, &stored.content_disposition),
-        ("Content-Encoding", encoding, &stored.content_encoding),
-        ("Content-Language", language, &stored.content_language),
-        ("Expires", expires, &stored.expires),
-    ] {
-        if let Some(value) = over.as_deref().or(stored.as_deref()) {
-            response.header(name, value);
-        }
+    for (name, value) in system_headers(stored, overrides) {
+        response.header(name, value);
     }
     for entry in &stored.user_metadata {
         response.client_header(USER_PREFIX, &entry.name, rfc2047::encode(&entry.value).as_bytes());
@@ -77,6 +83,7 @@ pub fn write_headers(stored: &ObjectHeaders, overrides: &Overrides<'_>, response
 /// The `response-*` parameters of a GET or HEAD.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides<'a> {
+    /// In the order of [`system_headers`].
     values: [Option<Cow<'a, str>>; 6],
 }
 

@@ -52,7 +52,9 @@ impl ByteRange {
         };
         let whole_empty_object = size == 0 && matches!(self, ByteRange::Last(1..));
         if start >= end && !whole_empty_object {
-            return Err(Code::InvalidRange.field("ActualObjectSize", size.to_string()));
+            return Err(Code::InvalidRange
+                .field("ActualObjectSize", size.to_string())
+                .header("Content-Range", format!("bytes */{size}")));
         }
         Ok(Extent { start, length: end - start })
     }

@@ -85,6 +85,11 @@ pub fn http_date(unix_s: u64) -> [u8; 29] {
     out
 }
 
+/// The same as [`http_date`], as a `String`.
+pub fn http_date_string(unix_s: u64) -> String {
+    http_date(unix_s).iter().map(|b| *b as char).collect()
+}
+
 /// `2015-10-21T07:28:00.123Z`, S3's form in XML.
 pub fn iso8601_ms(unix_ms: u64) -> [u8; 24] {
     let c = civil(unix_ms / 1000);

@@ -138,6 +138,7 @@ async fn exchange(
     let (mut reply, body_state) = match handle(service, wire, head, route, &mut record).await {
         (Ok(reply), state) => (reply, state),
         (Err(error), state) => {
+            let error = with_region(error, head, service);
             let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
             record.error = Some(error.code());
             (reply, state)
@@ -180,6 +181,14 @@ async fn exchange(
             Err(_) => Next::Gone,
         },
     }
+}
+
+/// Adds the region to a refusal whose client may need it: one that signed for another region, and one that asked by
+/// HEAD, which is how clients look for a bucket's region and whose answer has no body to tell it in.
+fn with_region(error: S3Error, head: &RequestHead, service: &Service) -> S3Error {
+    let wrong_region = error.field_value("Region").is_some();
+    let refused_head = head.method() == Method::Head && error.status() >= 400;
+    if wrong_region || refused_head { error.header("x-amz-bucket-region", service.region()) } else { error }
 }
 
 /// How a body was left by its handler.

@@ -18,7 +18,7 @@ const IN_FLIGHT: usize = 128;
 
 /// Answers DeleteObject.
 pub(super) async fn one(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let selector = version_selector(ex)?.unwrap_or(Selector::Current(true));
+    let selector = version_selector(ex.head.query())?.unwrap_or(Selector::Current(true));
     let precondition = headers::write_precondition(ex).await?;
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
     let command = command(ex.service, ex.now_ms, bucket, key, selector, precondition);

@@ -2,32 +2,37 @@
 
 use std::sync::Arc;
 
+use engine::peer::Located;
 use raft::command::Selector;
 use raft::metadata::Resolved;
 use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
+use super::multipart::parse_part_number;
 use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket};
 use crate::checksum;
-use crate::condition::Conditions;
+use crate::condition::{Conditions, if_range_holds};
 use crate::conn::{Reply, ReplyBody};
-use crate::error::{Code, S3Result};
+use crate::error::{Code, S3Error, S3Result};
+use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
 use crate::meta::{self, Overrides};
 use crate::range::{ByteRange, Extent};
+use crate::time::http_date_string;
+use crate::uri::Query;
 
 /// Answers GetObject.
 pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    let read = Read::parse(ex.head)?;
     let mut gone = Gone::default();
     loop {
-        let (version, resolved) = find(ex, true).await?;
-        let selection = match select(ex, &version)? {
-            Ok(selection) => selection,
-            Err(not_modified) => return Ok(not_modified),
-        };
-        let mut reply = describe(ex, &version, &selection)?;
+        let (version, located) = find(ex, &read.version, true).await?;
+        let selection = read.select(&version)?;
+        let mut reply = read.describe(&version, &selection);
+        if selection.length == 0 {
+            return Ok(reply);
+        }
         let range = selection.offset..selection.offset + selection.length;
-        let opened =
-            ObjectStream::open(&ex.service.bytes, &mut gone, version, resolved.located, range).await?;
+        let opened = ObjectStream::open(&ex.service.bytes, &mut gone, version, located, range).await?;
         if let Some(stream) = opened {
             reply.body = ReplyBody::Object(selection.length, Box::new(stream));
             return Ok(reply);
@@ -37,42 +42,55 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 
 /// Answers HeadObject: a GetObject without its body.
 pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let (version, _) = find(ex, false).await?;
-    match select(ex, &version)? {
-        Err(not_modified) => Ok(not_modified),
-        Ok(selection) => {
-            let mut reply = describe(ex, &version, &selection)?;
-            reply.lines().number("Content-Length", selection.length);
-            Ok(reply)
-        }
-    }
+    let read = Read::parse(ex.head)?;
+    let (version, _) = find(ex, &read.version, false).await?;
+    let selection = read.select(&version)?;
+    let mut reply = read.describe(&version, &selection);
+    reply.lines().number("Content-Length", selection.length);
+    Ok(reply)
 }
 
-/// The version that the request is about.
-async fn find(ex: &Exchange<'_, '_>, with_bytes: bool) -> S3Result<(Arc<VersionRecord>, Resolved)> {
+/// The version that the request is about, and where its bytes lie if that is wanted and known.
+async fn find(
+    ex: &Exchange<'_, '_>,
+    version: &Option<Selector>,
+    with_bytes: bool,
+) -> S3Result<(Arc<VersionRecord>, Option<Located>)> {
     let (bucket, key) = (ex.bucket()?, ex.key()?);
-    let selector = version_selector(ex)?;
-    let explicit = selector.is_some();
-    let selector = selector.unwrap_or(Selector::Current(true));
+    let selector = version.clone().unwrap_or(Selector::Current(true));
     let metadata = &ex.service.metadata;
-    let mut resolved = if with_bytes {
+    let Resolved { version: found, located } = if with_bytes {
         metadata.resolve_located(bucket, key, selector).await?
     } else {
         Resolved { version: metadata.resolve(bucket, key, selector).await?, located: None }
     };
-    match resolved.version.take() {
-        Some(version) if version.is_delete_marker() && explicit => Err(Code::MethodNotAllowed.into()),
-        Some(version) if !version.is_delete_marker() => Ok((version, resolved)),
-        _ if ex.service.metadata.bucket(bucket).await?.is_none() => Err(no_such_bucket(bucket)),
-        _ if explicit => Err(Code::NoSuchVersion.field("Key", key)),
-        _ => Err(Code::NoSuchKey.field("Key", key)),
+    match found {
+        Some(marker) if marker.is_delete_marker() => Err(deleted(key, &marker, version.is_some())),
+        Some(version) => Ok((version, located)),
+        None if metadata.bucket(bucket).await?.is_none() => Err(no_such_bucket(bucket)),
+        None if version.is_some() => Err(Code::NoSuchVersion.field("Key", key)),
+        None => Err(Code::NoSuchKey.field("Key", key)),
     }
 }
 
-/// The `versionId` of the request, if it has one.
-pub(super) fn version_selector(ex: &Exchange<'_, '_>) -> S3Result<Option<Selector>> {
-    let Some(text) = ex.head.query().get("versionId")? else { return Ok(None) };
-    parse_version_id(&text).map(Some)
+/// The refusal of a read that finds a delete marker (AWS, "Working with delete markers").
+fn deleted(key: &str, marker: &VersionRecord, by_version: bool) -> S3Error {
+    let error = match by_version {
+        true => S3Error::from(Code::MethodNotAllowed)
+            .header("Allow", "DELETE")
+            .header("Last-Modified", http_date_string(marker.modified_ms / 1000)),
+        false => Code::NoSuchKey.field("Key", key),
+    };
+    let error = error.header("x-amz-delete-marker", "true");
+    match marker.null_version {
+        true => error,
+        false => error.header("x-amz-version-id", marker.version_id.to_hex()),
+    }
+}
+
+/// The `versionId` of a query, if it has one.
+pub(super) fn version_selector(query: Query<'_>) -> S3Result<Option<Selector>> {
+    query.get("versionId")?.map(|text| parse_version_id(&text)).transpose()
 }
 
 /// A version id as clients write it: `null`, or 32 hexadecimal digits.
@@ -88,105 +106,142 @@ pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
     })
 }
 
-/// The part of an object that is to be sent.
+/// What a GET or HEAD asks for: all of it is read, and refused where it is wrong, before the key is looked up.
+struct Read<'h> {
+    head: &'h RequestHead,
+    version: Option<Selector>,
+    part: Option<u32>,
+    range: Option<ByteRange>,
+    conditions: Conditions,
+    overrides: Overrides<'h>,
+}
+
+/// The bytes of an object that are to be sent.
 struct Selection {
     offset: u64,
     length: u64,
+    /// A part or a range was asked for.
     partial: bool,
-    part_number: Option<u32>,
+    /// The part of a multipart object that they are.
+    part: Option<u32>,
 }
 
-/// Checks conditions, then what is asked of the object. The inner error is a 304.
-fn select(ex: &Exchange<'_, '_>, version: &VersionRecord) -> S3Result<Result<Selection, Reply>> {
-    let conditions = Conditions::from_head(ex.head);
-    if conditions != Conditions::default() {
-        let etag = version.etag();
-        match conditions.check_read(&etag, version.modified_ms) {
-            Ok(()) => {}
-            Err(error) if error.code() == Code::NotModified => {
-                let mut reply = Reply::empty(304);
-                reply.lines().etag(&etag).last_modified(version.modified_ms);
-                return Ok(Err(reply));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let query = ex.head.query();
-    let range = ex.head.header("range");
-    if let Some(text) = query.get("partNumber")? {
-        if range.is_some() {
+impl<'h> Read<'h> {
+    fn parse(head: &'h RequestHead) -> S3Result<Read<'h>> {
+        let query = head.query();
+        let part = query.get("partNumber")?.map(|text| parse_part_number(&text)).transpose()?;
+        let range = head.header("range");
+        if part.is_some() && range.is_some() {
             return Err(
                 Code::InvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
             );
         }
-        return part_selection(version, &text).map(Ok);
+        Ok(Read {
+            head,
+            version: version_selector(query)?,
+            part,
+            range: range.and_then(ByteRange::parse),
+            conditions: Conditions::from_head(head),
+            overrides: Overrides::from_query(query)?,
+        })
     }
-    let whole = Selection { offset: 0, length: version.size, partial: false, part_number: None };
-    match range.and_then(ByteRange::parse) {
-        None => Ok(Ok(whole)),
-        Some(range) => {
-            let Extent { start, length } = range.of(version.size)?;
-            Ok(Ok(Selection { offset: start, length, partial: true, part_number: None }))
+
+    /// Checks the conditions, then takes what is asked of the object.
+    fn select(&self, version: &VersionRecord) -> S3Result<Selection> {
+        if self.conditions != Conditions::default() {
+            self.conditions.check_read(&version.etag(), version.modified_ms).map_err(|error| match error
+                .code()
+            {
+                Code::NotModified => self.not_modified(error, version),
+                _ => error,
+            })?;
         }
+        if let Some(number) = self.part {
+            return select_part(version, number);
+        }
+        let holds = |_: &ByteRange| if_range_holds(self.head, &version.etag(), version.modified_ms);
+        match self.range.filter(holds) {
+            None => Ok(Selection { offset: 0, length: version.size, partial: false, part: None }),
+            Some(range) => {
+                let Extent { start, length } = range.of(version.size)?;
+                Ok(Selection { offset: start, length, partial: true, part: None })
+            }
+        }
+    }
+
+    /// Adds to a 304 the headers of the 200 in its place that caches go by (RFC 9110, 15.4.5).
+    fn not_modified(&self, error: S3Error, version: &VersionRecord) -> S3Error {
+        let mut error = error
+            .header("ETag", format!("\"{}\"", version.etag()))
+            .header("Last-Modified", http_date_string(version.modified_ms / 1000));
+        if !version.null_version {
+            error = error.header("x-amz-version-id", version.version_id.to_hex());
+        }
+        let none = ObjectHeaders::default();
+        let stored = version.headers.as_ref().unwrap_or(&none);
+        for (name, value) in meta::system_headers(stored, &self.overrides) {
+            if matches!(name, "Cache-Control" | "Expires") {
+                error = error.header(name, value);
+            }
+        }
+        error
+    }
+
+    /// Status and headers of an object.
+    fn describe(&self, version: &VersionRecord, selection: &Selection) -> Reply {
+        // 206 has to tell its range, and there is no way to tell an empty one.
+        let partial = selection.partial && selection.length > 0;
+        let mut reply = Reply::empty(if partial { 206 } else { 200 });
+        let mut lines = reply.lines();
+        lines.etag(&version.etag()).last_modified(version.modified_ms).header("Accept-Ranges", "bytes");
+        if partial {
+            let last = selection.offset + selection.length - 1;
+            lines.header("Content-Range", format!("bytes {}-{last}/{}", selection.offset, version.size));
+        }
+        headers::write_version_id(&mut lines, version);
+        if selection.part.is_some() {
+            lines.number("x-amz-mp-parts-count", u64::from(version.part_count));
+        }
+        let none = ObjectHeaders::default();
+        let stored = version.headers.as_ref().unwrap_or(&none);
+        meta::write_headers(stored, &self.overrides, &mut lines);
+        write_checksum(&mut lines, self.head, version, selection);
+        reply
     }
 }
 
-fn part_selection(version: &VersionRecord, text: &str) -> S3Result<Selection> {
-    let number: u32 =
-        text.parse().ok().filter(|number| (1..=crate::limits::PART_NUMBER_MAX).contains(number)).ok_or_else(
-            || Code::InvalidArgument.with("Part number must be an integer between 1 and 10000, inclusive"),
-        )?;
-    if version.part_count == 0 {
-        return match number {
-            1 => Ok(Selection { offset: 0, length: version.size, partial: true, part_number: None }),
-            _ => Err(Code::InvalidPartNumber.into()),
-        };
+/// The bytes of the part that was uploaded with this number; an object of one PUT is its own first part.
+fn select_part(version: &VersionRecord, number: u32) -> S3Result<Selection> {
+    if version.part_count == 0 && number == 1 {
+        return Ok(Selection { offset: 0, length: version.size, partial: true, part: None });
     }
     let mut offset = 0;
     for blob in &version.blobs {
         if blob.part_number == number {
-            return Ok(Selection { offset, length: blob.size, partial: true, part_number: Some(number) });
+            return Ok(Selection { offset, length: blob.size, partial: true, part: Some(number) });
         }
         offset += blob.size;
     }
-    Err(Code::InvalidPartNumber.into())
-}
-
-/// Status and headers of an object.
-fn describe(ex: &Exchange<'_, '_>, version: &VersionRecord, selection: &Selection) -> S3Result<Reply> {
-    let mut reply = Reply::empty(if selection.partial { 206 } else { 200 });
-    let mut lines = reply.lines();
-    lines.etag(&version.etag()).last_modified(version.modified_ms).header("Accept-Ranges", "bytes");
-    if selection.partial && version.size > 0 {
-        let last = selection.offset + selection.length - 1;
-        lines.header("Content-Range", format!("bytes {}-{last}/{}", selection.offset, version.size));
-    }
-    headers::write_version_id(&mut lines, version);
-    if selection.part_number.is_some() {
-        lines.number("x-amz-mp-parts-count", u64::from(version.part_count));
-    }
-    let none = ObjectHeaders::default();
-    let overrides = Overrides::from_query(ex.head.query())?;
-    meta::write_headers(version.headers.as_ref().unwrap_or(&none), &overrides, &mut lines);
-    write_checksum(&mut lines, ex, version, selection);
-    Ok(reply)
+    Err(Code::InvalidPartNumber
+        .field("PartNumberRequested", number.to_string())
+        .field("ActualPartCount", version.part_count.max(1).to_string()))
 }
 
 /// The stored checksum, for clients that ask for it: of the whole object, or of the part that is read.
 fn write_checksum(
     lines: &mut ResponseHead<'_>,
-    ex: &Exchange<'_, '_>,
+    head: &RequestHead,
     version: &VersionRecord,
     selection: &Selection,
 ) {
     let enabled =
-        ex.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
+        head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"enabled"));
     if !enabled {
         return;
     }
     let Some(whole) = headers::checksum_of(version) else { return };
     let part = selection
-        .part_number
+        .part
         .and_then(|number| version.blobs.iter().find(|blob| blob.part_number == number))
         .map(|blob| &blob.checksum);
     let text = match part {

@@ -55,7 +55,11 @@ pub(super) fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
 
 /// The `partNumber` of a request.
 pub(super) fn part_number(ex: &Exchange<'_, '_>) -> S3Result<u32> {
-    let text = ex.head.query().get("partNumber")?.unwrap_or_default();
+    parse_part_number(&ex.head.query().get("partNumber")?.unwrap_or_default())
+}
+
+/// Reads a `partNumber`.
+pub(super) fn parse_part_number(text: &str) -> S3Result<u32> {
     text.parse().ok().filter(|number| (1..=limits::PART_NUMBER_MAX).contains(number)).ok_or_else(|| {
         Code::InvalidArgument
             .with("Part number must be an integer between 1 and 10000, inclusive")

@@ -283,17 +283,35 @@ impl Worker {
         true
     }
 
+    /// Reads a range. Half of those that resume what was read before say so (If-Range), and so get a range of that very
+    /// object or all of another.
     async fn get_range(&mut self, key: &'static str) {
-        let length =
-            self.shared.seen.borrow().get(key).map(|id| self.shared.values.borrow().get(*id).contents.len());
-        let end = length.unwrap_or(5000).max(1);
+        let known = self.shared.seen.borrow().get(key).copied();
+        let (length, etag) = known.map_or((5000, String::new()), |known| {
+            let values = self.shared.values.borrow();
+            (values.get(known).contents.len(), quoted(&values.get(known).etag))
+        });
+        let end = length.max(1);
         let from = self.random.index(end);
         let to = from + 1 + self.random.index(end - from);
-        let request = Request::new("GET", object(key)).header("range", format!("bytes={from}-{}", to - 1));
+        let mut request =
+            Request::new("GET", object(key)).header("range", format!("bytes={from}-{}", to - 1));
+        let resumed = known.filter(|_| self.random.one_in(2));
+        if resumed.is_some() {
+            request = request.header("if-range", etag);
+        }
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&request, &[206, 404]).await;
+        let done: &[u16] = if resumed.is_some() { &[200, 206, 404] } else { &[206, 404] };
+        let (fate, answer) = self.ask(&request, done).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
-        let found = if answer.status == 206 { self.seen(key, &answer, Some((from, to))) } else { None };
+        let found = match answer.status {
+            206 => self.seen(key, &answer, Some((from, to))),
+            200 => self.seen(key, &answer, None),
+            _ => None,
+        };
+        if answer.status == 206 && resumed.is_some() && found != resumed {
+            self.shared.holds::<()>(Err(format!("a range of {key:?} was resumed from another object")));
+        }
         self.note(key, Action::Read(found), invoked, Fate::Done);
     }
 
