@@ -12,8 +12,8 @@ pub enum Set {
     Unreserved,
     /// Those and `/`: the canonical URI.
     Path,
-    /// What a list with `encoding-type=url` leaves: the unreserved ones, `/` and `*`, with `+` for a space,
-    /// as AWS answers.
+    /// What a list with `encoding-type=url` leaves: the unreserved ones but `~`, `/` and `*`, as AWS answers. A space
+    /// becomes `%20`, since not every decoder takes a `+` for one.
     ListEncoding,
 }
 
@@ -49,14 +49,12 @@ impl Set {
     }
 }
 
-/// Appends one byte, encoded unless `set` lets it stay.
+/// Appends one byte, encoded unless the table lets it stay.
 #[inline]
-fn push(byte: u8, set: Set, table: &[bool; 256], out: &mut Vec<u8>) {
+fn push(byte: u8, table: &[bool; 256], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     if table[usize::from(byte)] {
         out.push(byte);
-    } else if byte == b' ' && set == Set::ListEncoding {
-        out.push(b'+');
     } else {
         out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
@@ -66,7 +64,7 @@ fn push(byte: u8, set: Set, table: &[bool; 256], out: &mut Vec<u8>) {
 pub fn encode_into(bytes: &[u8], set: Set, out: &mut Vec<u8>) {
     let table = set.table();
     for &byte in bytes {
-        push(byte, set, table, out);
+        push(byte, table, out);
     }
 }
 
@@ -92,7 +90,7 @@ pub fn recode_into(raw: &[u8], set: Set, plus_is_space: bool, out: &mut Vec<u8>)
             b'+' if plus_is_space => (b' ', 1),
             byte => (byte, 1),
         };
-        push(byte, set, table, out);
+        push(byte, table, out);
         at += used;
     }
 }
@@ -234,9 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_encoded_as_aws_does() {
+    fn lists_are_percent_encoded_a_space_too() {
         let mut out = Vec::new();
         encode_into("a b/c+d*ü~".as_bytes(), Set::ListEncoding, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "a+b/c%2Bd*%C3%BC%7E");
+        assert_eq!(String::from_utf8(out).unwrap(), "a%20b/c%2Bd*%C3%BC%7E");
     }
 }

@@ -15,6 +15,7 @@ pub(super) async fn v1(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let marker = query.get("marker")?.unwrap_or_default();
     let bucket = ex.existing_bucket().await?;
     let page = ex.service.metadata.list_objects(asked.query(bucket, &marker)).await?;
+    asked.check_next_marker(page.next.as_deref())?;
     Ok(Reply::xml(|out| list::objects_v1(asked.told(bucket), &marker, &page, OWNER, out)))
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn uploads(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     };
     let bucket = ex.existing_bucket().await?;
     let page = ex.service.metadata.list_uploads(asked.query(bucket, &key_marker), after).await?;
+    asked.check_next_marker(page.next.as_ref().map(|(key, _)| key.as_str()))?;
     let markers = (key_marker.as_ref(), id_marker.as_deref().unwrap_or_default());
     Ok(Reply::xml(|out| multipart::uploads(asked.told(bucket), markers, &page, OWNER, out)))
 }

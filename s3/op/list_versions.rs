@@ -25,6 +25,7 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let after = version_marker.as_deref().map(marker).transpose()?;
     let bucket = ex.existing_bucket().await?;
     let page = ex.service.metadata.list_versions(asked.query(bucket, &key_marker), after).await?;
+    asked.check_next_marker(page.next.as_ref().map(|(key, _)| key.as_str()))?;
     let markers = (key_marker.as_ref(), version_marker.as_deref().unwrap_or_default());
     Ok(Reply::xml(|out| list::versions(asked.told(bucket), markers, &page, OWNER, out)))
 }

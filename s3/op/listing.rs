@@ -8,6 +8,7 @@ use crate::error::{Code, S3Result};
 use crate::limits::LIST_KEYS_MAX;
 use crate::uri::Query;
 use crate::xml::list;
+use crate::xml::write::is_xml_char;
 
 /// What a list of a bucket's keys is asked.
 pub(super) struct Asked<'a> {
@@ -36,6 +37,17 @@ impl<'a> Asked<'a> {
             delimiter: self.delimiter.clone().map(Cow::into_owned),
             marker: marker.to_owned(),
             max: self.max as usize,
+        }
+    }
+
+    /// Refuses a page whose end the client could not tell: XML can't hold the marker of the next page, and another one
+    /// in its place would leave keys out.
+    pub(super) fn check_next_marker(&self, next: Option<&str>) -> S3Result<()> {
+        match next {
+            Some(next) if !self.url && !next.chars().all(is_xml_char) => Err(Code::InvalidArgument
+                .with("The page ends at a key that XML 1.0 cannot hold. List this bucket with encoding-type=url.")
+                .field("ArgumentName", "encoding-type")),
+            _ => Ok(()),
         }
     }
 
@@ -82,5 +94,9 @@ pub(super) fn read_token(token: &str) -> S3Result<String> {
     crate::checksum::base64_decode(token.as_bytes())
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|marker| !marker.is_empty())
-        .ok_or_else(|| Code::InvalidArgument.with("The continuation token provided is incorrect"))
+        .ok_or_else(|| {
+            Code::InvalidArgument
+                .with("The continuation token provided is incorrect")
+                .field("ArgumentName", "continuation-token")
+        })
 }

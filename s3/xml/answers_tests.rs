@@ -69,11 +69,11 @@ fn objects_are_listed_before_prefixes() {
     assert_eq!(
         inner("ListBucketResult", |out| list::objects_v2(asked, continuation, &found, None, out)),
         format!(
-            "<Name>b</Name><Prefix>a+</Prefix><StartAfter>a</StartAfter><ContinuationToken>t</ContinuationToken>\
+            "<Name>b</Name><Prefix>a%20</Prefix><StartAfter>a</StartAfter><ContinuationToken>t</ContinuationToken>\
              <NextContinuationToken>n</NextContinuationToken><Delimiter>/</Delimiter><MaxKeys>2</MaxKeys>\
-             <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>a+k%26</Key>{TIME}\
+             <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>a%20k%26</Key>{TIME}\
              <ETag>&quot;{etag}&quot;</ETag><Size>3</Size><StorageClass>STANDARD</StorageClass></Contents>\
-             <CommonPrefixes><Prefix>a+/</Prefix></CommonPrefixes><KeyCount>2</KeyCount>"
+             <CommonPrefixes><Prefix>a%20/</Prefix></CommonPrefixes><KeyCount>2</KeyCount>"
         )
     );
     let asked = Asked { url: false, delimiter: None, ..asked };
