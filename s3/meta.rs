@@ -218,8 +218,6 @@ fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
         b"object-ownership" => refuse("Object ownership other than BucketOwnerEnforced is"),
         b"bucket-object-lock-enabled" if value.eq_ignore_ascii_case(b"false") => Ok(()),
         b"bucket-object-lock-enabled" => refuse("Object lock is"),
-        b"bypass-governance-retention" if value.eq_ignore_ascii_case(b"false") => Ok(()),
-        b"bypass-governance-retention" => refuse("Object lock is"),
         b"website-redirect-location" => refuse("Website redirection is"),
         b"write-offset-bytes" => refuse("Appending is"),
         b"mfa" => refuse("Multi-factor authentication is"),

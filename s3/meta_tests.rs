@@ -76,10 +76,10 @@ fn no_op_headers_pass() {
         "x-amz-acl: private\r\nx-amz-storage-class: STANDARD\r\n",
         "x-amz-acl: bucket-owner-full-control\r\n",
         "x-amz-tagging-directive: COPY\r\nx-amz-bucket-object-lock-enabled: false\r\n",
-        "x-amz-object-ownership: BucketOwnerEnforced\r\nx-amz-expected-bucket-owner: me\r\n",
+        "x-amz-object-ownership: BucketOwnerEnforced\r\nx-amz-bypass-governance-retention: true\r\n",
         "x-amz-date: 1\r\nx-amz-meta-tagging: 1\r\nx-amz-content-sha256: x\r\n",
     ] {
-        assert_eq!(refuse_unsupported(&head(headers), "me"), Ok(()), "{headers}");
+        assert_eq!(refuse_unsupported(&head(headers), ME), Ok(()), "{headers}");
     }
 }
 

@@ -7,6 +7,7 @@ use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selecto
 
 use super::get_object::{parse_version_id, version_selector};
 use super::{Exchange, document, headers, no_such_bucket, outcome};
+use crate::checksum::Wanted;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::service::Service;
@@ -18,6 +19,7 @@ const IN_FLIGHT: usize = 128;
 
 /// Answers DeleteObject.
 pub(super) async fn one(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+    refuse_bypass(ex).await?;
     let selector = version_selector(ex.head.query())?.unwrap_or(Selector::Current(true));
     let precondition = headers::write_precondition(ex).await?;
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
@@ -55,6 +57,18 @@ fn command(
     Command::new(service.new_id(now_ms), now_ms, Kind::DeleteVersion(delete))
 }
 
+/// Refuses to bypass a retention that no object has: no bucket has Object Lock.
+async fn refuse_bypass(ex: &Exchange<'_, '_>) -> S3Result<()> {
+    const HEADER: &str = "x-amz-bypass-governance-retention";
+    if ex.head.header(HEADER).is_none_or(|value| value.eq_ignore_ascii_case(b"false")) {
+        return Ok(());
+    }
+    ex.existing_bucket().await?;
+    Err(Code::InvalidArgument
+        .with(format!("{HEADER} is only applicable to Object Lock enabled buckets."))
+        .field("ArgumentName", HEADER))
+}
+
 /// What became of one of many.
 struct Row {
     object: DeleteObject,
@@ -63,7 +77,13 @@ struct Row {
 
 /// Answers DeleteObjects.
 pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let document = document::read(ex).await?;
+    refuse_bypass(ex).await?;
+    let wanted = Wanted::from_head(ex.head)?;
+    if wanted == Wanted::default() {
+        // A body damaged on its way could delete other objects than those that were meant.
+        return Err(Code::InvalidRequest.with("Missing required header for this request: Content-MD5"));
+    }
+    let document = document::read_as(ex, &wanted).await?;
     let request = request::delete(&document)?;
     let bucket = ex.existing_bucket().await?.to_owned();
     let turns = Semaphore::new(IN_FLIGHT);

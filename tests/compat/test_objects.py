@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support.sigv4 import ALGORITHMS, checksum
 from support.values import value
 
 MIB = 1 << 20
@@ -284,3 +285,31 @@ def test_many_writers_and_readers_see_their_own_writes(s3, bucket):
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
+
+
+DELETE = b"<Delete><Object><Key>k</Key></Object></Delete>"
+
+
+def test_a_deletion_of_many_needs_a_checksum_of_its_document(s3, raw, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    for payload_hash in ("UNSIGNED-PAYLOAD", hashlib.sha256(DELETE).hexdigest()):
+        reply = raw.request("POST", f"/{bucket}", [("delete", "")], body=DELETE, payload_hash=payload_hash)
+        assert (reply.status, reply.code) == (400, "InvalidRequest"), reply
+        assert reply.message == "Missing required header for this request: Content-MD5"
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+    for algorithm in ALGORITHMS:
+        headers = {f"x-amz-checksum-{algorithm}": checksum(algorithm, DELETE)}
+        assert raw.request("POST", f"/{bucket}", [("delete", "")], headers, DELETE).status == 200
+
+
+def test_no_retention_can_be_bypassed_where_there_is_no_object_lock(s3, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    message = "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets."
+    with refused(400, "InvalidArgument", message=message):
+        s3.delete_object(Bucket=bucket, Key="k", BypassGovernanceRetention=True)
+    with refused(400, "InvalidArgument", message=message):
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}, BypassGovernanceRetention=True)
+    with refused(404, "NoSuchBucket"):
+        s3.delete_object(Bucket="no-such-bucket", Key="k", BypassGovernanceRetention=True)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+    s3.delete_object(Bucket=bucket, Key="k", BypassGovernanceRetention=False)
