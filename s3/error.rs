@@ -60,6 +60,7 @@ codes! {
         IllegalLocationConstraintException 400 "The specified location constraint is incompatible with the region of this endpoint.",
         IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.",
         InvalidArgument 400 "Invalid argument.",
+        InvalidBucketOwnerAWSAccountID 400 "The value of the expected bucket owner parameter must be an AWS account ID: the twelve digits that ListBuckets shows as the owner's display name.",
         InvalidBucketName 400 "The specified bucket is not valid.",
         InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.",
         InvalidLocationConstraint 400 "The specified location constraint is not valid.",

@@ -13,6 +13,7 @@ use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
 use crate::rfc2047;
 use crate::uri::Query;
+use crate::xml::Owner;
 
 /// The most user metadata: bytes of names (without prefix) and values.
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
@@ -178,21 +179,21 @@ pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Err
 }
 
 /// Refuses a request whose headers ask for what Hamster does not do: ignoring one of these would be to say
-/// yes and do no. `owner_id` is the canonical user id of the one owner. To be called for every operation.
-pub fn refuse_unsupported(head: &RequestHead, owner_id: &str) -> Result<(), S3Error> {
+/// yes and do no. `owner` is the one owner of everything. To be called for every operation.
+pub fn refuse_unsupported(head: &RequestHead, owner: Owner<'_>) -> Result<(), S3Error> {
     for (name, value) in head.headers() {
         let Some(rest) = strip_prefix(name, "x-amz-") else { continue };
         let mut space = [0u8; 64];
         let Some(lower) = space.get_mut(..rest.len()) else { continue };
         lower.copy_from_slice(rest);
         lower.make_ascii_lowercase();
-        check(lower, value, owner_id)?;
+        check(lower, value, owner)?;
     }
     Ok(())
 }
 
 /// Checks the header `x-amz-` + `name`.
-fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
+fn check(name: &[u8], value: &[u8], owner: Owner<'_>) -> Result<(), S3Error> {
     let refuse = |what: &str| {
         let header = format!("x-amz-{}", String::from_utf8_lossy(name));
         Err(Code::NotImplemented.with(format!("{what} not implemented ({header}).")).field("Header", header))
@@ -223,9 +224,7 @@ fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
         b"mfa" => refuse("Multi-factor authentication is"),
         b"if-match-size" | b"if-match-last-modified-time" => refuse("Conditions on size and time are"),
         b"rename-source" => refuse("Renaming is"),
-        b"expected-bucket-owner" | b"source-expected-bucket-owner" if value != owner_id.as_bytes() => {
-            Err(Code::AccessDenied.with("The bucket's owner is not the one expected."))
-        }
+        b"expected-bucket-owner" | b"source-expected-bucket-owner" => expected_owner(value, owner),
         _ if name.starts_with(b"grant-") => refuse("Access control lists are"),
         _ if name.starts_with(b"object-lock-") => refuse("Object lock is"),
         _ if name.starts_with(b"server-side-encryption")
@@ -234,6 +233,16 @@ fn check(name: &[u8], value: &[u8], owner_id: &str) -> Result<(), S3Error> {
             refuse("Server-side encryption by request is")
         }
         _ => Ok(()),
+    }
+}
+
+/// Compares an expected owner with the real one: an account id, twelve digits; the canonical user id does as well.
+fn expected_owner(expected: &[u8], owner: Owner<'_>) -> Result<(), S3Error> {
+    let is_account = expected.len() == 12 && expected.iter().all(u8::is_ascii_digit);
+    match expected {
+        _ if expected == owner.account_id.as_bytes() || expected == owner.id.as_bytes() => Ok(()),
+        _ if is_account => Err(Code::AccessDenied.with("The bucket's owner is not the one expected.")),
+        _ => Err(Code::InvalidBucketOwnerAWSAccountID.into()),
     }
 }
 

@@ -70,6 +70,24 @@ fn metadata_is_bounded() {
     assert_eq!(code(format!("Cache-Control: {}\r\n", "v".repeat(8193))), Err(Code::MetadataTooLarge));
 }
 
+const ME: Owner<'static> = Owner { id: "me", account_id: "123456789012" };
+
+/// Only the canonical user id was compared, which no client sends: the header names an account by its twelve digits.
+#[test]
+fn the_expected_owner_is_an_account() {
+    for header in ["x-amz-expected-bucket-owner", "X-Amz-Source-Expected-Bucket-Owner"] {
+        let of = |value: &str| {
+            refuse_unsupported(&head(&format!("{header}: {value}\r\n")), ME).map_err(|error| error.code())
+        };
+        assert_eq!(of("123456789012"), Ok(()));
+        assert_eq!(of("me"), Ok(()));
+        assert_eq!(of("123456789013"), Err(Code::AccessDenied));
+        for no_account in ["", "you", "12345678901", "1234567890123", "12345678901x"] {
+            assert_eq!(of(no_account), Err(Code::InvalidBucketOwnerAWSAccountID), "{no_account}");
+        }
+    }
+}
+
 #[test]
 fn no_op_headers_pass() {
     for headers in [
@@ -103,9 +121,8 @@ fn what_would_have_to_be_acted_on_is_refused() {
         ("x-amz-write-offset-bytes: 5", Code::NotImplemented),
         ("x-amz-if-match-size: 1", Code::NotImplemented),
         ("x-amz-mfa: 1 2", Code::NotImplemented),
-        ("x-amz-expected-bucket-owner: you", Code::AccessDenied),
     ] {
-        let error = refuse_unsupported(&head(&format!("{headers}\r\n")), "me").unwrap_err();
+        let error = refuse_unsupported(&head(&format!("{headers}\r\n")), ME).unwrap_err();
         assert_eq!(error.code(), code, "{headers}");
     }
 }

@@ -20,7 +20,9 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let prefix = query.get("prefix")?;
     let region = query.get("bucket-region")?;
-    let marker = query.get("continuation-token")?.map(|token| read_token(&token)).transpose()?;
+    // AWS documents a token of no length here, as it does not for objects.
+    let token = query.get("continuation-token")?.filter(|token| !token.is_empty());
+    let marker = token.map(|token| read_token(&token)).transpose()?;
     let here = ex.service.region();
     let (buckets, more) = if region.as_deref().is_some_and(|region| region != here) {
         (Vec::new(), false)
@@ -51,7 +53,11 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let name = ex.bucket()?.to_owned();
     let location = format!("/{name}");
-    ex.commit(Kind::CreateBucket(CreateBucket { name, owner: OWNER.id.to_owned() })).await?;
+    match ex.commit(Kind::CreateBucket(CreateBucket { name, owner: OWNER.id.to_owned() })).await {
+        // In us-east-1 to create one's own bucket again is no error (AWS, "CreateBucket").
+        Err(error) if error.code() == Code::BucketAlreadyOwnedByYou && here == "us-east-1" => {}
+        created => drop(created?),
+    }
     let mut reply = Reply::empty(200);
     reply.lines().header("Location", location);
     Ok(reply)

@@ -83,8 +83,11 @@ impl Exchange<'_, '_> {
 /// The id of the one account that owns everything.
 pub const OWNER_ID: &str = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a";
 
+/// That account's number.
+pub const ACCOUNT_ID: &str = "426783700000";
+
 /// The one account that owns everything: who may sign requests acts for it.
-const OWNER: Owner<'static> = Owner { id: OWNER_ID, display_name: "hamster" };
+const OWNER: Owner<'static> = Owner { id: OWNER_ID, account_id: ACCOUNT_ID };
 
 fn no_such_bucket(name: &str) -> S3Error {
     Code::NoSuchBucket.field("BucketName", name)
@@ -93,7 +96,7 @@ fn no_such_bucket(name: &str) -> S3Error {
 /// Answers one request.
 pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     if !matches!(ex.route.operation, Operation::NotImplemented(_)) {
-        meta::refuse_unsupported(ex.head, OWNER.id)?;
+        meta::refuse_unsupported(ex.head, OWNER)?;
     }
     match ex.route.operation {
         Operation::ListBuckets => buckets::list(ex).await,

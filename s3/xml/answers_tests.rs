@@ -12,7 +12,7 @@ use super::object::Deleted;
 use super::*;
 use crate::error::Code;
 
-const OWNER: Owner<'static> = Owner { id: "o", display_name: "n" };
+const OWNER: Owner<'static> = Owner { id: "o", account_id: "n" };
 const TIME: &str = "<LastModified>1970-01-01T00:00:00.000Z</LastModified>";
 
 fn spec() -> Option<ChecksumSpec> {

@@ -18,15 +18,16 @@ pub mod write;
 pub struct Owner<'a> {
     /// The canonical user id.
     pub id: &'a str,
-    /// The display name.
-    pub display_name: &'a str,
+    /// The account's id, twelve digits: what requests name as the expected owner. Answers show it as the display name,
+    /// since S3 has no other place for it.
+    pub account_id: &'a str,
 }
 
 impl Owner<'_> {
     fn write(&self, element: &str, xml: &mut write::Xml<'_>) {
         xml.open(element);
         xml.text("ID", self.id);
-        xml.text("DisplayName", self.display_name);
+        xml.text("DisplayName", self.account_id);
         xml.close(element);
     }
 }

@@ -38,9 +38,12 @@ def test_creating_a_bucket_answers_with_its_location(s3):
     assert s3.create_bucket(Bucket="with-location")["Location"] == "/with-location"
 
 
-def test_creating_a_bucket_twice_is_refused(s3, bucket, refused):
-    with refused(409, "BucketAlreadyOwnedByYou"):
-        s3.create_bucket(Bucket=bucket)
+def test_creating_ones_own_bucket_again_is_no_error_in_us_east_1(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    created = next(b for b in s3.list_buckets()["Buckets"] if b["Name"] == bucket)["CreationDate"]
+    assert s3.create_bucket(Bucket=bucket)["Location"] == f"/{bucket}"
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+    assert next(b for b in s3.list_buckets()["Buckets"] if b["Name"] == bucket)["CreationDate"] == created
 
 
 @pytest.mark.parametrize("name", ["ab", "UpperCase", "under_score", "a" * 64, "dots..twice", "-dash-first", "192.168.5.4", "dash-last-"])
@@ -98,14 +101,32 @@ def test_the_location_of_us_east_1_is_null(s3, bucket, refused):
         s3.get_bucket_location(Bucket="no-such-bucket")
 
 
-def test_another_region_is_told_as_location(own_server):
+def test_another_region_is_told_as_location_and_creates_a_bucket_once(own_server, refused):
     node = own_server(region="eu-central-1", cores=1)
     s3 = node.boto3()
     s3.create_bucket(Bucket="over-there", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     assert s3.get_bucket_location(Bucket="over-there")["LocationConstraint"] == "eu-central-1"
+    with refused(409, "BucketAlreadyOwnedByYou"):
+        s3.create_bucket(Bucket="over-there", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
 
 
 def test_the_no_op_acl_of_a_bucket_is_taken_and_others_are_not(s3, refused):
     s3.create_bucket(Bucket="acl-private", ACL="private")
     with refused(501, "NotImplemented"):
         s3.create_bucket(Bucket="acl-public", ACL="public-read")
+
+
+def test_the_expected_owner_is_the_account_that_list_buckets_shows(s3, bucket, refused):
+    owner = s3.list_buckets()["Owner"]
+    account = owner["DisplayName"]
+    assert len(account) == 12 and account.isdigit()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ExpectedBucketOwner=account)
+    s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner["ID"])
+    copy = dict(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"}, ExpectedBucketOwner=account)
+    s3.copy_object(**copy, ExpectedSourceBucketOwner=account)
+    with refused(403, "AccessDenied"):
+        s3.copy_object(**copy, ExpectedSourceBucketOwner="111122223333")
+    with refused(403, "AccessDenied"):
+        s3.get_object(Bucket=bucket, Key="k", ExpectedBucketOwner="111122223333")
+    with refused(400, "InvalidBucketOwnerAWSAccountID"):
+        s3.delete_object(Bucket=bucket, Key="k", ExpectedBucketOwner="hamster")
