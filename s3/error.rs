@@ -88,6 +88,7 @@ codes! {
     }
     Identity {
         AccessDenied 403 "Access Denied",
+        AccessForbidden 403 "The request is forbidden.",
         InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records.",
         RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.",
         SignatureDoesNotMatch 403 "The request signature that we calculated does not match the signature that you provided. Check your secret access key and signing method.",

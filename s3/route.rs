@@ -112,12 +112,13 @@ impl Route {
         };
         let copy = head.header("x-amz-copy-source").is_some();
         let query = head.query();
-        let operation = match (&bucket, &key) {
-            (None, _) => on_service(head.method(), query),
-            (Some(_), None) => on_bucket(head.method(), query),
-            (Some(_), Some(_)) => on_object(head.method(), query, copy),
+        let operation = |method| match (&bucket, &key) {
+            (None, _) => on_service(method, query),
+            (Some(_), None) => on_bucket(method, query),
+            (Some(_), Some(_)) => on_object(method, query, copy),
         };
-        Ok(Route { bucket, key, operation: operation?, virtual_host: host_bucket.is_some() })
+        let operation = operation(head.method()).map_err(|error| with_allow(error, operation))?;
+        Ok(Route { bucket, key, operation, virtual_host: host_bucket.is_some() })
     }
 }
 
@@ -143,6 +144,24 @@ pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str>
 
 fn not_allowed() -> S3Error {
     Code::MethodNotAllowed.into()
+}
+
+/// Adds to a refusal of the method the methods that the resource has (RFC 9110, 15.5.6).
+fn with_allow(error: S3Error, operation: impl Fn(Method) -> Result<Operation, S3Error>) -> S3Error {
+    const METHODS: [(Method, &str); 6] = [
+        (Method::Get, "GET"),
+        (Method::Head, "HEAD"),
+        (Method::Put, "PUT"),
+        (Method::Post, "POST"),
+        (Method::Delete, "DELETE"),
+        (Method::Options, "OPTIONS"),
+    ];
+    if error.code() != Code::MethodNotAllowed {
+        return error;
+    }
+    let is_allowed = |method| !operation(method).is_err_and(|error| error.code() == Code::MethodNotAllowed);
+    let allowed = METHODS.into_iter().filter(|(method, _)| is_allowed(*method));
+    error.header("Allow", allowed.map(|(_, name)| name).collect::<Vec<_>>().join(", "))
 }
 
 fn on_service(method: Method, query: Query<'_>) -> Result<Operation, S3Error> {

@@ -207,6 +207,11 @@ async fn handle(
 ) -> (Result<Reply, S3Error>, BodyState) {
     let announced = (!head.is_chunked()).then(|| head.content_length().unwrap_or(0));
     let early = BodyState { left: announced, expects_continue: head.expect_continue() };
+    if let Ok(route) = &route
+        && let Some(error) = op::refuse_browser(head, route)
+    {
+        return (Err(error), early);
+    }
     let now_ms = io::unix_ms();
     let verified = match service.verify(head, now_ms / 1000) {
         Ok(verified) => verified,

@@ -3,6 +3,7 @@
 //! Each is given an [`Exchange`]: a request whose signature is good and whose bucket and key are well-formed. What
 //! it returns is answered by [`crate::conn`].
 
+mod browser;
 mod buckets;
 mod complete;
 mod copy;
@@ -34,6 +35,7 @@ use crate::service::Service;
 use crate::sigv4::PayloadMode;
 use crate::xml::Owner;
 
+pub(crate) use browser::refuse as refuse_browser;
 use stream::Gone;
 pub(crate) use stream::ObjectStream;
 

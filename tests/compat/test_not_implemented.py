@@ -74,3 +74,41 @@ def test_the_s3_errors_have_all_fields(raw, bucket):
     request_id = reply.headers["x-amz-request-id"]
     assert request_id.encode() in reply.body
     assert raw.request("GET", f"/{bucket}/none").headers["x-amz-request-id"] != request_id
+
+
+def test_a_405_tells_the_methods_there_are(raw, bucket):
+    for method, path, query, allowed in (
+        ("DELETE", "/", (), "GET, POST, OPTIONS"), ("POST", f"/{bucket}/k", (), "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("PATCH", f"/{bucket}", (), "GET, HEAD, PUT, POST, DELETE, OPTIONS"), ("PUT", f"/{bucket}", [("location", "")], "GET, POST, OPTIONS"),
+        ("DELETE", f"/{bucket}/k", [("acl", "")], "GET, PUT, OPTIONS"), ("HEAD", f"/{bucket}", [("uploads", "")], "GET, POST, OPTIONS"),
+    ):
+        reply = raw.request(method, path, query)
+        assert (reply.status, reply.headers["allow"]) == (405, allowed), (method, path, reply)
+
+
+def test_a_preflight_is_refused_as_where_there_is_no_cors(raw, bucket):
+    asks = {"origin": "https://example.com", "access-control-request-method": "PUT"}
+    for path, kind in ((f"/{bucket}/k", "OBJECT"), (f"/{bucket}", "BUCKET"), ("/no-such-bucket/k", "OBJECT")):
+        reply = raw.plain("OPTIONS", path, asks)
+        assert (reply.status, reply.code) == (403, "AccessForbidden")
+        assert reply.message == "CORSResponse: CORS is not enabled for this bucket."
+        assert f"<Method>PUT</Method><ResourceType>{kind}</ResourceType>".encode() in reply.body
+        assert not [name for name in reply.headers if name.startswith("access-control-")]
+    assert (raw.plain("OPTIONS", f"/{bucket}").status, raw.plain("OPTIONS", f"/{bucket}").code) == (400, "BadRequest")
+    assert raw.plain("OPTIONS", f"/{bucket}", {"origin": "https://example.com"}).code == "BadRequest"
+
+
+FORM = b'--b\r\ncontent-disposition: form-data; name="key"\r\n\r\nk\r\n--b\r\ncontent-disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n'
+
+
+def test_a_form_is_refused_by_its_name_whoever_sends_it(s3, raw, bucket):
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    for reply in (raw.plain("POST", f"/{bucket}", kind, FORM), raw.request("POST", f"/{bucket}", (), kind, FORM)):
+        assert (reply.status, reply.code) == (501, "NotImplemented") and "PostObject" in reply.message
+    with raw.connect() as wire:
+        for _ in range(2):
+            wire.send(b"POST /%s HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: %d\r\n\r\n%s" % (bucket.encode(), len(FORM), FORM))
+            assert wire.final().status == 501, "the connection goes on"
+    reply = raw.plain("POST", f"/{bucket}", {}, b"x")
+    assert (reply.status, reply.code) == (412, "PreconditionFailed")
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
