@@ -6,6 +6,8 @@
 //!
 //! It leaves to others: what the bytes mean ([`crate::segment`]), and which core does what.
 
+#[cfg(not(sim))]
+mod host;
 mod mailbox;
 mod pace;
 #[cfg(sim)]

@@ -11,8 +11,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -21,11 +21,13 @@ use crossbeam::queue::SegQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use super::load;
 use super::ring::Ring;
 use super::timer::Timers;
-use super::watchdog::Watchdog;
-use super::{load, now};
 use crate::io::Instant;
+use crate::io::host::cores::{self, Executor, Executors};
+use crate::io::host::now;
+use crate::io::host::watchdog::Pulse;
 
 /// Tasks run for so long before the core looks at its ring again, and before [`yield_if_needed`] yields.
 const SLICE: Duration = Duration::from_micros(500);
@@ -49,16 +51,6 @@ pub struct Remote {
 }
 
 impl Remote {
-    fn new() -> io::Result<Remote> {
-        let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Remote {
-            woken: SegQueue::new(),
-            asleep: AtomicBool::new(false),
-            doorbell,
-            rounds: AtomicU64::new(0),
-        })
-    }
-
     /// Wakes the core if it sleeps.
     fn ring_doorbell(&self) {
         // Pairs with the fence in `turn`: either we see that it sleeps, or it sees what we queued.
@@ -84,10 +76,43 @@ impl Remote {
             self.ring_doorbell();
         }
     }
+}
 
-    /// Rounds begun, and whether the core waits for something to happen.
-    pub fn pulse(&self) -> (u64, bool) {
+impl Pulse for Remote {
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn pulse(&self) -> (u64, bool) {
         (self.rounds.load(Ordering::Relaxed), self.asleep.load(Ordering::Relaxed))
+    }
+}
+
+impl Executor for Remote {
+    fn new() -> io::Result<Remote> {
+        let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Remote {
+            woken: SegQueue::new(),
+            asleep: AtomicBool::new(false),
+            doorbell,
+            rounds: AtomicU64::new(0),
+        })
+    }
+
+    fn run<T>(
+        self: Arc<Self>,
+        future: impl Future<Output = T>,
+        started: impl FnOnce(io::Result<()>),
+    ) -> Option<T> {
+        let core = match Core::new(self) {
+            Ok(core) => Rc::new(core),
+            Err(error) => {
+                started(Err(error));
+                return None;
+            }
+        };
+        assert!(CURRENT.replace(Some(core.clone())).is_none(), "a thread has one executor");
+        let _leave = Leave(core.clone());
+        started(Ok(()));
+        Some(core.run(future))
     }
 }
 
@@ -270,25 +295,6 @@ fn set_up(remote: &Remote) -> io::Result<Ring> {
     }
 }
 
-/// Makes this thread an executor for as long as `future` runs.
-fn run_here<T>(
-    remote: Arc<Remote>,
-    future: impl Future<Output = T>,
-    started: impl FnOnce(io::Result<()>),
-) -> Option<T> {
-    let core = match Core::new(remote) {
-        Ok(core) => Rc::new(core),
-        Err(error) => {
-            started(Err(error));
-            return None;
-        }
-    };
-    assert!(CURRENT.replace(Some(core.clone())).is_none(), "a thread has one executor");
-    let _leave = Leave(core.clone());
-    started(Ok(()));
-    Some(core.run(future))
-}
-
 /// Ends the tasks and takes the executor off its thread, however it ends.
 struct Leave(Rc<Core>);
 
@@ -297,26 +303,6 @@ impl Drop for Leave {
         self.0.end_tasks();
         CURRENT.set(None);
         self.0.remote.asleep.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Running executors; [`Executors::join`] waits for all of their futures.
-pub struct Executors {
-    threads: Vec<std::thread::JoinHandle<()>>,
-    watchdog: Watchdog,
-}
-
-impl Executors {
-    /// Waits until every core's future has ended.
-    pub fn join(self) -> io::Result<()> {
-        let mut result = Ok(());
-        for thread in self.threads {
-            if thread.join().is_err() {
-                result = Err(io::Error::other("a core's task panicked"));
-            }
-        }
-        self.watchdog.stop();
-        result
     }
 }
 
@@ -330,22 +316,7 @@ where
     G: Fn(usize) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let mut remotes = Vec::with_capacity(cores);
-    let mut threads = Vec::with_capacity(cores);
-    for core in 0..cores {
-        let remote = Arc::new(Remote::new()?);
-        remotes.push(remote.clone());
-        let main = main.clone();
-        let (sender, started) = mpsc::channel();
-        let body = move || {
-            pin_to_cpu(core);
-            let tell = move |result| drop(sender.send(result));
-            run_here(remote, async move { main(core).await }, tell);
-        };
-        threads.push(std::thread::Builder::new().name(format!("core-{core}")).spawn(body)?);
-        started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
-    }
-    Ok(Executors { threads, watchdog: Watchdog::start(remotes)? })
+    Executors::start::<Remote, G, F>(cores, main)
 }
 
 /// Runs one future to its end on an executor of its own on this thread. For tests and tools.
@@ -353,21 +324,7 @@ where
 /// # Errors
 /// The ring cannot be set up.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
-    let mut result = Ok(());
-    let value = run_here(Arc::new(Remote::new()?), future, |started| result = started);
-    result.map(|()| value.unwrap_or_else(|| unreachable!("it has started")))
-}
-
-/// Keeps this thread on one of the CPUs that the process may use. It is a wish: a machine may forbid it.
-fn pin_to_cpu(core: usize) {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let Ok(allowed) = sched_getaffinity(None) else { return };
-    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
-    if let Some(cpu) = cpus.get(core % cpus.len().max(1)) {
-        let mut own = CpuSet::new();
-        own.set(*cpu);
-        let _ = sched_setaffinity(None, &own);
-    }
+    cores::block_on::<Remote, T>(future)
 }
 
 /// A task's result; dropping it neither cancels nor blocks the task.

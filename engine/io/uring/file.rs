@@ -1,9 +1,9 @@
-//! Files by direct I/O, and the few directory calls that the store needs.
+//! Files by direct I/O.
 
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,11 +11,11 @@ use std::task::{Context, Poll};
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{Mode, OFlags};
 
-use super::blocking::{blocking, drop_elsewhere};
 use super::executor;
 use super::ring::Held;
 use crate::buf::Buf;
 use crate::io::ALIGNMENT;
+use crate::io::host::{blocking, drop_elsewhere};
 
 /// An open file's descriptor. The last one of a removed file frees its space, which takes time: on another thread.
 pub struct Descriptor(Option<OwnedFd>);
@@ -167,54 +167,4 @@ impl File {
 
 fn length_of(len: usize) -> io::Result<u32> {
     u32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "4 GiB or more at once"))
-}
-
-/// Makes entries created, renamed or removed in `path` durable.
-pub async fn sync_dir(path: &Path) -> io::Result<()> {
-    let path = path.to_owned();
-    blocking(move || std::fs::File::open(path)?.sync_all()).await
-}
-
-/// Renames a file within one file system, replacing the target.
-pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (from.to_owned(), to.to_owned());
-    blocking(move || std::fs::rename(from, to)).await
-}
-
-/// Removes a file.
-pub async fn remove_file(path: &Path) -> io::Result<()> {
-    let path = path.to_owned();
-    blocking(move || std::fs::remove_file(path)).await
-}
-
-/// Creates a directory and its parents. Blocks: for start-up.
-pub fn create_dir_all(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)
-}
-
-/// The entries of a directory, sorted by name. Blocks: for start-up.
-pub fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut entries =
-        std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    entries.sort();
-    Ok(entries)
-}
-
-/// Whether a file is there. Blocks: for start-up.
-pub fn file_exists(path: &Path) -> bool {
-    path.exists()
-}
-
-/// A whole small file of `limit` bytes at most. Blocks: for start-up.
-pub fn read_small_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.len() > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "file is larger than it may be"));
-    }
-    std::fs::read(path)
-}
-
-/// Bytes that an unprivileged writer may still use on the file system of `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail * stat.f_frsize)
 }

@@ -1,4 +1,4 @@
-//! TCP, with TLS where asked.
+//! TCP.
 //!
 //! A read or write is tried at once; only when it would block does the ring watch the socket. After a read that found
 //! less than there was room for, the next one waits for an event instead of asking in vain.
@@ -9,11 +9,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use futures_rustls::{TlsAcceptor, server::TlsStream};
+use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind, connect,
@@ -22,13 +20,14 @@ use rustix::net::{
 
 use super::executor;
 use super::ring::Readiness;
+use crate::io::host::stream;
 
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 /// A socket that doesn't block, and what is known of it.
-struct Socket {
+pub struct Socket {
     fd: OwnedFd,
     readiness: Rc<Readiness>,
 }
@@ -91,7 +90,9 @@ impl Socket {
             }
         }
     }
+}
 
+impl stream::Socket for Socket {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(getpeername(&self.fd)?.ok_or(Errno::NOTCONN)?.try_into()?)
     }
@@ -149,19 +150,12 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Stream> {
         let fd = poll_fn(|cx| self.socket.poll_in(cx, |fd| accept_with(fd, FLAGS))).await?;
         sockopt::set_tcp_nodelay(&fd, true)?;
-        Ok(Stream { inner: Transport::Plain(Socket::new(fd)) })
+        Ok(Stream::plain(Socket::new(fd)))
     }
 }
 
-enum Transport {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
-
 /// A connection.
-pub struct Stream {
-    inner: Transport,
-}
+pub type Stream = stream::Stream<Socket>;
 
 impl Stream {
     /// Connects to `address`.
@@ -183,78 +177,6 @@ impl Stream {
             }
             result => result?,
         }
-        Ok(Stream { inner: Transport::Plain(socket) })
-    }
-
-    /// Performs the server's side of a TLS handshake on a fresh connection.
-    pub async fn accept_tls(self, config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
-        match self.inner {
-            Transport::Plain(socket) => {
-                let tls = TlsAcceptor::from(config).accept(socket).await?;
-                Ok(Stream { inner: Transport::Tls(Box::new(tls)) })
-            }
-            Transport::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "already encrypted")),
-        }
-    }
-
-    /// Whether bytes travel encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        matches!(self.inner, Transport::Tls(_))
-    }
-
-    /// The other end's address.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        match &self.inner {
-            Transport::Plain(socket) => socket.peer_addr(),
-            Transport::Tls(stream) => stream.get_ref().0.peer_addr(),
-        }
-    }
-
-    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
-    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_read(cx, buf)).await
-    }
-
-    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
-            Transport::Plain(socket) => socket.poll_recv(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-
-    /// Writes some of `bytes`; returns how many.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
-            Transport::Plain(socket) => socket.poll_send(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    /// Sends what TLS still holds back.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Transport::Plain(_) => Poll::Ready(Ok(())),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    /// Writes all of `bytes`.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.inner {
-            Transport::Plain(socket) => socket.write_all(bytes).await,
-            Transport::Tls(stream) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
-            }
-        }
-    }
-
-    /// Says that nothing more will be sent.
-    pub async fn close(&mut self) -> io::Result<()> {
-        match &mut self.inner {
-            Transport::Plain(socket) => socket.close().await,
-            Transport::Tls(stream) => stream.close().await,
-        }
+        Ok(Stream::plain(socket))
     }
 }

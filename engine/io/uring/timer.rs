@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{executor, now};
+use super::executor;
 use crate::io::Instant;
+use crate::io::host::now;
 
 /// Tasks that wait for a time.
 #[derive(Default)]

@@ -7,12 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-use super::executor::Remote;
-
-/// Between two looks at the cores.
-const INTERVAL: Duration = Duration::from_secs(5);
 /// A core that is awake and begins no round for so long ends the process.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// How the watchdog sees that a core lives.
+pub trait Pulse: Send + Sync + 'static {
+    /// Between two looks at the cores.
+    const INTERVAL: Duration;
+
+    /// Rounds begun, and whether the core waits for something to happen.
+    fn pulse(&self) -> (u64, bool);
+}
 
 /// The thread that watches.
 pub struct Watchdog {
@@ -22,7 +27,7 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Starts to watch these cores.
-    pub fn start(cores: Vec<Arc<Remote>>) -> io::Result<Watchdog> {
+    pub fn start<P: Pulse>(cores: Vec<Arc<P>>) -> io::Result<Watchdog> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let thread = Builder::new().name("watchdog".to_owned()).spawn(move || watch(&cores, &seen))?;
@@ -37,16 +42,16 @@ impl Watchdog {
     }
 }
 
-fn watch(cores: &[Arc<Remote>], stop: &AtomicBool) {
+fn watch<P: Pulse>(cores: &[Arc<P>], stop: &AtomicBool) {
     let mut seen: Vec<(u64, Instant)> = cores.iter().map(|core| (core.pulse().0, Instant::now())).collect();
     while !stop.load(Ordering::Acquire) {
-        park_timeout(INTERVAL);
-        for (core, (remote, seen)) in cores.iter().zip(&mut seen).enumerate() {
-            let (rounds, asleep) = remote.pulse();
+        park_timeout(P::INTERVAL);
+        for (number, (core, seen)) in cores.iter().zip(&mut seen).enumerate() {
+            let (rounds, asleep) = core.pulse();
             if asleep || rounds != seen.0 {
                 *seen = (rounds, Instant::now());
             } else if seen.1.elapsed() > STUCK_AFTER {
-                report_and_abort(core);
+                report_and_abort(number);
             }
         }
     }

@@ -1,0 +1,106 @@
+//! A connection over an executor's own socket, with TLS where asked.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures_rustls::{TlsAcceptor, server::TlsStream};
+
+/// A connected socket of an executor.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// The other end's address.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+}
+
+enum Transport<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
+}
+
+/// A connection.
+pub struct Stream<S> {
+    inner: Transport<S>,
+}
+
+impl<S: Socket> Stream<S> {
+    /// A connection whose bytes travel as they are.
+    pub(in crate::io) fn plain(socket: S) -> Stream<S> {
+        Stream { inner: Transport::Plain(socket) }
+    }
+
+    /// Performs the server's side of a TLS handshake on a fresh connection.
+    pub async fn accept_tls(self, config: Arc<rustls::ServerConfig>) -> io::Result<Stream<S>> {
+        match self.inner {
+            Transport::Plain(socket) => {
+                let tls = TlsAcceptor::from(config).accept(socket).await?;
+                Ok(Stream { inner: Transport::Tls(Box::new(tls)) })
+            }
+            Transport::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "already encrypted")),
+        }
+    }
+
+    /// Whether bytes travel encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.inner, Transport::Tls(_))
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match &self.inner {
+            Transport::Plain(socket) => socket.peer_addr(),
+            Transport::Tls(stream) => stream.get_ref().0.peer_addr(),
+        }
+    }
+
+    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
+    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut self.inner {
+            Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    /// Writes some of `bytes`; returns how many.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.inner {
+            Transport::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Sends what TLS still holds back.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.write_all(bytes).await,
+            Transport::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn close(&mut self) -> io::Result<()> {
+        match &mut self.inner {
+            Transport::Plain(socket) => socket.close().await,
+            Transport::Tls(stream) => stream.close().await,
+        }
+    }
+}
