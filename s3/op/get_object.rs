@@ -130,7 +130,8 @@ impl<'h> Read<'h> {
     fn parse(head: &'h RequestHead) -> S3Result<Read<'h>> {
         let query = head.query();
         let part = query.get("partNumber")?.map(|text| parse_part_number(&text)).transpose()?;
-        let range = head.header("range");
+        let mut ranges = head.header_all("range");
+        let range = ranges.next();
         if part.is_some() && range.is_some() {
             return Err(
                 Code::InvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
@@ -140,7 +141,8 @@ impl<'h> Read<'h> {
             head,
             version: version_selector(query)?,
             part,
-            range: range.and_then(ByteRange::parse),
+            // Two ranges are more than one, however many lines they take.
+            range: range.filter(|_| ranges.next().is_none()).and_then(ByteRange::parse),
             conditions: Conditions::from_head(head),
             overrides: Overrides::from_query(query)?,
         })

@@ -91,6 +91,12 @@ def test_tags_may_stand_on_several_lines(raw, path):
     assert lines("if-match", '"x"', "W/" + ETAG) == 412
 
 
+def test_two_lines_of_ranges_are_two_ranges(raw, path):
+    head = raw.prepare("GET", path).replace(b"\r\n\r\n", b"\r\nrange: bytes=0-9\r\nrange: bytes=10-19\r\n\r\n")
+    reply = raw.exchange(head)
+    assert (reply.status, reply.body) == (200, BODY)
+
+
 def test_the_only_part_of_an_empty_object_is_empty(raw, bucket):
     raw.request("PUT", f"/{bucket}/empty")
     for method in ("GET", "HEAD"):
