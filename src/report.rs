@@ -1,5 +1,6 @@
-//! From what a core counts to what the node shows: the board once a second, the access log at every request.
+//! Publishes what a core counts: on the board every second, in the access log after every request.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use s3::counters::Class;
 use s3::service::{Finished, Service};
 
 use crate::access_log::{Entry, Logger};
-use crate::metrics::{CoreStats, Latency, RequestCount};
+use crate::metrics::{CoreStats, Latency, RequestCount, System};
 use crate::node::Shared;
 
 /// Where the numbers of a core come from.
@@ -22,16 +23,21 @@ pub struct Sources {
     pub bytes: ByteStore,
     pub metadata: Metadata,
     pub store: Store,
-    /// The Raft group's part, on its core.
+    /// The Raft group, on the core that hosts it.
     pub group: Option<raft::Node>,
 }
 
-/// Publishes a core's numbers now and then, for ever.
+/// The most that `/proc/self/status` is long.
+const STATUS_BYTES_MAX: u64 = 16 << 10;
+
+/// Publishes a core's numbers at every interval, for ever. The core that hosts the Raft group also publishes those of
+/// the group and of the process.
 pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources: Sources) {
     loop {
         shared.plan.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
         if let Some(group) = &sources.group {
             shared.plan.board.publish_raft(group.stats());
+            shared.plan.board.publish_system(system(&shared.plan.data_dir));
         }
         sleep(interval).await;
     }
@@ -50,10 +56,10 @@ fn core_stats(sources: &Sources) -> CoreStats {
             ("hash", sources.bytes.hashes().depth() as u64),
             ("reclaim", metadata.reclaim_queue as u64),
         ],
-        commit_batches: store.batches,
         commit_records: store.records,
         commit_batch_records: batch_records(&store.batch_sizes),
-        data_syncs: store.batches,
+        commit_us: store.commit_us,
+        failed_commits: store.failed_batches,
         segments: vec![
             ("log", store.log_segments as u64),
             ("free", store.free_log_segments as u64),
@@ -61,11 +67,14 @@ fn core_stats(sources: &Sources) -> CoreStats {
         ],
         live_bytes: store.log_live_bytes + store.extent_live_bytes,
         dead_bytes: store.log_used_bytes.saturating_sub(store.log_live_bytes),
+        extent_free_bytes: store.extent_free_bytes,
+        compactions: store.compactions,
         index_entries: store.index_entries as u64,
         index_bytes: store.index_bytes as u64,
         buffers_used_bytes: (engine::limits::BODY_BUDGET_BYTES - sources.bytes.budget_free()) as u64,
         buffers_limit_bytes: engine::limits::BODY_BUDGET_BYTES as u64,
         corrupt_reads: sources.bytes.corrupt_reads(),
+        damaged: store.damaged,
         busy,
         total,
         cache_hits: metadata.rows.hits,
@@ -93,7 +102,19 @@ fn core_stats(sources: &Sources) -> CoreStats {
     stats
 }
 
-/// Records a group commit: the store counts batches by the power of two that their records reach.
+fn system(data_dir: &Path) -> System {
+    System { disk_available_bytes: io::free_bytes(data_dir).ok(), memory_bytes: resident_bytes() }
+}
+
+/// Resident memory, from the line `VmRSS: N kB` of `/proc/self/status` (proc(5)).
+fn resident_bytes() -> Option<u64> {
+    let status = io::read_small_file(Path::new("/proc/self/status"), STATUS_BYTES_MAX).ok()?;
+    let line = std::str::from_utf8(&status).ok()?.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Records in each group commit: the store counts commits by the power of two that their records reach.
 fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
     let mut histogram = Histogram::new_with_max(1 << sizes.len(), 1).ok()?;
     for (power, count) in sizes.iter().enumerate() {
@@ -102,7 +123,7 @@ fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
     Some(histogram)
 }
 
-/// Tells of what the segments' recovery found damaged: it is left in place for repair, never dropped silently.
+/// Prints what recovery found damaged in a core's segments. It stays in place for repair and is never dropped silently.
 pub fn damage(core: usize, store: &Store) {
     for damage in store.report().damage {
         io::tell(&format!("hamster: core {core}: damaged: {damage:?}"));

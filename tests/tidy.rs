@@ -1,5 +1,5 @@
 //! Reads the sources and fails on what review forgets: long files and functions, imports against the crates' direction,
-//! stray debug prints, `unsafe` outside its places, folders the README does not name, files nothing uses, and paths of
+//! stray debug prints, `unsafe` outside its places, folders the code map does not name, files nothing uses, and paths of
 //! somebody's machine. Each detector is itself tested below on small texts, so that it is known to be able to fail.
 
 use std::collections::BTreeSet;
@@ -387,13 +387,14 @@ fn unreachable_files(sources: &[Source]) -> Vec<String> {
     sources.iter().filter(unused).map(|s| format!("{}: no `mod` declares it", s.path)).collect()
 }
 
-/// Folders whose last name, with a slash, is nowhere in the README. A fuzz target's seeds are in a folder named as it.
-fn unnamed_folders(readme: &str, folders: &BTreeSet<String>) -> Vec<String> {
+/// Folders whose last name, with a slash, the code map does not hold. A fuzz target's seeds are in a folder of its name.
+fn unnamed_folders(map: &str, folders: &BTreeSet<String>) -> Vec<String> {
     let named = |folder: &&String| {
         let name = folder.rsplit('/').next().unwrap();
-        folder.starts_with("tests/fuzz/corpus/") || !words(readme, &format!("{name}/")).is_empty()
+        folder.starts_with("tests/fuzz/corpus/") || !words(map, &format!("{name}/")).is_empty()
     };
-    let report = |folder: &String| format!("{folder}/: the README's code map does not name it");
+    let report =
+        |folder: &String| format!("{folder}/: the code map in docs/ARCHITECTURE.md does not name it");
     folders.iter().filter(|f| !named(f)).map(report).collect()
 }
 
@@ -438,11 +439,13 @@ fn every_file_is_used() {
 }
 
 #[test]
-fn the_readme_names_every_folder() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md is missing");
+fn the_code_map_names_every_folder() {
+    let document =
+        std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the document is missing");
+    let (_, map) = document.split_once("## Code map").expect("the document has a code map");
     let folders =
         all_files().iter().filter_map(|p| relative(p).rsplit_once('/').map(|(f, _)| f.to_owned())).collect();
-    assert_none(unnamed_folders(&readme, &folders));
+    assert_none(unnamed_folders(map, &folders));
 }
 
 #[test]
@@ -546,7 +549,7 @@ mod detectors {
     }
 
     #[test]
-    fn see_folders_that_the_readme_forgot_and_machine_paths() {
+    fn see_folders_that_the_code_map_forgot_and_machine_paths() {
         let folders = ["engine", "engine/io", "perf"].map(str::to_owned).into();
         assert_eq!(unnamed_folders("`engine/` with `io/`; perf", &folders).len(), 1);
         assert_eq!(unnamed_folders("engine/ io/ and perf/run", &folders).len(), 0);

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 pub const BATCH_BUCKETS: usize = 12;
 
 /// A picture of one core's store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Group commits that became durable.
     pub batches: u64,
@@ -18,12 +18,8 @@ pub struct Stats {
     pub batch_sizes: [u64; BATCH_BUCKETS],
     /// Group commits that failed.
     pub failed_batches: u64,
-    /// Write and sync of a group commit, microseconds: median.
-    pub sync_p50_us: u64,
-    /// The same, 99th percentile.
-    pub sync_p99_us: u64,
-    /// The same, largest.
-    pub sync_max_us: u64,
+    /// Write and data sync of each group commit, microseconds.
+    pub commit_us: Option<Histogram<u64>>,
     /// Log segments in use.
     pub log_segments: usize,
     /// Log segments ready for reuse.

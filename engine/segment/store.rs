@@ -335,16 +335,13 @@ impl Store {
         let state = shared.state.borrow();
         let counters = shared.counters.borrow();
         let (extent_segments, extent_live_bytes, extent_free_bytes) = state.extents.totals();
-        let quantile = |q: f64| counters.sync_us.as_ref().map_or(0, |h| h.value_at_quantile(q));
         Stats {
             batches: counters.batches,
             records: counters.records,
             bytes: counters.bytes,
             batch_sizes: counters.batch_sizes,
             failed_batches: counters.failed_batches,
-            sync_p50_us: quantile(0.5),
-            sync_p99_us: quantile(0.99),
-            sync_max_us: counters.sync_us.as_ref().map_or(0, |h| h.max()),
+            commit_us: counters.sync_us.clone(),
             log_segments: state.logs.iter().count(),
             free_log_segments: shared.pool.len(),
             log_used_bytes: state.logs.iter().map(|(_, segment)| segment.used).sum(),

@@ -1,9 +1,14 @@
 //! What a node counts: plain snapshots that each core publishes, gathered on one board.
 //!
-//! A core counts in its own cells and publishes a [`CoreStats`] about once a second; whoever asks (the admin port,
-//! the cluster port) reads the last one published and never touches a core. All counts run from the start of the
-//! process. Rates and percentiles of `status` are over a window of the last `WINDOW_MARKS` marks.
+//! A core counts in its own cells and publishes a [`CoreStats`] about once a second. The admin port and the cluster
+//! port read the last snapshot published and never touch a core. All counts start with the process. Rates and
+//! percentiles of `status` cover a window of the last `WINDOW_MARKS` marks.
+//!
+//! Metrics, dashboard, alert rules and `docs/MONITORING.md` must agree: `monitoring_tests.rs` compares them.
 
+mod families;
+#[cfg(test)]
+mod monitoring_tests;
 mod prometheus;
 
 pub use prometheus::render;
@@ -36,22 +41,26 @@ pub struct CoreStats {
     pub connections_open: u64,
     /// Connections refused at the cap.
     pub connections_refused: u64,
-    /// What waits now in each queue (`mailbox`, `commit`, …).
+    /// The length of each queue now (`metadata`, `commit`, …).
     pub queues: Vec<(&'static str, u64)>,
-    /// Group commits of the log segments.
-    pub commit_batches: u64,
-    /// Records in them.
+    /// Records written by group commits.
     pub commit_records: u64,
-    /// Records a batch.
+    /// Records in each group commit.
     pub commit_batch_records: Option<Histogram<u64>>,
-    /// Data syncs of segment files.
-    pub data_syncs: u64,
+    /// Write and data sync of each group commit, µs.
+    pub commit_us: Option<Histogram<u64>>,
+    /// Group commits whose write or data sync failed.
+    pub failed_commits: u64,
     /// Segments by class (`log`, `extent`, `free`).
     pub segments: Vec<(&'static str, u64)>,
-    /// Bytes of records that are referred to.
+    /// Bytes of records that are still needed.
     pub live_bytes: u64,
-    /// Bytes of records that wait to be reclaimed.
+    /// Bytes of log records that wait to be reclaimed.
     pub dead_bytes: u64,
+    /// Bytes allocated in extent segments and free for new extents.
+    pub extent_free_bytes: u64,
+    /// Log segments rewritten to reclaim their dead bytes.
+    pub compactions: u64,
     /// Entries of the index.
     pub index_entries: u64,
     /// Memory of the index, bytes.
@@ -64,8 +73,10 @@ pub struct CoreStats {
     pub busy: Duration,
     /// Time since the core began.
     pub total: Duration,
-    /// Reads that ended at a block which is not what was written.
+    /// Reads that met a block whose checksum does not match.
     pub corrupt_reads: u64,
+    /// Damaged places found in segments, at start and since.
+    pub damaged: u64,
     /// Rows found in the row cache.
     pub cache_hits: u64,
     /// Rows that the metadata store was asked for.
@@ -83,7 +94,7 @@ pub struct RequestCount {
     pub count: u64,
 }
 
-/// Latency of one class of operations.
+/// Latencies of one class of operations.
 #[derive(Clone, Debug)]
 pub struct Latency {
     /// The class.
@@ -98,10 +109,20 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(1_000_000_000, 2).expect("the bounds are in order")
 }
 
+/// What the process takes of its machine; `None` where that can't be measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System {
+    /// Bytes left on the file system of the data directory.
+    pub disk_available_bytes: Option<u64>,
+    /// Resident memory of the process.
+    pub memory_bytes: Option<u64>,
+}
+
 /// Where cores publish and others read.
 pub struct Board {
     cores: Vec<Mutex<Window>>,
     raft: Mutex<raft::node::Stats>,
+    system: Mutex<System>,
     waits_for: Mutex<Vec<String>>,
     started: Instant,
     access_log_dropped: std::sync::atomic::AtomicU64,
@@ -128,6 +149,7 @@ impl Board {
         Arc::new(Self {
             cores: (0..cores).map(|_| Mutex::default()).collect(),
             raft: Mutex::default(),
+            system: Mutex::default(),
             waits_for: Mutex::new(vec!["start".to_owned()]),
             started: engine::io::now(),
             access_log_dropped: std::sync::atomic::AtomicU64::new(0),
@@ -152,7 +174,12 @@ impl Board {
         *lock(&self.raft) = stats;
     }
 
-    /// Says what the node waits for before it is ready; nothing: it is ready.
+    /// Publishes what the process takes of its machine.
+    pub fn publish_system(&self, system: System) {
+        *lock(&self.system) = system;
+    }
+
+    /// Sets what the node waits for before it is ready; it is ready once the list is empty.
     pub fn set_waits_for(&self, what: Vec<String>) {
         *lock(&self.waits_for) = what;
     }
@@ -167,7 +194,7 @@ impl Board {
         self.cores.len() as u16
     }
 
-    /// A core's window, once it published.
+    /// A core's window; `None` before its first snapshot.
     pub fn span(&self, core: u16) -> Option<Span> {
         let window = lock(&self.cores[usize::from(core)]);
         let latest = window.latest.clone()?;
@@ -180,12 +207,17 @@ impl Board {
         lock(&self.raft).clone()
     }
 
+    /// What the process takes of its machine.
+    pub fn system(&self) -> System {
+        *lock(&self.system)
+    }
+
     /// Time since the process started.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Counts access log lines that were dropped since the disk did not follow.
+    /// Counts an access log line that was dropped because the file could not keep up.
     pub fn count_access_log_dropped(&self) {
         self.access_log_dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -224,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_is_not_ready_until_it_is_told() {
+    fn a_board_is_not_ready_until_it_waits_for_nothing() {
         let board = Board::new(1);
         assert_eq!(board.waits_for(), ["start"]);
         board.set_waits_for(vec![]);

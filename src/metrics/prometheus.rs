@@ -1,11 +1,8 @@
-//! The board in the Prometheus text format: one label `core`, base units (seconds, bytes), names `hamster_…`.
+//! The board in the Prometheus text format: base units (seconds, bytes), names `hamster_…`, a label `core` on what
+//! cores count.
 
+use super::families::{Families, Family};
 use super::{Board, CoreStats, Span};
-use ::prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
-};
-use ::prometheus::{Encoder, TextEncoder};
-use hdrhistogram::Histogram;
 use std::sync::Arc;
 
 /// Upper bounds of the latency buckets, µs.
@@ -18,256 +15,212 @@ const BATCH_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
 
 /// Renders everything on the board.
 pub fn render(board: &Board) -> String {
+    gather(board).text()
+}
+
+/// Every metric there is, with its samples so far.
+pub fn gather(board: &Board) -> Families {
     let cores: Vec<(String, Arc<CoreStats>)> = (0..board.cores())
         .filter_map(|core| board.span(core).map(|Span { latest, .. }| (core.to_string(), latest)))
         .collect();
     let mut families = Families::default();
     requests(&mut families, &cores);
+    commits(&mut families, &cores);
     storage(&mut families, &cores);
-    reads(&mut families, &cores);
     cores_themselves(&mut families, &cores);
     raft(&mut families, board);
+    raft_log(&mut families, board);
     node(&mut families, board);
-    families.text()
+    families
 }
 
 type Cores = [(String, Arc<CoreStats>)];
 
+/// A sample of each core.
+fn each(family: &mut Family, cores: &Cores, value: impl Fn(&CoreStats) -> f64) {
+    for (core, stats) in cores {
+        family.sample(&[core], value(stats));
+    }
+}
+
+/// A sample of each core and name.
+fn each_named<'a>(
+    family: &mut Family,
+    cores: &'a Cores,
+    values: impl Fn(&'a CoreStats) -> &'a [(&'static str, u64)],
+) {
+    for (core, stats) in cores {
+        for (name, value) in values(stats) {
+            family.sample(&[core, name], *value as f64);
+        }
+    }
+}
+
 fn requests(out: &mut Families, cores: &Cores) {
-    out.begin(
-        "hamster_requests_total",
-        "Finished requests by S3 operation and HTTP status",
-        MetricType::COUNTER,
-    );
+    let help = "Finished requests by S3 operation and HTTP status";
+    let family = out.counter("hamster_requests_total", help, &["core", "operation", "status"]);
     for (core, stats) in cores {
         for request in &stats.requests {
-            let status = request.status.to_string();
-            out.counter(
-                &[("core", core), ("operation", request.operation), ("status", &status)],
-                request.count,
-            );
+            let labels = [core, request.operation, &request.status.to_string()];
+            family.sample(&labels, request.count as f64);
         }
     }
-    out.begin("hamster_request_duration_seconds", "Time from head to last byte", MetricType::HISTOGRAM);
+    let help = "Time from a request's head to the last byte of its answer, by class of operation";
+    let family = out.histogram("hamster_request_duration_seconds", help, &["core", "class"]);
     for (core, stats) in cores {
         for latency in &stats.latency {
-            let labels = [("core", core.as_str()), ("class", latency.class)];
-            out.histogram(&labels, &latency.histogram, &LATENCY_BOUNDS_US, 1e6);
+            family.buckets(&[core, latency.class], &latency.histogram, &LATENCY_BOUNDS_US, 1e6);
         }
     }
-    out.counters("hamster_received_bytes_total", "Bytes of request bodies", cores, |stats| stats.bytes_in);
-    out.counters("hamster_sent_bytes_total", "Bytes of response bodies", cores, |stats| stats.bytes_out);
-    out.gauges("hamster_connections", "Connections open", cores, |stats| stats.connections_open as f64);
-    out.counters("hamster_connections_refused_total", "Connections refused at the cap", cores, |stats| {
-        stats.connections_refused
-    });
+    let family = out.counter("hamster_received_bytes_total", "Bytes of request bodies", &["core"]);
+    each(family, cores, |stats| stats.bytes_in as f64);
+    let family = out.counter("hamster_sent_bytes_total", "Bytes of response bodies", &["core"]);
+    each(family, cores, |stats| stats.bytes_out as f64);
+    let family = out.gauge("hamster_connections", "Open S3 connections", &["core"]);
+    each(family, cores, |stats| stats.connections_open as f64);
+    let help = "S3 connections closed at once because the core had too many";
+    let family = out.counter("hamster_connections_refused_total", help, &["core"]);
+    each(family, cores, |stats| stats.connections_refused as f64);
+}
+
+fn commits(out: &mut Families, cores: &Cores) {
+    let family = out.counter("hamster_commit_records_total", "Records written by group commits", &["core"]);
+    each(family, cores, |stats| stats.commit_records as f64);
+    let family = out.histogram("hamster_commit_batch_records", "Records in a group commit", &["core"]);
+    for (core, stats) in cores {
+        if let Some(sizes) = &stats.commit_batch_records {
+            family.buckets(&[core], sizes, &BATCH_BOUNDS, 1.0);
+        }
+    }
+    let help = "Time of a group commit's write and data sync";
+    let family = out.histogram("hamster_commit_duration_seconds", help, &["core"]);
+    for (core, stats) in cores {
+        if let Some(times) = &stats.commit_us {
+            family.buckets(&[core], times, &LATENCY_BOUNDS_US, 1e6);
+        }
+    }
+    let help = "Group commits whose write or data sync failed; their segment takes no more writes";
+    let family = out.counter("hamster_failed_commits_total", help, &["core"]);
+    each(family, cores, |stats| stats.failed_commits as f64);
 }
 
 fn storage(out: &mut Families, cores: &Cores) {
-    out.counters("hamster_commit_batches_total", "Group commits", cores, |stats| stats.commit_batches);
-    out.counters("hamster_commit_records_total", "Records in group commits", cores, |stats| {
-        stats.commit_records
-    });
-    out.begin("hamster_commit_batch_records", "Records a group commit", MetricType::HISTOGRAM);
-    for (core, stats) in cores {
-        if let Some(sizes) = &stats.commit_batch_records {
-            out.histogram(&[("core", core)], sizes, &BATCH_BOUNDS, 1.0);
-        }
-    }
-    out.counters("hamster_data_syncs_total", "Data syncs of segment files", cores, |stats| stats.data_syncs);
-    out.named_gauges("hamster_segments", "Segments by class", cores, "class", |stats| &stats.segments);
-    out.gauges("hamster_live_bytes", "Bytes of records that are referred to", cores, |stats| {
-        stats.live_bytes as f64
-    });
-    out.gauges("hamster_dead_bytes", "Bytes of records that wait to be reclaimed", cores, |stats| {
-        stats.dead_bytes as f64
-    });
-    out.gauges("hamster_index_entries", "Entries of the index", cores, |stats| stats.index_entries as f64);
-    out.gauges("hamster_index_bytes", "Memory of the index", cores, |stats| stats.index_bytes as f64);
-}
-
-fn reads(out: &mut Families, cores: &Cores) {
-    let what = "Reads that ended at a block which is not what was written";
-    out.counters("hamster_corrupt_reads_total", what, cores, |stats| stats.corrupt_reads);
+    let help = "Segments by class: log, extent, and free log segments kept for reuse";
+    let family = out.gauge("hamster_segments", help, &["core", "class"]);
+    each_named(family, cores, |stats| &stats.segments);
+    let family = out.gauge("hamster_live_bytes", "Bytes of stored records that are still needed", &["core"]);
+    each(family, cores, |stats| stats.live_bytes as f64);
+    let help = "Bytes of log records that are no longer needed and not yet reclaimed";
+    let family = out.gauge("hamster_dead_bytes", help, &["core"]);
+    each(family, cores, |stats| stats.dead_bytes as f64);
+    let help = "Bytes allocated in extent segments and free for new extents";
+    let family = out.gauge("hamster_extent_free_bytes", help, &["core"]);
+    each(family, cores, |stats| stats.extent_free_bytes as f64);
+    let help = "Log segments rewritten to reclaim their dead bytes";
+    let family = out.counter("hamster_compactions_total", help, &["core"]);
+    each(family, cores, |stats| stats.compactions as f64);
+    let family = out.gauge("hamster_index_entries", "Entries of the in-memory index", &["core"]);
+    each(family, cores, |stats| stats.index_entries as f64);
+    let family = out.gauge("hamster_index_bytes", "Memory of the index", &["core"]);
+    each(family, cores, |stats| stats.index_bytes as f64);
+    let help = "Reads that met a block whose checksum does not match; the download was broken off";
+    let family = out.counter("hamster_corrupt_reads_total", help, &["core"]);
+    each(family, cores, |stats| stats.corrupt_reads as f64);
+    let help = "Damaged places found in segments, at start and since";
+    let family = out.gauge("hamster_damaged_places", help, &["core"]);
+    each(family, cores, |stats| stats.damaged as f64);
 }
 
 fn cores_themselves(out: &mut Families, cores: &Cores) {
-    out.named_gauges("hamster_queue_depth", "What waits in each queue", cores, "queue", |stats| {
-        &stats.queues
-    });
-    out.gauges("hamster_buffers_used_bytes", "Buffer pool in use", cores, |stats| {
-        stats.buffers_used_bytes as f64
-    });
-    out.gauges("hamster_buffers_limit_bytes", "Limit of the buffer pool", cores, |stats| {
-        stats.buffers_limit_bytes as f64
-    });
-    out.begin("hamster_busy_seconds_total", "Time in which the core ran tasks", MetricType::COUNTER);
-    for (core, stats) in cores {
-        out.counter_f64(&[("core", core)], stats.busy.as_secs_f64());
-    }
-    out.counters("hamster_row_cache_hits_total", "Rows found in the row cache", cores, |stats| {
-        stats.cache_hits
-    });
-    out.counters("hamster_row_cache_misses_total", "Rows read from the metadata store", cores, |stats| {
-        stats.cache_misses
-    });
+    let family = out.gauge("hamster_queue_depth", "What waits in each queue", &["core", "queue"]);
+    each_named(family, cores, |stats| &stats.queues);
+    let family = out.gauge("hamster_buffers_used_bytes", "Body buffers in use", &["core"]);
+    each(family, cores, |stats| stats.buffers_used_bytes as f64);
+    let family = out.gauge("hamster_buffers_limit_bytes", "Limit of body buffers", &["core"]);
+    each(family, cores, |stats| stats.buffers_limit_bytes as f64);
+    let family = out.counter("hamster_busy_seconds_total", "Time in which the core ran tasks", &["core"]);
+    each(family, cores, |stats| stats.busy.as_secs_f64());
+    let family = out.counter("hamster_row_cache_hits_total", "Rows found in the row cache", &["core"]);
+    each(family, cores, |stats| stats.cache_hits as f64);
+    let help = "Rows read from the metadata store";
+    let family = out.counter("hamster_row_cache_misses_total", help, &["core"]);
+    each(family, cores, |stats| stats.cache_misses as f64);
 }
 
 fn raft(out: &mut Families, board: &Board) {
     let raft = board.raft();
-    out.begin("hamster_raft_state", "1 for the state that this node is in", MetricType::GAUGE);
+    let family = out.gauge("hamster_raft_state", "1 for the state that this node is in", &["state"]);
     for state in ["leader", "follower", "candidate", "learner"] {
-        out.gauge(&[("state", state)], f64::from(u8::from(raft.state == state)));
+        family.sample(&[state], f64::from(u8::from(raft.state == state)));
     }
-    let numbers = [
+    let known = f64::from(u8::from(raft.leader.is_some()));
+    out.gauge("hamster_raft_leader_known", "1 when this node knows a leader", &[]).sample(&[], known);
+    for (name, help, value) in [
         ("hamster_raft_term", "The term", raft.term),
         ("hamster_raft_last_log_index", "The last entry in the log", raft.last_log),
         ("hamster_raft_committed_index", "The last committed entry", raft.committed),
         ("hamster_raft_applied_index", "The last applied entry", raft.applied),
         ("hamster_raft_snapshot_index", "The last entry in a snapshot", raft.snapshot),
-    ];
-    for (name, help, value) in numbers {
-        out.begin(name, help, MetricType::GAUGE);
-        out.gauge(&[], value as f64);
+    ] {
+        out.gauge(name, help, &[]).sample(&[], value as f64);
     }
-    let counts = [
-        ("hamster_raft_apply_batches_total", "Batches applied", raft.apply_batches),
-        ("hamster_raft_apply_entries_total", "Entries applied", raft.apply_entries),
-        ("hamster_raft_log_syncs_total", "Data syncs of the Raft log", raft.wal.syncs),
-        ("hamster_store_stalls_total", "Metadata store calls that took over 10 ms", raft.kv_stalls),
-    ];
-    for (name, help, value) in counts {
-        out.begin(name, help, MetricType::COUNTER);
-        out.counter(&[], value);
+    let apply_busy = raft.apply_busy_us as f64 / 1e6;
+    for (name, help, value) in [
+        ("hamster_raft_proposals_total", "Commands proposed", raft.proposals as f64),
+        ("hamster_raft_proposals_refused_total", "Commands that the group refused", raft.refused as f64),
+        ("hamster_raft_apply_batches_total", "Batches of entries applied", raft.apply_batches as f64),
+        ("hamster_raft_apply_entries_total", "Entries applied", raft.apply_entries as f64),
+        ("hamster_raft_apply_busy_seconds_total", "Time in which the apply thread worked", apply_busy),
+        ("hamster_store_stalls_total", "Metadata store writes over 10 ms", raft.kv_stalls as f64),
+    ] {
+        out.counter(name, help, &[]).sample(&[], value);
     }
-    out.begin("hamster_store_stall_max_seconds", "The longest such call", MetricType::GAUGE);
-    out.gauge(&[], raft.kv_longest_write_us as f64 / 1e6);
+    let longest = raft.kv_longest_write_us as f64 / 1e6;
+    out.gauge("hamster_store_stall_max_seconds", "The longest metadata store write", &[])
+        .sample(&[], longest);
+}
+
+fn raft_log(out: &mut Families, board: &Board) {
+    let log = board.raft().wal;
+    let waits = "Times that the Raft log waited for its next segment to be prepared";
+    for (name, help, value) in [
+        ("hamster_raft_log_syncs_total", "Data syncs of the Raft log", log.syncs as f64),
+        (
+            "hamster_raft_log_sync_seconds_total",
+            "Time of its writes and data syncs",
+            log.flush_us as f64 / 1e6,
+        ),
+        ("hamster_raft_log_written_bytes_total", "Bytes written to the Raft log", log.bytes as f64),
+        ("hamster_raft_log_segment_waits_total", waits, log.segment_waits as f64),
+    ] {
+        out.counter(name, help, &[]).sample(&[], value);
+    }
+    let segments = log.segments as f64;
+    out.gauge("hamster_raft_log_segments", "Segments of the Raft log", &[]).sample(&[], segments);
 }
 
 fn node(out: &mut Families, board: &Board) {
-    out.begin("hamster_ready", "1 when the node serves", MetricType::GAUGE);
-    out.gauge(&[], f64::from(u8::from(board.waits_for().is_empty())));
-    out.begin("hamster_uptime_seconds", "Time since the process started", MetricType::GAUGE);
-    out.gauge(&[], board.uptime().as_secs_f64());
-    out.begin("hamster_access_log_dropped_total", "Access log lines dropped", MetricType::COUNTER);
-    out.counter(&[], board.access_log_dropped());
-    out.begin("hamster_build_info", "The version that runs", MetricType::GAUGE);
-    out.gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-}
-
-/// Metric families under construction; samples go to the one begun last.
-#[derive(Default)]
-struct Families(Vec<MetricFamily>);
-
-impl Families {
-    fn begin(&mut self, name: &str, help: &str, kind: MetricType) {
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        self.0.push(family);
+    let ready = f64::from(u8::from(board.waits_for().is_empty()));
+    out.gauge("hamster_ready", "1 when the node serves", &[]).sample(&[], ready);
+    let uptime = board.uptime().as_secs_f64();
+    out.gauge("hamster_uptime_seconds", "Time since the process started", &[]).sample(&[], uptime);
+    let system = board.system();
+    let help = "Bytes that the file system of the data directory has left";
+    let family = out.gauge("hamster_disk_available_bytes", help, &[]);
+    if let Some(bytes) = system.disk_available_bytes {
+        family.sample(&[], bytes as f64);
     }
-
-    fn counters(&mut self, name: &str, help: &str, cores: &Cores, value: impl Fn(&CoreStats) -> u64) {
-        self.begin(name, help, MetricType::COUNTER);
-        for (core, stats) in cores {
-            self.counter(&[("core", core)], value(stats));
-        }
+    let help = "Bytes kept for deletes and metadata: with fewer left, writes are refused with 507";
+    out.gauge("hamster_disk_reserve_bytes", help, &[]).sample(&[], engine::limits::RESERVE_BYTES as f64);
+    let family = out.gauge("hamster_memory_bytes", "Resident memory of the process", &[]);
+    if let Some(bytes) = system.memory_bytes {
+        family.sample(&[], bytes as f64);
     }
-
-    fn gauges(&mut self, name: &str, help: &str, cores: &Cores, value: impl Fn(&CoreStats) -> f64) {
-        self.begin(name, help, MetricType::GAUGE);
-        for (core, stats) in cores {
-            self.gauge(&[("core", core)], value(stats));
-        }
-    }
-
-    fn named_gauges(
-        &mut self,
-        name: &str,
-        help: &str,
-        cores: &Cores,
-        label: &str,
-        values: impl Fn(&CoreStats) -> &[(&'static str, u64)],
-    ) {
-        self.begin(name, help, MetricType::GAUGE);
-        for (core, stats) in cores {
-            for (of, value) in values(stats) {
-                self.gauge(&[("core", core), (label, of)], *value as f64);
-            }
-        }
-    }
-
-    fn counter(&mut self, labels: &[(&str, &str)], value: u64) {
-        self.counter_f64(labels, value as f64);
-    }
-
-    fn counter_f64(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        self.sample(labels).set_counter(counter);
-    }
-
-    fn gauge(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        self.sample(labels).set_gauge(gauge);
-    }
-
-    /// `per_unit` recorded values make one base unit.
-    fn histogram(
-        &mut self,
-        labels: &[(&str, &str)],
-        recorded: &Histogram<u64>,
-        bounds: &[u64],
-        per_unit: f64,
-    ) {
-        let mut counts = vec![0; bounds.len()];
-        let mut sum = 0.0;
-        for value in recorded.iter_recorded() {
-            sum += value.value_iterated_to() as f64 * value.count_at_value() as f64 / per_unit;
-            // A value stands for a range of its histogram's precision; it goes where the range begins.
-            let low = recorded.lowest_equivalent(value.value_iterated_to());
-            if let Some(bucket) = bounds.iter().position(|bound| low <= *bound) {
-                counts[bucket] += value.count_at_value();
-            }
-        }
-        let mut cumulative = 0;
-        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
-            cumulative += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound as f64 / per_unit);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut histogram = Buckets::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(recorded.len());
-        histogram.set_sample_sum(sum);
-        self.sample(labels).set_histogram(histogram);
-    }
-
-    fn sample(&mut self, labels: &[(&str, &str)]) -> &mut Metric {
-        let labels = labels.iter().map(|(name, value)| {
-            let mut label = LabelPair::default();
-            label.set_name((*name).to_owned());
-            label.set_value((*value).to_owned());
-            label
-        });
-        let metrics = self.0.last_mut().expect("a family was begun").mut_metric();
-        metrics.push(Metric::from_label(labels.collect()));
-        metrics.last_mut().expect("one was just pushed")
-    }
-
-    fn text(mut self) -> String {
-        // The encoder refuses a family without samples.
-        self.0.retain(|family| !family.get_metric().is_empty());
-        let mut out = Vec::new();
-        match TextEncoder::new().encode(&self.0, &mut out) {
-            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
-            Err(error) => format!("# {error}\n"),
-        }
-    }
+    let dropped = board.access_log_dropped() as f64;
+    let help = "Access log lines dropped because the file could not keep up";
+    out.counter("hamster_access_log_dropped_total", help, &[]).sample(&[], dropped);
+    let family = out.gauge("hamster_build_info", "The version that runs", &["version"]);
+    family.sample(&[env!("CARGO_PKG_VERSION")], 1.0);
 }
 
 #[cfg(test)]
