@@ -96,11 +96,12 @@ pub struct Wanted {
 
 impl Wanted {
     /// Reads Content-MD5, the one `x-amz-checksum-*` allowed, `x-amz-trailer` and
-    /// `x-amz-sdk-checksum-algorithm`, and refuses what contradicts itself.
+    /// `x-amz-sdk-checksum-algorithm`, and refuses what contradicts itself. A checksum in a presigned query is ignored:
+    /// SDKs put one there that was computed before there was a body.
     pub fn from_head(head: &RequestHead) -> Result<Wanted, S3Error> {
         let content_md5 = head.header("content-md5").map(parse_content_md5).transpose()?;
         let mut value = None;
-        for (name, text) in head.headers() {
+        for (name, text) in head.sent_headers() {
             let Some(kind) = checksum_suffix(name) else { continue };
             if kind.eq_ignore_ascii_case("algorithm")
                 || kind.eq_ignore_ascii_case("type")
@@ -113,7 +114,7 @@ impl Wanted {
             }
         }
         let mut trailer = None;
-        let trailers = head.header_all("x-amz-trailer").flat_map(|names| names.split(|b| *b == b','));
+        let trailers = head.sent_header_all("x-amz-trailer").flat_map(|names| names.split(|b| *b == b','));
         for name in trailers.map(<[u8]>::trim_ascii) {
             let Some(kind) = checksum_suffix(name) else { continue };
             let algorithm = algorithm_of_suffix(kind)?;
@@ -123,7 +124,8 @@ impl Wanted {
         }
         let wanted = Wanted { content_md5, value, trailer };
         let found = wanted.algorithm();
-        let sdk = head.header_str("x-amz-sdk-checksum-algorithm").map(parse_algorithm).transpose()?;
+        let sdk = head.sent_header_all("x-amz-sdk-checksum-algorithm").next();
+        let sdk = sdk.and_then(|name| std::str::from_utf8(name).ok()).map(parse_algorithm).transpose()?;
         if let (Some(sdk), Some(found)) = (sdk, found)
             && sdk != found
         {

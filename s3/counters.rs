@@ -5,53 +5,11 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::route::Operation;
+pub use crate::operation::Class;
 use crate::service::Finished;
 
 /// Longest latency that is told apart, µs.
 const LATENCY_MAX_US: u64 = 600_000_000;
-
-/// The kind of a request, as far as its latency is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// Object reads.
-    Get,
-    /// Object and part writes.
-    Put,
-    /// Lists.
-    List,
-    /// Deletes.
-    Delete,
-    /// All others.
-    Other,
-}
-
-impl Class {
-    /// Every class, in order.
-    pub const ALL: [Class; 5] = [Class::Get, Class::Put, Class::List, Class::Delete, Class::Other];
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Get => "get",
-            Class::Put => "put",
-            Class::List => "list",
-            Class::Delete => "delete",
-            Class::Other => "other",
-        }
-    }
-
-    fn of(operation: Operation) -> Class {
-        use Operation::{CopyObject, GetObject, HeadObject, PutObject, UploadPart, UploadPartCopy};
-        match operation {
-            GetObject | HeadObject => Class::Get,
-            PutObject | UploadPart | CopyObject | UploadPartCopy => Class::Put,
-            other if other.name().starts_with("List") => Class::List,
-            other if other.name().starts_with("Delete") => Class::Delete,
-            _ => Class::Other,
-        }
-    }
-}
 
 /// The counters of a core.
 pub struct Counters {
@@ -93,7 +51,7 @@ impl Counters {
         self.bytes_out.set(self.bytes_out.get() + record.bytes_out);
         if record.head.is_some() {
             let micros = u64::try_from(record.duration.as_micros()).unwrap_or(LATENCY_MAX_US);
-            let class = record.operation.map_or(Class::Other, Class::of) as usize;
+            let class = record.operation.map_or(Class::Other, |operation| operation.row().class) as usize;
             self.latency_us.borrow_mut()[class].saturating_record(micros);
         }
     }

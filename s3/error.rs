@@ -94,6 +94,16 @@ codes! {
         SignatureDoesNotMatch 403 "The request signature that we calculated does not match the signature that you provided. Check your secret access key and signing method.",
     }
     NotFound {
+        NoSuchBucketPolicy 404 "The bucket policy does not exist",
+        NoSuchCORSConfiguration 404 "The CORS configuration does not exist",
+        NoSuchConfiguration 404 "The specified configuration does not exist.",
+        NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist",
+        NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found",
+        NoSuchTagSet 404 "The TagSet does not exist",
+        NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration",
+        ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket",
+        ReplicationConfigurationNotFoundError 404 "The replication configuration was not found",
+        ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found",
         NoSuchBucket 404 "The specified bucket does not exist.",
         NoSuchKey 404 "The specified key does not exist.",
         NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID might not be valid, or the multipart upload might have been aborted or completed.",

@@ -1,6 +1,7 @@
 //! The S3 front end of Hamster. The protocol half does no I/O: bytes and the time come in as arguments.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod checksum;
 pub mod condition;
 mod conn;
@@ -12,6 +13,7 @@ pub mod limits;
 pub mod meta;
 pub mod name;
 mod op;
+pub mod operation;
 pub mod range;
 pub mod rfc2047;
 pub mod route;

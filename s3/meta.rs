@@ -11,6 +11,7 @@ use raft::record::{ObjectHeaders, UserMetadata};
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
+use crate::operation::Feature;
 use crate::rfc2047;
 use crate::uri::Query;
 use crate::xml::Owner;
@@ -178,23 +179,26 @@ pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Err
     }
 }
 
-/// Refuses a request whose headers ask for what Hamster does not do: ignoring one of these would be to say
-/// yes and do no. `owner` is the one owner of everything. To be called for every operation.
-pub fn refuse_unsupported(head: &RequestHead, owner: Owner<'_>) -> Result<(), S3Error> {
+/// Refuses a request whose headers ask for a feature that its operation does not honour (`features` are those that it
+/// does). `owner` is the one owner of everything. To be called for every operation.
+pub fn refuse_unsupported(head: &RequestHead, features: &[Feature], owner: Owner<'_>) -> Result<(), S3Error> {
     for (name, value) in head.headers() {
         let Some(rest) = strip_prefix(name, "x-amz-") else { continue };
         let mut space = [0u8; 64];
         let Some(lower) = space.get_mut(..rest.len()) else { continue };
         lower.copy_from_slice(rest);
         lower.make_ascii_lowercase();
-        check(lower, value, owner)?;
+        check(lower, value, features, owner)?;
     }
     Ok(())
 }
 
 /// Checks the header `x-amz-` + `name`.
-fn check(name: &[u8], value: &[u8], owner: Owner<'_>) -> Result<(), S3Error> {
-    let refuse = |what: &str| {
+fn check(name: &[u8], value: &[u8], features: &[Feature], owner: Owner<'_>) -> Result<(), S3Error> {
+    let honoured = |feature: Feature, what: &str| {
+        if features.contains(&feature) {
+            return Ok(());
+        }
         let header = format!("x-amz-{}", String::from_utf8_lossy(name));
         Err(Code::NotImplemented.with(format!("{what} not implemented ({header}).")).field("Header", header))
     };
@@ -206,31 +210,36 @@ fn check(name: &[u8], value: &[u8], owner: Owner<'_>) -> Result<(), S3Error> {
             | b"authenticated-read"
             | b"aws-exec-read"
             | b"bucket-owner-read"
-            | b"log-delivery-write" => {
-                refuse("Access control lists other than private and bucket-owner-full-control are")
-            }
+            | b"log-delivery-write" => honoured(
+                Feature::Acl,
+                "Access control lists other than private and bucket-owner-full-control are",
+            ),
             _ => Err(Code::InvalidArgument.field("ArgumentName", "x-amz-acl")),
         },
         b"storage-class" if value == b"STANDARD" => Ok(()),
         b"storage-class" => Err(Code::InvalidStorageClass.with("The only storage class here is STANDARD.")),
         b"tagging-directive" if value == b"COPY" => Ok(()),
-        b"tagging" | b"tagging-directive" => refuse("Tags are"),
+        b"tagging" | b"tagging-directive" => honoured(Feature::Tags, "Tags are"),
         b"object-ownership" if value == b"BucketOwnerEnforced" => Ok(()),
-        b"object-ownership" => refuse("Object ownership other than BucketOwnerEnforced is"),
+        b"object-ownership" => {
+            honoured(Feature::ObjectOwnership, "Object ownership other than BucketOwnerEnforced is")
+        }
         b"bucket-object-lock-enabled" if value.eq_ignore_ascii_case(b"false") => Ok(()),
-        b"bucket-object-lock-enabled" => refuse("Object lock is"),
-        b"website-redirect-location" => refuse("Website redirection is"),
-        b"write-offset-bytes" => refuse("Appending is"),
-        b"mfa" => refuse("Multi-factor authentication is"),
-        b"if-match-size" | b"if-match-last-modified-time" => refuse("Conditions on size and time are"),
-        b"rename-source" => refuse("Renaming is"),
+        b"bucket-object-lock-enabled" => honoured(Feature::ObjectLock, "Object lock is"),
+        b"website-redirect-location" => honoured(Feature::WebsiteRedirect, "Website redirection is"),
+        b"write-offset-bytes" => honoured(Feature::Append, "Appending is"),
+        b"mfa" => honoured(Feature::Mfa, "Multi-factor authentication is"),
+        b"if-match-size" | b"if-match-last-modified-time" => {
+            honoured(Feature::ConditionOnSizeOrTime, "Conditions on size and time are")
+        }
+        b"rename-source" => honoured(Feature::Rename, "Renaming is"),
         b"expected-bucket-owner" | b"source-expected-bucket-owner" => expected_owner(value, owner),
-        _ if name.starts_with(b"grant-") => refuse("Access control lists are"),
-        _ if name.starts_with(b"object-lock-") => refuse("Object lock is"),
+        _ if name.starts_with(b"grant-") => honoured(Feature::Acl, "Access control lists are"),
+        _ if name.starts_with(b"object-lock-") => honoured(Feature::ObjectLock, "Object lock is"),
         _ if name.starts_with(b"server-side-encryption")
             || name.starts_with(b"copy-source-server-side-encryption") =>
         {
-            refuse("Server-side encryption by request is")
+            honoured(Feature::Encryption, "Server-side encryption by request is")
         }
         _ => Ok(()),
     }

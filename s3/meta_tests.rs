@@ -77,7 +77,8 @@ const ME: Owner<'static> = Owner { id: "me", account_id: "123456789012" };
 fn the_expected_owner_is_an_account() {
     for header in ["x-amz-expected-bucket-owner", "X-Amz-Source-Expected-Bucket-Owner"] {
         let of = |value: &str| {
-            refuse_unsupported(&head(&format!("{header}: {value}\r\n")), ME).map_err(|error| error.code())
+            refuse_unsupported(&head(&format!("{header}: {value}\r\n")), &[], ME)
+                .map_err(|error| error.code())
         };
         assert_eq!(of("123456789012"), Ok(()));
         assert_eq!(of("me"), Ok(()));
@@ -97,7 +98,7 @@ fn no_op_headers_pass() {
         "x-amz-object-ownership: BucketOwnerEnforced\r\nx-amz-bypass-governance-retention: true\r\n",
         "x-amz-date: 1\r\nx-amz-meta-tagging: 1\r\nx-amz-content-sha256: x\r\n",
     ] {
-        assert_eq!(refuse_unsupported(&head(headers), ME), Ok(()), "{headers}");
+        assert_eq!(refuse_unsupported(&head(headers), &[], ME), Ok(()), "{headers}");
     }
 }
 
@@ -122,7 +123,7 @@ fn what_would_have_to_be_acted_on_is_refused() {
         ("x-amz-if-match-size: 1", Code::NotImplemented),
         ("x-amz-mfa: 1 2", Code::NotImplemented),
     ] {
-        let error = refuse_unsupported(&head(&format!("{headers}\r\n")), ME).unwrap_err();
+        let error = refuse_unsupported(&head(&format!("{headers}\r\n")), &[], ME).unwrap_err();
         assert_eq!(error.code(), code, "{headers}");
     }
 }
@@ -133,4 +134,11 @@ fn a_copys_directive_is_read() {
     assert_eq!(of(""), Ok(MetadataDirective::Copy));
     assert_eq!(of("x-amz-metadata-directive: REPLACE\r\n"), Ok(MetadataDirective::Replace));
     assert_eq!(of("x-amz-metadata-directive: replace\r\n"), Err(Code::InvalidArgument));
+}
+
+#[test]
+fn a_header_of_a_feature_that_the_operation_honours_is_left_to_it() {
+    let tags = head("x-amz-tagging: a=b\r\n");
+    assert_eq!(refuse_unsupported(&tags, &[Feature::Tags], ME), Ok(()));
+    assert_eq!(refuse_unsupported(&tags, &[Feature::Acl], ME).unwrap_err().code(), Code::NotImplemented);
 }

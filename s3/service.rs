@@ -16,7 +16,8 @@ use crate::counters::Counters;
 use crate::error::{Code, S3Result};
 use crate::http::head::RequestHead;
 use crate::http::response::DateCache;
-use crate::route::{Operation, Route, bucket_of_host};
+use crate::operation::Operation;
+use crate::route::{Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
 use crate::sigv4::{Verified, Verifier};
 

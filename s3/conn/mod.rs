@@ -20,6 +20,7 @@ pub(crate) use body::{Body, Piece};
 use reply::Sent;
 pub(crate) use reply::{Reply, ReplyBody};
 
+use crate::access::{self, Principal, Resource};
 use crate::error::{Code, S3Error};
 use crate::http::head::{Method, RequestHead};
 use crate::limits;
@@ -198,6 +199,19 @@ struct BodyState {
     expects_continue: bool,
 }
 
+/// The route, where the sender may go it. A stranger is not told what is wrong with his request.
+fn authorised(principal: &Principal, route: Result<Route, S3Error>) -> Result<Route, S3Error> {
+    let (action, resource) = match &route {
+        Ok(route) => {
+            let resource = Resource { bucket: route.bucket.as_ref(), key: route.key.as_ref() };
+            (route.operation.row().action, resource)
+        }
+        Err(_) => ("s3:*", Resource::default()),
+    };
+    access::authorise(principal, action, resource)?;
+    route
+}
+
 async fn handle(
     service: &Rc<Service>,
     wire: &mut Wire,
@@ -207,18 +221,13 @@ async fn handle(
 ) -> (Result<Reply, S3Error>, BodyState) {
     let announced = (!head.is_chunked()).then(|| head.content_length().unwrap_or(0));
     let early = BodyState { left: announced, expects_continue: head.expect_continue() };
-    if let Ok(route) = &route
-        && let Some(error) = op::refuse_browser(head, route)
-    {
-        return (Err(error), early);
-    }
     let now_ms = io::unix_ms();
     let verified = match service.verify(head, now_ms / 1000) {
         Ok(verified) => verified,
         Err(error) => return (Err(error), early),
     };
-    record.access_key = Some(verified.access_key.clone());
-    let route = match route {
+    record.access_key = verified.principal.access_key().cloned();
+    let route = match authorised(&verified.principal, route) {
         Ok(route) => route,
         Err(error) => return (Err(error), early),
     };
@@ -226,7 +235,8 @@ async fn handle(
         Ok(body) => body,
         Err(error) => return (Err(error), early),
     };
-    let mut exchange = Exchange { service, head, route, now_ms, payload, body: &mut body };
+    let principal = verified.principal;
+    let mut exchange = Exchange { service, head, principal, route, now_ms, payload, body: &mut body };
     let result = op::dispatch(&mut exchange).await;
     record.bucket = exchange.route.bucket.map(BucketName::into_string);
     record.key = exchange.route.key.map(ObjectKey::into_string);

@@ -15,7 +15,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::error::{Code, S3Error};
-use crate::uri::Query;
+use crate::uri::{self, Query};
 
 /// The longest head, request line and headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -84,6 +84,8 @@ pub struct RequestHead {
     path: Span,
     query: Span,
     headers: SmallVec<[(Span, Span); 24]>,
+    /// How many of the headers were sent as such; the others stood in a presigned query.
+    sent: usize,
     /// The [`mark`]s of all headers' names: most of those that are asked for are not there.
     marks: u64,
     http_1_0: bool,
@@ -200,7 +202,53 @@ impl RequestHead {
         self.authority = authority.map(|authority| Span::of(whole, authority));
         self.path = Span::of(whole, path);
         self.query = Span::of(whole, query);
-        self.interpret()
+        self.interpret()?;
+        self.sent = self.headers.len();
+        self.adopt_presigned()
+    }
+
+    /// Takes the headers that the signer of a presigned URL put into its query: they count as if they had been sent,
+    /// since whoever uses the URL can't leave them out (AWS, "Authenticating Requests: Using Query Parameters";
+    /// "Query string request authentication alternative" for version 2).
+    fn adopt_presigned(&mut self) -> Result<(), S3Error> {
+        let Some(scheme) = Presigned::of(self.query()) else { return Ok(()) };
+        let mut adopted: SmallVec<[(Vec<u8>, Vec<u8>); 4]> = SmallVec::new();
+        for (name, value) in self.query().pairs() {
+            let name = uri::decode(name, true)?.to_ascii_lowercase();
+            if scheme.is_header(&name) {
+                adopted.push((name, uri::decode(value, true)?.into_owned()));
+            }
+        }
+        for (name, value) in adopted {
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)) {
+                return Err(Code::InvalidArgument.with("A header in the query has a name that is none."));
+            }
+            let text = String::from_utf8_lossy(&name);
+            match self.header(&text) {
+                Some(sent) if sent == value.trim_ascii() => continue,
+                Some(_) => {
+                    return Err(Code::InvalidArgument
+                        .with("A header stands in the query and among the headers, with two values.")
+                        .field("ArgumentName", text));
+                }
+                None => {}
+            }
+            if self.headers.len() == HEADERS_MAX {
+                return Err(
+                    Code::RequestHeaderSectionTooLarge.field("MaxHeadersAllowed", HEADERS_MAX.to_string())
+                );
+            }
+            self.marks |= mark(&name);
+            let (name, value) = (self.append(&name), self.append(value.trim_ascii()));
+            self.headers.push((name, value));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Span { start: start as u32, end: self.bytes.len() as u32 }
     }
 
     /// Reads the headers that decide where the message ends and what becomes of the connection.
@@ -294,15 +342,28 @@ impl RequestHead {
 
     /// All values of a header, in order.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let name = name.as_bytes();
-        let some = if self.marks & mark(name) == 0 { &[] } else { self.headers.as_slice() };
+        self.values(name.as_bytes(), &self.headers)
+    }
+
+    /// The same without those from a presigned query.
+    pub fn sent_header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.values(name.as_bytes(), &self.headers[..self.sent])
+    }
+
+    fn values<'a>(&'a self, name: &[u8], among: &'a [(Span, Span)]) -> impl Iterator<Item = &'a [u8]> {
+        let some = if self.marks & mark(name) == 0 { &[] } else { among };
         let equal = move |n: &[u8]| n.eq_ignore_ascii_case(name);
         some.iter().filter(move |(n, _)| equal(&self.bytes[n.range()])).map(|(_, v)| &self.bytes[v.range()])
     }
 
-    /// All headers in order: names as sent, values trimmed.
+    /// All headers in order, those from a presigned query last: names as sent, values trimmed.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.headers.iter().map(|(name, value)| (&self.bytes[name.range()], &self.bytes[value.range()]))
+    }
+
+    /// The same without those from a presigned query.
+    pub fn sent_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers().take(self.sent)
     }
 
     /// The body's length, where it was announced.
@@ -323,6 +384,43 @@ impl RequestHead {
     /// Whether the connection stays open after the answer, as far as the client is concerned.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
+    }
+}
+
+/// How a URL is presigned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presigned {
+    V4,
+    V2,
+}
+
+impl Presigned {
+    fn of(query: Query<'_>) -> Option<Presigned> {
+        if query.raw().is_empty() {
+            None
+        } else if query.has("X-Amz-Signature") {
+            Some(Presigned::V4)
+        } else {
+            (query.has("AWSAccessKeyId") && query.has("Signature")).then_some(Presigned::V2)
+        }
+    }
+
+    /// Whether a parameter of this name, in lower case, is a header. What version 4 says of the signature is none.
+    fn is_header(self, name: &[u8]) -> bool {
+        const OF_THE_SIGNATURE: [&[u8]; 8] = [
+            b"x-amz-algorithm",
+            b"x-amz-content-sha256",
+            b"x-amz-credential",
+            b"x-amz-date",
+            b"x-amz-expires",
+            b"x-amz-security-token",
+            b"x-amz-signature",
+            b"x-amz-signedheaders",
+        ];
+        match self {
+            Presigned::V4 => name.starts_with(b"x-amz-") && !OF_THE_SIGNATURE.contains(&name),
+            Presigned::V2 => name.starts_with(b"x-amz-") || name == b"content-type" || name == b"content-md5",
+        }
     }
 }
 

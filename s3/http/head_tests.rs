@@ -238,3 +238,33 @@ fn a_header_is_found_in_any_case_and_among_many_others() {
     head.parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().unwrap();
     assert!(names.iter().all(|name| head.header(name).is_none()));
 }
+
+/// A presigned URL whose query carried `x-amz-meta-*`, `x-amz-acl` or `x-amz-copy-source` was accepted and these were
+/// dropped: the SDKs of JavaScript, Java and boto3's version 2 put headers there.
+#[test]
+fn headers_in_a_presigned_query_count_as_sent() {
+    let presigned = |query: &str, headers: &str| {
+        parse(&format!("PUT /b/k?X-Amz-Signature=0&{query} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"))
+    };
+    let head = presigned("x-amz-meta-a=x%20y&X-Amz-Acl=private&X-Amz-Date=d&other=1", "").unwrap();
+    assert_eq!(head.header("x-amz-meta-a"), Some(&b"x y"[..]));
+    assert_eq!(head.header("x-amz-acl"), Some(&b"private"[..]));
+    assert_eq!((head.header("x-amz-date"), head.header("other")), (None, None));
+    assert_eq!((head.headers().count(), head.sent_headers().count()), (3, 1));
+    assert_eq!(head.sent_header_all("x-amz-acl").count(), 0);
+    assert_eq!(presigned("x-amz-acl=private", "x-amz-acl: private\r\n").unwrap().headers().count(), 2);
+
+    let refused = |query: &str, headers: &str| presigned(query, headers).unwrap_err().code();
+    assert_eq!(refused("x-amz-acl=private", "x-amz-acl: public-read\r\n"), Code::InvalidArgument);
+    assert_eq!(refused("x-amz-acl=private&x-amz-acl=public-read", ""), Code::InvalidArgument);
+    assert_eq!(refused("x-amz-meta-%0d%0aa=1", ""), Code::InvalidArgument);
+    let many: String = (0..HEADERS_MAX).map(|n| format!("&x-amz-meta-{n}=1")).collect();
+    assert_eq!(refused(&many, ""), Code::RequestHeaderSectionTooLarge);
+
+    let plain = parse("PUT /b/k?x-amz-acl=public-read HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert_eq!(plain.header("x-amz-acl"), None);
+    let v2 =
+        "PUT /b/k?AWSAccessKeyId=a&Signature=s&x-amz-meta-a=1&content-type=t&x=1 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let v2 = parse(v2).unwrap();
+    assert_eq!((v2.header("x-amz-meta-a"), v2.header("content-type")), (Some(&b"1"[..]), Some(&b"t"[..])));
+}

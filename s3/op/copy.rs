@@ -92,10 +92,11 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 /// The version that a copy reads, once its conditions hold.
 async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<VersionRecord>> {
     let (bucket, key) = (name.bucket.as_str(), name.key.as_str());
-    let selector = match &name.version_id {
-        None => Selector::Current(true),
-        Some(text) => parse_version_id(text)?,
+    let (action, selector) = match &name.version_id {
+        None => ("s3:GetObject", Selector::Current(true)),
+        Some(text) => ("s3:GetObjectVersion", parse_version_id(text)?),
     };
+    ex.authorise(action, &name.bucket, &name.key)?;
     let version = match ex.service.metadata.resolve(bucket, key, selector).await? {
         Some(version) if !version.is_delete_marker() => version,
         Some(_) if name.version_id.is_some() => {

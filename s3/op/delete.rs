@@ -7,9 +7,11 @@ use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selecto
 
 use super::get_object::{parse_version_id, version_selector};
 use super::{Exchange, document, headers, no_such_bucket, outcome};
+use crate::access::{self, Principal, Resource};
 use crate::checksum::Wanted;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
+use crate::name::BucketName;
 use crate::service::Service;
 use crate::xml::object::{Deleted, deleted};
 use crate::xml::request::{self, DeleteObject};
@@ -85,14 +87,16 @@ pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let document = document::read_as(ex, &wanted).await?;
     let request = request::delete(&document)?;
-    let bucket = ex.existing_bucket().await?.to_owned();
+    ex.existing_bucket().await?;
+    let bucket = ex.route.bucket.clone().ok_or(Code::InvalidBucketName)?;
     let turns = Semaphore::new(IN_FLIGHT);
     let mut tasks = Vec::with_capacity(request.objects.len());
     for object in request.objects {
         let turn = turns.acquire(1).await;
-        let (service, bucket, now_ms) = (Rc::clone(ex.service), bucket.clone(), ex.now_ms);
+        let (service, principal) = (Rc::clone(ex.service), ex.principal.clone());
+        let (bucket, now_ms) = (bucket.clone(), ex.now_ms);
         tasks.push(io::spawn(async move {
-            let result = delete_listed(&service, now_ms, bucket, &object).await;
+            let result = delete_listed(&service, &principal, now_ms, bucket, &object).await;
             drop(turn);
             Row { object, result }
         }));
@@ -115,11 +119,14 @@ pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 /// Deletes one object of a list; gives the id of the delete marker that took its place, if one did.
 async fn delete_listed(
     service: &Service,
+    principal: &Principal,
     now_ms: u64,
-    bucket: String,
+    bucket: BucketName,
     object: &DeleteObject,
 ) -> S3Result<Option<String>> {
-    let key = object.checked_key()?.into_string();
+    let key = object.checked_key()?;
+    let action = if object.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+    access::authorise(principal, action, Resource { bucket: Some(&bucket), key: Some(&key) })?;
     if object.size.is_some() || object.modified_s.is_some() {
         return Err(Code::NotImplemented.with("Deletes conditional on size or time are not implemented."));
     }
@@ -131,8 +138,8 @@ async fn delete_listed(
         "*" => Precondition { if_match_any: true, ..Precondition::default() },
         etag => Precondition { if_match: vec![etag.to_owned()], ..Precondition::default() },
     });
-    let name = bucket.clone();
-    let command = command(service, now_ms, bucket, key, selector, precondition);
+    let (name, key) = (bucket.clone().into_string(), key.into_string());
+    let command = command(service, now_ms, bucket.into_string(), key, selector, precondition);
     match outcome::accepted(service.metadata.commit(command).await.map_err(S3Error::from)?) {
         Ok(Outcome::Deleted { version_id: Some(id), delete_marker: true, null_version, .. }) => {
             Ok(Some(if null_version { "null".to_owned() } else { id.to_hex() }))

@@ -50,6 +50,11 @@ pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
+/// The version that the request is about, which has to exist.
+pub(super) async fn existing_object(ex: &Exchange<'_, '_>) -> S3Result<Arc<VersionRecord>> {
+    Ok(find(ex, &version_selector(ex.head.query())?, false).await?.0)
+}
+
 /// The version that the request is about, and where its bytes lie if that is wanted and known.
 async fn find(
     ex: &Exchange<'_, '_>,

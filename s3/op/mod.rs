@@ -19,23 +19,27 @@ mod multipart;
 mod outcome;
 mod put_object;
 mod receive;
+mod refused;
 mod stream;
+mod unconfigured;
 
 use std::rc::Rc;
 
 use engine::placement::{self, Partition};
 use raft::command::{Command, Kind, Outcome};
 
+use crate::access::{self, Principal, Resource};
 use crate::conn::{Body, Reply};
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::RequestHead;
 use crate::meta;
-use crate::route::{Operation, Route};
+use crate::name::{BucketName, ObjectKey};
+use crate::operation::{Operation, operations};
+use crate::route::Route;
 use crate::service::Service;
 use crate::sigv4::PayloadMode;
 use crate::xml::Owner;
 
-pub(crate) use browser::refuse as refuse_browser;
 use stream::Gone;
 pub(crate) use stream::ObjectStream;
 
@@ -43,6 +47,7 @@ pub(crate) use stream::ObjectStream;
 pub(crate) struct Exchange<'r, 'w> {
     pub(crate) service: &'r Rc<Service>,
     pub(crate) head: &'r RequestHead,
+    pub(crate) principal: Principal,
     pub(crate) route: Route,
     pub(crate) now_ms: u64,
     pub(crate) payload: PayloadMode,
@@ -56,6 +61,12 @@ impl Exchange<'_, '_> {
 
     fn key(&self) -> S3Result<&str> {
         self.route.key.as_ref().map(|key| key.as_str()).ok_or_else(|| Code::InvalidURI.into())
+    }
+
+    /// Refuses what the sender may not do to an object that the request names beside its own.
+    fn authorise(&self, action: &str, bucket: &BucketName, key: &ObjectKey) -> S3Result<()> {
+        let resource = Resource { bucket: Some(bucket), key: Some(key) };
+        access::authorise(&self.principal, action, resource)
     }
 
     /// The bucket of the request, which has to exist.
@@ -95,33 +106,20 @@ fn no_such_bucket(name: &str) -> S3Error {
     Code::NoSuchBucket.field("BucketName", name)
 }
 
+macro_rules! dispatch {
+    ($($name:ident $target:ident $method:ident $selectors:tt $action:literal $class:ident $features:tt
+       $module:ident::$handler:ident;)+) => {
+        async fn handle(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
+            match ex.route.operation {
+                $(Operation::$name => $module::$handler(ex).await,)+
+            }
+        }
+    };
+}
+operations!(dispatch);
+
 /// Answers one request.
 pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    if !matches!(ex.route.operation, Operation::NotImplemented(_)) {
-        meta::refuse_unsupported(ex.head, OWNER)?;
-    }
-    match ex.route.operation {
-        Operation::ListBuckets => buckets::list(ex).await,
-        Operation::CreateBucket => buckets::create(ex).await,
-        Operation::HeadBucket => buckets::head(ex).await,
-        Operation::DeleteBucket => buckets::delete(ex).await,
-        Operation::GetBucketLocation => buckets::location(ex).await,
-        Operation::ListObjects => list_objects::v1(ex).await,
-        Operation::ListObjectsV2 => list_objects::v2(ex).await,
-        Operation::ListObjectVersions => list_versions::list(ex).await,
-        Operation::PutObject => put_object::put(ex).await,
-        Operation::GetObject => get_object::get(ex).await,
-        Operation::HeadObject => get_object::head(ex).await,
-        Operation::DeleteObject => delete::one(ex).await,
-        Operation::DeleteObjects => delete::many(ex).await,
-        Operation::CopyObject => copy::object(ex).await,
-        Operation::CreateMultipartUpload => multipart::create(ex).await,
-        Operation::UploadPart => multipart::upload_part(ex).await,
-        Operation::UploadPartCopy => copy::part(ex).await,
-        Operation::CompleteMultipartUpload => complete::complete(ex).await,
-        Operation::AbortMultipartUpload => multipart::abort(ex).await,
-        Operation::ListParts => list_uploads::parts(ex).await,
-        Operation::ListMultipartUploads => list_uploads::uploads(ex).await,
-        Operation::NotImplemented(_) => Err(ex.route.operation.not_implemented()),
-    }
+    meta::refuse_unsupported(ex.head, ex.route.operation.row().features, OWNER)?;
+    handle(ex).await
 }

@@ -34,7 +34,7 @@ pub(crate) fn check_signed_headers(
     if !listed(b"host") {
         return refuse("host".into());
     }
-    for (name, _) in head.headers() {
+    for (name, _) in head.sent_headers() {
         let is_amz = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"x-amz-"));
         let bound = name.eq_ignore_ascii_case(b"x-amz-date")
             || (!presigned && name.eq_ignore_ascii_case(b"x-amz-content-sha256"));
@@ -60,7 +60,7 @@ pub(crate) fn request(head: &RequestHead, signed: &[u8], payload: &[u8], presign
         out.extend(name.iter().map(u8::to_ascii_lowercase));
         out.push(b':');
         let mut first = true;
-        for (_, value) in head.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
+        for (_, value) in head.sent_headers().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
             if !first {
                 out.push(b',');
             }

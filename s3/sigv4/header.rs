@@ -1,6 +1,7 @@
 //! Authentication by the Authorization header.
 
 use super::{ALGORITHM, Claim, ContentSha256, SKEW_SECONDS_MAX, Verified, Verifier, hex32, scope};
+use crate::access::Principal;
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use crate::time;
@@ -25,7 +26,7 @@ impl Verifier {
         let content = ContentSha256::parse(payload_text)?;
         let claim = Claim { scope, timestamp, signed_headers, signature, payload_text, presigned: false };
         let (access_key, key) = self.check(head, &claim)?;
-        Ok(Verified { access_key, payload: self.payload(content, key, &claim) })
+        Ok(Verified { principal: Principal::Root(access_key), payload: self.payload(content, key, &claim) })
     }
 }
 

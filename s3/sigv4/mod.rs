@@ -1,8 +1,8 @@
 //! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): who sent a request,
 //! and how its body is to be checked.
 //!
-//! Promise: a [`Verified`] is given only for a request whose signature, made within the last 15 minutes (or
-//! within a presigned URL's time), covers its method, path, query, host and every `x-amz-*` header.
+//! Promise: a principal other than the anonymous one is given only for a request whose signature, made within the
+//! last 15 minutes (or within a presigned URL's time), covers its method, path, query, host and every `x-amz-*` header.
 //! Comparison takes the same time wherever signatures differ. The check of the body is the caller's, by
 //! [`PayloadMode`].
 //!
@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::access::Principal;
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use keys::{Credentials, SigningKey, SigningKeys};
@@ -33,8 +34,8 @@ pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What a good signature says.
 #[derive(Debug)]
 pub struct Verified {
-    /// Whose it is.
-    pub access_key: Arc<str>,
+    /// Who sent the request.
+    pub principal: Principal,
     /// How the body is to be checked.
     pub payload: PayloadMode,
 }
@@ -151,9 +152,11 @@ impl Verifier {
             (None, _) if by_query => self.by_query(head, now_s),
             (None, true) => {
                 let access_key = crate::sigv2::verify(head, host_bucket, &self.credentials, now_s)?;
-                Ok(Verified { access_key, payload: PayloadMode::Unsigned })
+                Ok(Verified { principal: Principal::Root(access_key), payload: PayloadMode::Unsigned })
             }
-            (None, false) => Err(Code::AccessDenied.with("Access Denied: the request is not signed.")),
+            (None, false) => {
+                Ok(Verified { principal: Principal::Anonymous, payload: PayloadMode::Unsigned })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{
     ALGORITHM, Claim, ContentSha256, EXPIRES_SECONDS_MAX, SKEW_SECONDS_MAX, Verified, Verifier, hex32, scope,
 };
+use crate::access::Principal;
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use crate::time;
@@ -49,7 +50,7 @@ impl Verifier {
             presigned: true,
         };
         let (access_key, key) = self.check(head, &claim)?;
-        Ok(Verified { access_key, payload: self.payload(content, key, &claim) })
+        Ok(Verified { principal: Principal::Root(access_key), payload: self.payload(content, key, &claim) })
     }
 }
 

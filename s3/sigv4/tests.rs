@@ -53,7 +53,7 @@ const PRESIGNED: &str = "GET /test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Cr
 #[test]
 fn awss_examples_of_get_requests_verify() {
     let verified = verify(&example_get()).unwrap();
-    assert_eq!(&*verified.access_key, KEY);
+    assert_eq!(verified.principal, Principal::Root(KEY.into()));
     assert!(matches!(verified.payload, PayloadMode::Signed(hash) if hex::encode(hash) == EMPTY));
     let plain = "host;x-amz-content-sha256;x-amz-date";
     verify(&get(
@@ -150,7 +150,12 @@ fn a_header_with_a_wrong_claim_is_refused() {
     assert_eq!(with(EMPTY, "abc"), Code::InvalidArgument);
     assert_eq!(with(EMPTY, "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"), Code::NotImplemented);
     assert_eq!(with("Range:", "x-amz-security-token: b\r\nRange:"), Code::NotImplemented);
-    assert_eq!(with("Authorization: AWS4-HMAC-SHA256", "x: "), Code::AccessDenied);
+}
+
+#[test]
+fn a_request_without_a_signature_is_anonymous() {
+    let unsigned = example_get().replace("Authorization: AWS4-HMAC-SHA256", "x: ");
+    assert_eq!(verify(&unsigned).unwrap().principal, Principal::Anonymous);
 }
 
 /// A header whose whole name is the prefix was not taken for one of those that have to be signed: a changed bit had

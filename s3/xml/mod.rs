@@ -11,6 +11,7 @@ pub mod multipart;
 pub mod object;
 pub mod parse;
 pub mod request;
+pub mod unconfigured;
 pub mod write;
 
 /// Who owns everything, as answers name it.

@@ -282,3 +282,31 @@ def test_keys_of_every_byte_are_signed_right(raw, bucket):
         assert raw.request("PUT", path, body=key.encode()).status == 200, key
         assert raw.request("GET", path).body == key.encode(), key
         assert raw.plain("GET", raw.signer.presign("GET", raw.host, path)).body == key.encode(), key
+
+
+def presigned_v4(server, raw, bucket, key, headers):
+    return raw.signer.presign("PUT", raw.host, f"/{bucket}/{key}", query=list(headers.items()))
+
+
+def presigned_v2_by_boto3(server, raw, bucket, key, headers):
+    client = server.boto3(signature_version="s3")
+    client.meta.events.register_first("before-sign.s3", lambda request, **_: [request.headers.add_header(*pair) for pair in headers.items()])
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key})
+    return url[url.index("/", len("https://")):]
+
+
+@pytest.mark.parametrize("presigned", [presigned_v4, presigned_v2_by_boto3])
+def test_headers_that_the_signer_of_a_url_put_into_its_query_count(server, s3, raw, bucket, presigned):
+    """SDKs put the headers of a presigned request into its query. They were dropped in silence."""
+    def put(key, body, headers):
+        return raw.plain("PUT", presigned(server, raw, bucket, key, headers), body=body)
+
+    s3.put_object(Bucket=bucket, Key="source", Body=b"source")
+    assert put("k", b"x", {"x-amz-meta-color": "deep blue"}).status == 200
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {"color": "deep blue"}
+    assert put("copied", b"", {"x-amz-copy-source": f"/{bucket}/source"}).status == 200
+    assert s3.get_object(Bucket=bucket, Key="copied")["Body"].read() == b"source"
+    for asks in ({"x-amz-acl": "public-read"}, {"x-amz-tagging": "a=b"}, {"x-amz-object-lock-mode": "COMPLIANCE"}):
+        reply = put("refused", b"x", asks)
+        assert (reply.status, reply.code) == (501, "NotImplemented"), asks
+    assert raw.request("HEAD", f"/{bucket}/refused").status == 404

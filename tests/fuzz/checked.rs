@@ -1,5 +1,6 @@
 //! Whether a request that the product let pass was rightly signed, as the plain signer sees it.
 
+use s3::access::Principal;
 use s3::http::head::RequestHead;
 use s3::sigv4::keys::{Credentials, Secret};
 use s3::sigv4::{Verified, Verifier};
@@ -8,10 +9,11 @@ use s3::time::{amz_date, parse_amz_date, parse_http_date};
 use crate::percent_decode;
 use crate::signing::{ACCESS_KEY, NOW_S, REGION, Request, SECRET, scope, sign};
 
-/// The product's check.
+/// The product's check; none also where the request is not signed at all.
 pub fn verify(head: &RequestHead) -> Option<Verified> {
     let credentials = Credentials::single(ACCESS_KEY, Secret::new(SECRET));
-    Verifier::new(REGION, credentials).verify(head, None, NOW_S).ok()
+    let verified = Verifier::new(REGION, credentials).verify(head, None, NOW_S).ok()?;
+    (verified.principal != Principal::Anonymous).then_some(verified)
 }
 
 /// The head at the start of `bytes`, if there is one.
@@ -48,14 +50,14 @@ fn stands(
         method: head.method_text(),
         path: head.path(),
         query: head.query().raw(),
-        headers: head.headers().collect(),
+        headers: head.sent_headers().collect(),
         signed,
         payload,
     };
     let right = sign(&request.canonical(), std::str::from_utf8(timestamp).unwrap_or_default());
     credential == format!("{ACCESS_KEY}/{}", scope()).as_bytes()
         && listed(b"host")
-        && head.headers().all(|(name, _)| !must_be_signed(name) || listed(name))
+        && head.sent_headers().all(|(name, _)| !must_be_signed(name) || listed(name))
         && signature.eq_ignore_ascii_case(hex::encode(right).as_bytes())
 }
 
