@@ -189,7 +189,7 @@ macro_rules! operations {
             GetObjectAnnotation Object Get ["annotation"] "s3:GetObjectAnnotation" Other [] refused::not_implemented;
             PutObjectAnnotation Object Put ["annotation"] "s3:PutObjectAnnotation" Other [] refused::not_implemented;
             DeleteObjectAnnotation Object Delete ["annotation"] "s3:DeleteObjectAnnotation" Other [] refused::not_implemented;
-            GetObjectAttributes Object Get ["attributes"] "s3:GetObjectAttributes" Other [] refused::not_implemented;
+            GetObjectAttributes Object Get ["attributes"] "s3:GetObjectAttributes" Other [] attributes::get;
             UpdateObjectEncryption Object Put ["encryption"] "s3:UpdateObjectEncryption" Other [] refused::not_implemented;
             GetObjectLegalHold Object Get ["legal-hold"] "s3:GetObjectLegalHold" Other [] unconfigured::answer;
             PutObjectLegalHold Object Put ["legal-hold"] "s3:PutObjectLegalHold" Other [] refused::not_implemented;

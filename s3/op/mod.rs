@@ -3,6 +3,7 @@
 //! Each is given an [`Exchange`]: a request whose signature is good and whose bucket and key are well-formed. What
 //! it returns is answered by [`crate::conn`].
 
+mod attributes;
 mod browser;
 mod buckets;
 mod complete;

@@ -3,12 +3,12 @@
 use engine::hash;
 use raft::list::{Entry, ListedObject, ListedVersion, Page, PartsPage, VersionMarker};
 use raft::record::{
-    BucketRecord, Bytes16, CurrentRecord, PartRecord, UploadRecord, VersionKind, VersionRecord,
+    BlobRef, BucketRecord, Bytes16, CurrentRecord, PartRecord, UploadRecord, VersionKind, VersionRecord,
 };
 
 use super::list::{Asked, Continuation};
 use super::multipart::PartsAsked;
-use super::object::Deleted;
+use super::object::{Attributes, Deleted};
 use super::*;
 use crate::error::Code;
 
@@ -199,6 +199,53 @@ fn parts_and_uploads_are_listed() {
              <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
         )
     );
+}
+
+#[test]
+fn attributes_hold_what_was_asked_for() {
+    let (md5, etag) = e();
+    let sum = hash::Checksum::of(ChecksumAlgorithm::Crc32, b"");
+    let blob = |part_number, size| BlobRef {
+        part_number,
+        size,
+        checksum: sum.as_bytes().to_vec(),
+        ..BlobRef::default()
+    };
+    let version = VersionRecord {
+        md5,
+        size: 12,
+        part_count: 3,
+        blobs: vec![blob(1, 5), blob(4, 5), blob(7, 2)],
+        ..VersionRecord::default()
+    };
+    let whole = Checksum {
+        algorithm: ChecksumAlgorithm::Crc32,
+        text: "AAAAAA==-3".into(),
+        kind: ChecksumType::Composite,
+    };
+    let of = |checksum, wanted| {
+        inner("GetObjectAttributesResponse", |out| object::attributes(&version, checksum, &wanted, out))
+    };
+    let none = Attributes { max_parts: 1, marker: 1, ..Attributes::default() };
+    let checksum = "<ChecksumCRC32>AAAAAA==-3</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType>";
+    let all = Attributes { etag: true, checksum: true, storage_class: true, size: true, ..none };
+    assert_eq!(
+        of(Some(&whole), all),
+        format!(
+            "<ETag>{etag}-3</ETag><Checksum>{checksum}</Checksum><StorageClass>STANDARD</StorageClass>\
+             <ObjectSize>12</ObjectSize>"
+        )
+    );
+    let parts = Attributes { parts: true, ..none };
+    assert_eq!(of(None, parts), "<ObjectParts><PartsCount>3</PartsCount></ObjectParts>");
+    assert_eq!(
+        of(Some(&whole), parts),
+        "<ObjectParts><PartNumberMarker>1</PartNumberMarker><NextPartNumberMarker>4</NextPartNumberMarker>\
+         <MaxParts>1</MaxParts><IsTruncated>true</IsTruncated><Part><PartNumber>4</PartNumber><Size>5</Size>\
+         <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part><PartsCount>3</PartsCount></ObjectParts>"
+    );
+    assert!(of(Some(&whole), Attributes { marker: 4, ..parts }).contains("<IsTruncated>false</IsTruncated>"));
+    assert!(of(Some(&whole), Attributes { marker: 7, ..parts }).contains("</IsTruncated><PartsCount>3"));
 }
 
 #[test]

@@ -313,3 +313,51 @@ def test_no_retention_can_be_bypassed_where_there_is_no_object_lock(s3, bucket, 
         s3.delete_object(Bucket="no-such-bucket", Key="k", BypassGovernanceRetention=True)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
     s3.delete_object(Bucket=bucket, Key="k", BypassGovernanceRetention=False)
+
+
+ATTRIBUTES = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
+
+
+def test_attributes_of_an_object_of_one_put(s3, bucket, refused):
+    put = s3.put_object(Bucket=bucket, Key="k", Body=b"12345", ChecksumAlgorithm="SHA256")
+    found = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=ATTRIBUTES)
+    assert found["ETag"] == put["ETag"].strip('"') and found["ObjectSize"] == 5 and found["StorageClass"] == "STANDARD"
+    assert found["Checksum"]["ChecksumSHA256"] == put["ChecksumSHA256"] and found["Checksum"]["ChecksumType"] == "FULL_OBJECT"
+    assert "ObjectParts" not in found
+    assert found["LastModified"] == s3.head_object(Bucket=bucket, Key="k")["LastModified"]
+    assert s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectSize"]).keys() == {"ResponseMetadata", "LastModified", "ObjectSize"}
+    with refused(404, "NoSuchKey"):
+        s3.get_object_attributes(Bucket=bucket, Key="none", ObjectAttributes=ATTRIBUTES)
+    with refused(404, "NoSuchBucket"):
+        s3.get_object_attributes(Bucket="no-such-bucket", Key="k", ObjectAttributes=ATTRIBUTES)
+    with refused(400, "InvalidArgument"):
+        s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["Owner"])
+    with refused(400, "InvalidArgument"):
+        s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=ATTRIBUTES, MaxParts=-1)
+
+
+def test_attributes_list_the_parts_of_a_multipart_object_by_their_checksums(s3, raw, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32")["UploadId"]
+    parts = []
+    for number, size in ((1, 5 * MIB), (2, 5 * MIB), (3, 7)):
+        part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=value(number, size), ChecksumAlgorithm="CRC32")
+        parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]})
+    s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+
+    def listed(**page):
+        return s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"], **page)["ObjectParts"]
+
+    found = listed()
+    assert (found["TotalPartsCount"], found["IsTruncated"], found["MaxParts"]) == (3, False, 1000)
+    assert [(p["PartNumber"], p["Size"]) for p in found["Parts"]] == [(1, 5 * MIB), (2, 5 * MIB), (3, 7)]
+    assert [p["ChecksumCRC32"] for p in found["Parts"]] == [p["ChecksumCRC32"] for p in parts]
+    seen, marker = [], 0
+    while True:
+        page = listed(MaxParts=1, PartNumberMarker=marker)
+        seen += [p["PartNumber"] for p in page["Parts"]]
+        if not page["IsTruncated"]:
+            break
+        marker = page["NextPartNumberMarker"]
+    assert seen == [1, 2, 3]
+    reply = raw.request("GET", f"/{bucket}/k", [("attributes", "")])
+    assert (reply.status, reply.code) == (400, "InvalidRequest")
