@@ -90,7 +90,8 @@ fn select(target: Target, method: Method, head: &RequestHead) -> Result<Operatio
     if query.raw().is_empty() {
         return found.map(|row| row.operation).ok_or_else(not_allowed);
     }
-    let is_plain = found.is_none_or(|row| row.subresource().is_none());
+    // A preflight is about another request, its subresource included.
+    let is_plain = method != Method::Options && found.is_none_or(|row| row.subresource().is_none());
     if is_plain && target == Target::Object && method == Method::Put {
         needs_both(query)?;
     }

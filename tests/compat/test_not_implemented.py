@@ -14,7 +14,7 @@ BUCKET_CALLS = {
 }
 OBJECT_CALLS = {
     "PutObjectAcl": {"ACL": "private"}, "DeleteObjectTagging": {},
-    "PutObjectTagging": {"Tagging": {"TagSet": []}}, "GetObjectAttributes": {"ObjectAttributes": ["ETag"]},
+    "PutObjectTagging": {"Tagging": {"TagSet": []}},
     "PutObjectLegalHold": {"LegalHold": {"Status": "ON"}},
     "PutObjectRetention": {"Retention": {"Mode": "COMPLIANCE", "RetainUntilDate": "2044-01-01T00:00:00Z"}},
     "RestoreObject": {"RestoreRequest": {"Days": 1}}, "SelectObjectContent": SELECT, "GetObjectTorrent": {},
@@ -83,7 +83,8 @@ def test_a_405_tells_the_methods_there_are(raw, bucket):
 
 def test_a_preflight_is_refused_as_where_there_is_no_cors(raw, bucket):
     asks = {"origin": "https://example.com", "access-control-request-method": "PUT"}
-    for path, kind in ((f"/{bucket}/k", "OBJECT"), (f"/{bucket}", "BUCKET"), ("/no-such-bucket/k", "OBJECT")):
+    for path, kind in ((f"/{bucket}/k", "OBJECT"), (f"/{bucket}", "BUCKET"), ("/no-such-bucket/k", "OBJECT"),
+                       (f"/{bucket}/k?partNumber=1&uploadId=x", "OBJECT"), (f"/{bucket}?uploads", "BUCKET")):
         reply = raw.plain("OPTIONS", path, asks)
         assert (reply.status, reply.code) == (403, "AccessForbidden")
         assert reply.message == "CORSResponse: CORS is not enabled for this bucket."
