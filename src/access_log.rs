@@ -1,10 +1,10 @@
-//! The access log: a line a request, as text or JSON, written by one thread.
+//! The access log: one line per request, as text or JSON, written by one thread.
 //!
-//! A core formats its line and hands it over; where the disk does not follow, lines are dropped and counted
-//! rather than requests held up. What a client sent is escaped, so that it can't forge a line, and cut to stated
-//! lengths. Signatures and session tokens in a query are masked; headers are not logged but for the user agent.
+//! A core formats its line and hands it over. If the disk cannot keep up, lines are dropped and counted rather than
+//! requests delayed. Client input is escaped, so that it can't forge a line, and cut to stated lengths. Signatures and
+//! session tokens in queries are masked. Of the headers only the user agent is logged.
 //!
-//! The file may be renamed at any time: a new one is made under its name.
+//! The file may be renamed at any time: a new one is created under its name.
 
 use crate::config::{AccessLog, LogForm};
 use crate::error::{Error, Result, note};
@@ -20,26 +20,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Lines that may wait for the writer.
+/// The most lines that wait for the writer.
 const LINES_MAX: usize = 8192;
-/// Longest user agent, path and query in a line, bytes before escaping.
+/// The longest user agent, path and query in a line, in bytes before escaping.
 const USER_AGENT_BYTES_MAX: usize = 256;
 const TARGET_BYTES_MAX: usize = 2048;
 
 /// One finished request.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// When it was finished, milliseconds since 1970.
+    /// When it finished, milliseconds since 1970.
     pub unix_ms: u64,
     /// The `x-amz-request-id` of the reply.
     pub request_id: &'a str,
-    /// The client's address, where it is known.
+    /// The client's address, if known.
     pub remote: Option<SocketAddr>,
-    /// The HTTP method, where a head could be read.
+    /// The HTTP method, if the head could be parsed.
     pub method: Option<&'a str>,
-    /// The path as it came; empty where no head could be read.
+    /// The path as received; empty if the head could not be parsed.
     pub path: &'a [u8],
-    /// The query as it came, without the question mark; empty where there is none.
+    /// The query as received, without the question mark; empty if there is none.
     pub query: &'a [u8],
     /// The S3 operation, once it is known.
     pub operation: Option<&'a str>,
@@ -49,13 +49,13 @@ pub struct Entry<'a> {
     pub key: Option<&'a str>,
     /// The HTTP status of the reply.
     pub status: u16,
-    /// The S3 error code of the reply, where it is an error or was broken off by one.
+    /// The S3 error code, if the reply is an error or was broken off by one.
     pub error: Option<&'a str>,
-    /// Bytes of the request's body.
+    /// Bytes of the request body.
     pub bytes_in: u64,
-    /// Bytes of the reply's body.
+    /// Bytes of the reply body.
     pub bytes_out: u64,
-    /// From head to last byte.
+    /// The time from the head to the last byte of the reply.
     pub duration: Duration,
     /// The user agent.
     pub user_agent: Option<&'a str>,
@@ -63,7 +63,7 @@ pub struct Entry<'a> {
     pub access_key_id: Option<&'a str>,
 }
 
-/// A core's end of the log; cheap to clone.
+/// A core's handle of the log; cheap to clone.
 #[derive(Clone)]
 pub struct Logger {
     form: LogForm,
@@ -82,7 +82,7 @@ enum Message {
     Stop,
 }
 
-/// Opens the log and starts its writer; `None` where it is off.
+/// Opens the log and starts its writer; `None` if it is off.
 pub fn start(config: &AccessLog, board: &Arc<Board>) -> Result<Option<(Logger, Writer)>> {
     if config.form == LogForm::Off {
         return Ok(None);
@@ -112,7 +112,7 @@ pub fn start(config: &AccessLog, board: &Arc<Board>) -> Result<Option<(Logger, W
 }
 
 impl Logger {
-    /// Writes a line, or drops and counts it where too many wait.
+    /// Writes a line, or drops and counts it if too many wait.
     pub fn log(&self, entry: &Entry<'_>) {
         let line = match self.form {
             LogForm::Json => json(entry),
@@ -125,7 +125,7 @@ impl Logger {
 }
 
 impl Writer {
-    /// Writes what waits and ends the thread.
+    /// Writes the waiting lines and ends the thread.
     pub fn finish(self) {
         // An error means that the thread has ended already.
         if self.lines.send(Message::Stop).is_ok() {
@@ -135,7 +135,7 @@ impl Writer {
 }
 
 /// `time request-id remote method operation bucket "key" status error in out µs access-key "user agent" "target"`,
-/// with `-` for what is not there.
+/// with `-` for missing values.
 fn text(entry: &Entry<'_>) -> String {
     let mut line = String::with_capacity(320);
     // Writing to a String can't fail.
@@ -198,7 +198,7 @@ fn json(entry: &Entry<'_>) -> String {
     };
     let json = serde_json::to_string(&line).unwrap_or_default();
     let mut text = String::with_capacity(json.len() + 1);
-    // Beyond ASCII there is only text, inside of strings, where any character may stand as its escape.
+    // Characters beyond ASCII appear only inside strings, where JSON allows any character to be escaped.
     for character in json.chars() {
         if deceives(character) {
             let _ = write!(text, "\\u{:04x}", u32::from(character));
@@ -210,14 +210,14 @@ fn json(entry: &Entry<'_>) -> String {
     text
 }
 
-/// Whether a character can end a line, steer a terminal, or turn the direction in which a line is read. All of them
-/// are of four hexadecimal digits.
+/// Whether a character can end a line, control a terminal, or change the direction of text. The code points of all of
+/// them have at most four hexadecimal digits.
 fn deceives(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The request target as it may be shown.
+/// The request target, escaped and masked for the log.
 fn target(entry: &Entry<'_>) -> Option<String> {
     if entry.path.is_empty() {
         return None;
@@ -236,12 +236,12 @@ fn time(unix_ms: u64) -> String {
     timestamp.map_or("-".to_owned(), |timestamp| format!("{timestamp:.3}"))
 }
 
-/// At most `bytes_max` bytes of a text, cut between characters.
+/// A text cut to at most `bytes_max` bytes, between characters.
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// A word that is quoted only where it would not look like one: buckets are logged before they are checked.
+/// A word, quoted only if it does not look like one: bucket names are logged before they are validated.
 fn plain(line: &mut String, word: Option<&str>) {
     match word {
         Some(word)
@@ -253,7 +253,7 @@ fn plain(line: &mut String, word: Option<&str>) {
     }
 }
 
-/// A quoted text in which nothing can end the quotes or the line, or turn its direction.
+/// A quoted text, escaped so that nothing in it can end the quotes or the line, or change the direction of text.
 fn quoted(line: &mut String, text: Option<&str>) {
     let Some(text) = text else {
         line.push('-');
@@ -275,7 +275,7 @@ fn quoted(line: &mut String, text: Option<&str>) {
     line.push('"');
 }
 
-/// Appends a query whose signature and session token are hidden, however their names are spelled.
+/// Appends a query with its signature and session token masked, however their names are encoded.
 fn masked(query: &str, out: &mut String) {
     for (at, pair) in query.split('&').enumerate() {
         out.push(if at == 0 { '?' } else { '&' });
@@ -302,7 +302,7 @@ fn is_secret(name: &str) -> bool {
     matches!(decoded.as_slice(), b"x-amz-signature" | b"x-amz-security-token" | b"signature")
 }
 
-/// Where lines go.
+/// The destination of lines.
 struct Sink {
     path: Option<PathBuf>,
     file: BufWriter<Box<dyn Write + Send>>,
@@ -327,7 +327,7 @@ impl Sink {
         self.tell(written);
     }
 
-    /// Hands everything to the system, and takes up a new file where the old one was renamed.
+    /// Flushes to the system, and opens a new file if the old one was renamed.
     fn flush(&mut self) {
         let flushed = self.file.flush();
         self.tell(flushed);
@@ -343,7 +343,7 @@ impl Sink {
         }
     }
 
-    /// A log that can't be written is told of once, and again after it worked in between.
+    /// Reports a log that can't be written once, and again only after it worked in between.
     fn tell(&mut self, result: io::Result<()>) {
         match result {
             Ok(()) => self.failed = false,
@@ -357,7 +357,7 @@ impl Sink {
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {
-    // Keys of objects may be private: the owner and the group that collects logs read them.
+    // Object keys may be private: only the owner and the group that collects logs can read them.
     let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
     let inode = file.metadata()?.ino();
     Ok((file, inode))
@@ -449,7 +449,7 @@ mod tests {
             assert!(!inner.chars().any(deceives), "{line:?}");
         }
         let line = text(&entry);
-        // Words are told apart by spaces outside of quotes.
+        // Fields are separated by spaces outside quotes.
         let (mut quoted, mut escaped, mut words) = (false, false, 1);
         for character in line.trim_end().chars() {
             words += usize::from(character == ' ' && !quoted);

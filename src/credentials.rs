@@ -1,7 +1,7 @@
-//! The root credential of the S3 port: from the environment, from files that the environment names, or made once
+//! The root credential of the S3 port: from the environment, from files that the environment names, or generated once
 //! by `quickstart`.
 //!
-//! The secret is wiped when dropped and shown by nothing but `quickstart`'s export lines.
+//! The secret is wiped when dropped and shown only in the export lines of `quickstart`.
 
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
@@ -9,9 +9,9 @@ use std::fmt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The variable of the access key id; with `_FILE` appended, of a file that holds it.
+/// The variable with the access key id; with `_FILE` appended, the variable that names a file with it.
 pub const ACCESS_KEY_ID: &str = "HAMSTER_ACCESS_KEY_ID";
-/// The variable of the secret; with `_FILE` appended, of a file that holds it.
+/// The variable with the secret; with `_FILE` appended, the variable that names a file with it.
 pub const SECRET_ACCESS_KEY: &str = "HAMSTER_SECRET_ACCESS_KEY";
 const QUICKSTART_FILE: &str = "quickstart.env";
 
@@ -31,7 +31,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Checks what a person or a file gave.
+    /// Checks a credential given by a person or a file.
     pub fn new(access_key_id: &str, secret_access_key: Zeroizing<String>) -> Result<Self> {
         let id_fits = (3..=128).contains(&access_key_id.len())
             && access_key_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
@@ -51,7 +51,7 @@ impl Credentials {
     }
 }
 
-/// The credential that the environment gives, if it gives one. `variable` looks a name up.
+/// The credential in the environment, if there is one. `variable` looks up a name.
 pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Credentials>> {
     let id = one_of(&variable, ACCESS_KEY_ID)?;
     let secret = one_of(&variable, SECRET_ACCESS_KEY)?;
@@ -63,14 +63,14 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Opt
     }
 }
 
-/// The refusal to serve S3 without a credential.
+/// The error for serving S3 without a credential.
 pub fn missing() -> Error {
     Error::refused(format!(
         "no credential for the S3 port: set {ACCESS_KEY_ID} and {SECRET_ACCESS_KEY} (or the _FILE variants), or give --no-s3"
     ))
 }
 
-/// The credential of `quickstart`: read from the data directory, or made there the first time.
+/// The credential of `quickstart`: read from the data directory, or generated there the first time.
 pub fn quickstart(data_dir: &Path) -> Result<Credentials> {
     let path = data_dir.join(QUICKSTART_FILE);
     if path.exists() {
@@ -103,7 +103,8 @@ pub fn quickstart(data_dir: &Path) -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// In the shape of AWS's: 20 capitals and digits, 40 letters and digits, so that no client's own check refuses it.
+/// Generates a credential in the form of AWS's (20 capitals and digits; 40 letters and digits), so that no client's own
+/// check rejects it.
 fn random() -> Credentials {
     const CAPITALS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xy";
@@ -122,7 +123,7 @@ fn one_of(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Opti
         (Some(_), Some(_)) => Err(Error::usage(format!("both {name} and {file_name} are set: unset one"))),
         (Some(value), None) => Ok(Some(value)),
         (None, Some(path)) => {
-            // An orchestrator mounts secrets with modes of its own choosing, so the mode is not checked here.
+            // Orchestrators mount secrets with modes of their own choosing, so the mode is not checked.
             let text = files::read_secret_text(Path::new(&path), Secrecy::Public)?;
             Ok(Some(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
         }

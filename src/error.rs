@@ -1,25 +1,25 @@
-//! The binary's one error: a line for a person, and the exit code that a script sees.
+//! The binary's error type: one line for people and an exit code for scripts.
 //!
-//! A message names what was wrong and what to do about it, on one line. It never holds a secret.
+//! A message says on one line what is wrong and what to do about it. It never contains a secret.
 
 use std::fmt;
 
-/// What went wrong, by fault.
+/// What went wrong, by who can fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The command line or an environment variable is not understood: exit code 2.
+    /// The command line or an environment variable is invalid: exit code 2.
     Usage(String),
-    /// The machine, a file or another process stands in the way of starting: exit code 3.
+    /// The machine, a file or another process prevents the start: exit code 3.
     Refused(String),
     /// Something failed while running: exit code 1.
     Failed(String),
 }
 
-/// The binary's result.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A refusal caused by the command line.
+    /// An invalid command line.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(one_line(message.into()))
     }
@@ -54,12 +54,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Tells the operator one line on standard error, from a node that runs on.
+/// Prints one line for the operator to standard error; the node goes on.
 pub fn note(text: fmt::Arguments<'_>) {
     engine::io::tell(&format!("hamster: {}", one_line(text.to_string())));
 }
 
-/// Operators grep for these lines and supervisors show only the last: line breaks become spaces.
+/// Replaces line breaks by spaces: operators grep for these lines, and supervisors show only the last one.
 fn one_line(message: String) -> String {
     if message.contains(['\n', '\r']) { message.replace(['\n', '\r'], " ") } else { message }
 }

@@ -1,6 +1,6 @@
-//! Small files of the data directory: read with a limit and a check of their mode, written whole or not at all.
+//! Small files of the data directory: read with a size limit and a check of their mode, written whole or not at all.
 //!
-//! Everything here blocks; it runs before the cores start, or on a thread of its own.
+//! Everything here blocks, so it runs before the cores start or on a separate thread.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
@@ -9,9 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The longest small file that is read: certificates and records take a few KiB.
+/// The largest file that is read: certificates and records take a few KiB.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// What the files that hold secrets take at most: keys in PEM are a few KiB.
+/// The largest file that holds secrets: keys in PEM take a few KiB.
 const SECRET_BYTES: usize = 16 << 10;
 
 /// Who may read a file.
@@ -19,11 +19,11 @@ const SECRET_BYTES: usize = 16 << 10;
 pub enum Secrecy {
     /// Any user of the machine.
     Public,
-    /// Its owner alone (mode 600): keys and credentials.
+    /// Only its owner (mode 600): keys and credentials.
     Secret,
 }
 
-/// Makes a directory (and its parents); a new one gets mode 700.
+/// Creates a directory and its parents; new ones get mode 700.
 pub fn make_private_dir(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -32,7 +32,7 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
         .map_err(|error| cannot("create the directory", path, &error))
 }
 
-/// Makes a directory that only its owner may enter, whatever modes the files in it get; one that is there is closed.
+/// Creates a directory that only its owner may enter, whatever modes its files have; an existing one is closed to others.
 pub fn close_dir(path: &Path) -> Result<()> {
     make_private_dir(path)?;
     let close = || {
@@ -60,7 +60,7 @@ pub fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>> {
             meta.len(),
         )));
     }
-    // Room for any secret at once, also from a pipe: a buffer that grows leaves its old bytes behind unwiped.
+    // Allocated for any secret up front, also one read from a pipe: a buffer that grows would leave a copy unwiped.
     let mut bytes = Vec::with_capacity((meta.len() as usize).max(SECRET_BYTES));
     (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     Ok(bytes)
@@ -82,11 +82,11 @@ fn not_text(path: &Path) -> Error {
     Error::refused(format!("{} is not text: restore it from a backup", path.display()))
 }
 
-/// Makes a file of mode 600 and puts it on stable storage. The caller syncs the directory.
+/// Creates a file of mode 600 and syncs it. The caller syncs the directory.
 pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        // The process's umask can only take bits away; a caller may rely on exactly these.
+        // The umask may have taken bits away; callers rely on exactly these.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
         file.sync_all()
@@ -94,7 +94,7 @@ pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| cannot("write", path, &error))
 }
 
-/// Replaces a file in one step: after a crash it holds the old bytes or the new ones.
+/// Replaces a file atomically: after a crash it holds the old bytes or the new ones.
 pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
@@ -109,7 +109,7 @@ pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
     // The parent of a bare file name is the empty path.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -138,7 +138,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         replace_secret(&path, b"one").unwrap();
-        // What an interrupted replacement leaves behind does not stop the next one.
+        // A temporary file left by an interrupted replacement does not stop the next one.
         fs::write(dir.path().join("f.new"), b"torn").unwrap();
         replace_secret(&path, b"two").unwrap();
         assert_eq!(read(&path, Secrecy::Secret).unwrap(), b"two");

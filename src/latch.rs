@@ -1,17 +1,17 @@
-//! A gate between cores and threads that opens once.
+//! A gate that opens once, shared by cores and threads.
 
 use std::convert::Infallible;
 
-/// Opens its latch by being dropped.
+/// Opens its latch when dropped.
 pub struct Opener {
     _sender: flume::Sender<Infallible>,
 }
 
-/// Waits for its opener, on any core; cheap to clone.
+/// Can be waited for on any core; cheap to clone.
 #[derive(Clone)]
 pub struct Latch(flume::Receiver<Infallible>);
 
-/// A closed latch and what opens it.
+/// Creates a closed latch and its opener.
 pub fn latch() -> (Opener, Latch) {
     let (sender, receiver) = flume::bounded(1);
     (Opener { _sender: sender }, Latch(receiver))
@@ -20,7 +20,7 @@ pub fn latch() -> (Opener, Latch) {
 impl Latch {
     /// Waits until it is open.
     pub async fn wait(&self) {
-        // Nothing is ever sent: the channel closes, which all of its receivers see.
+        // Nothing is ever sent. Closing the channel wakes all receivers.
         let _ = self.0.recv_async().await;
     }
 }

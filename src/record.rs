@@ -1,4 +1,4 @@
-//! How a small versioned record lies in a file: a head that is checked before anything of the body is believed.
+//! The file format of small versioned records. The head is checked before the body is decoded.
 //!
 //! | offset | bytes | what                                        |
 //! |--------|-------|---------------------------------------------|
@@ -10,7 +10,7 @@
 //! | 16     | 4     | CRC-32C of bytes 0..16 and of the body      |
 //! | 20     | …     | the body: a protobuf message                |
 //!
-//! The body evolves by adding fields; the version rises only when an old reader would be wrong.
+//! The body evolves by adding fields; the version is raised only when an old reader would misread it.
 
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -29,7 +29,7 @@ pub struct Kind {
     pub version: u16,
 }
 
-/// Lays a message out as a file.
+/// Encodes a message as a file.
 pub fn encode<M: prost::Message>(kind: Kind, message: &M) -> Vec<u8> {
     let body = message.encode_to_vec();
     assert!(body.len() <= BODY_BYTES_MAX, "a record of ours is too long");
@@ -45,7 +45,7 @@ pub fn encode<M: prost::Message>(kind: Kind, message: &M) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode`] laid out; `path` is named in the refusal.
+/// Decodes what [`encode`] wrote; errors name `path`.
 pub fn decode<M: prost::Message + Default>(kind: Kind, bytes: &[u8], path: &Path) -> Result<M> {
     let bad = |what: &str| Error::refused(format!("{} {what}: restore it from a backup", path.display()));
     let Some((head, body)) = bytes.split_at_checked(HEAD_BYTES) else {

@@ -1,11 +1,11 @@
-//! SIGTERM and SIGINT: the first asks the node to drain, the second ends the process at once.
+//! SIGTERM and SIGINT: the first one drains the node, the second ends the process at once.
 
 use crate::error::{Error, Result};
 use crate::latch::{Latch, latch};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Starts watching; the latch opens when the node shall drain. The thread lives as long as the process.
+/// Starts the thread that handles signals, which lives as long as the process. The latch opens at the first one.
 pub fn watch() -> Result<Latch> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Error::refused(format!("cannot watch for signals: {error}")))?;
@@ -14,7 +14,7 @@ pub fn watch() -> Result<Latch> {
         let mut closed = Some(opener);
         for signal in signals.forever() {
             if closed.take().is_none() {
-                // As a shell reports a process that a signal ended.
+                // The status that a shell reports for a process ended by a signal.
                 std::process::exit(128 + signal);
             }
         }

@@ -1,4 +1,4 @@
-//! What `hamster status` shows: built on the node from the board, sent over the cluster port, shown as a table
+//! The output of `hamster status`: gathered on the node from the board, sent over the cluster port, printed as a table
 //! or as JSON.
 
 use crate::identity::NodeRecord;
@@ -28,7 +28,7 @@ pub struct Status {
     /// The members of the cluster.
     #[prost(message, repeated, tag = "6")]
     pub members: Vec<Member>,
-    /// The cores of the node that answers.
+    /// The cores of this node.
     #[prost(message, repeated, tag = "7")]
     pub cores: Vec<Core>,
     /// The Raft group as this node sees it.
@@ -54,51 +54,51 @@ pub struct Member {
     /// Its zone.
     #[prost(string, tag = "5")]
     pub zone: String,
-    /// The bytes it offers.
+    /// Its capacity in bytes.
     #[prost(uint64, tag = "6")]
     pub capacity_bytes: u64,
-    /// Its part in the Raft group.
+    /// Its role in the Raft group.
     #[prost(string, tag = "7")]
     pub role: String,
 }
 
-/// One core, over the last 5 to 10 seconds unless the name says otherwise.
+/// One core. Rates and latencies cover the last 5 to 10 seconds, unless a field says otherwise.
 #[derive(Clone, PartialEq, prost::Message, Serialize)]
 pub struct Core {
     /// Its number.
     #[prost(uint32, tag = "1")]
     pub core: u32,
-    /// Finished requests a second.
+    /// Finished requests per second.
     #[prost(double, tag = "2")]
     pub requests_per_second: f64,
-    /// Bytes of request bodies a second.
+    /// Bytes of request bodies per second.
     #[prost(double, tag = "3")]
     pub bytes_in_per_second: f64,
-    /// Bytes of response bodies a second.
+    /// Bytes of response bodies per second.
     #[prost(double, tag = "4")]
     pub bytes_out_per_second: f64,
-    /// Latency at the median, µs.
+    /// Median latency, µs.
     #[prost(uint64, tag = "5")]
     pub p50_us: u64,
-    /// Latency that one request in a hundred exceeds, µs.
+    /// 99th percentile of latency, µs.
     #[prost(uint64, tag = "6")]
     pub p99_us: u64,
-    /// Share of the time in which the core ran tasks.
+    /// Share of time in which the core ran tasks.
     #[prost(double, tag = "7")]
     pub busy_share: f64,
-    /// Connections open now.
+    /// Open connections.
     #[prost(uint64, tag = "8")]
     pub connections: u64,
-    /// What waits in each queue now.
+    /// Current length of each queue.
     #[prost(message, repeated, tag = "9")]
     pub queues: Vec<Named>,
-    /// Segments by class now.
+    /// Current number of segments by class.
     #[prost(message, repeated, tag = "10")]
     pub segments: Vec<Named>,
-    /// Bytes referred to now.
+    /// Bytes of records that are still needed.
     #[prost(uint64, tag = "11")]
     pub live_bytes: u64,
-    /// Bytes that wait to be reclaimed now.
+    /// Bytes that wait to be reclaimed.
     #[prost(uint64, tag = "12")]
     pub dead_bytes: u64,
     /// Finished requests since the start.
@@ -109,30 +109,30 @@ pub struct Core {
     pub classes: Vec<Class>,
 }
 
-/// A number with a name.
+/// A named number.
 #[derive(Clone, PartialEq, prost::Message, Serialize)]
 pub struct Named {
-    /// What is counted.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// How much.
+    /// The number.
     #[prost(uint64, tag = "2")]
     pub count: u64,
 }
 
-/// A class of operations on one core.
+/// The latency of a class of operations on one core.
 #[derive(Clone, PartialEq, prost::Message, Serialize)]
 pub struct Class {
     /// The class.
     #[prost(string, tag = "1")]
     pub class: String,
-    /// Requests a second.
+    /// Requests per second.
     #[prost(double, tag = "2")]
     pub requests_per_second: f64,
-    /// Latency at the median, µs.
+    /// Median latency, µs.
     #[prost(uint64, tag = "3")]
     pub p50_us: u64,
-    /// Latency that one request in a hundred exceeds, µs.
+    /// 99th percentile of latency, µs.
     #[prost(uint64, tag = "4")]
     pub p99_us: u64,
 }
@@ -140,7 +140,7 @@ pub struct Class {
 /// The Raft group.
 #[derive(Clone, PartialEq, prost::Message, Serialize)]
 pub struct Raft {
-    /// This node's part.
+    /// This node's role.
     #[prost(string, tag = "1")]
     pub state: String,
     /// The term.
@@ -197,7 +197,7 @@ fn of_core(core: u16, span: &Span) -> Core {
     let latest = &*span.latest;
     let nothing = CoreStats::default();
     let earlier = span.earlier.as_deref().unwrap_or(&nothing);
-    // Without an earlier snapshot the window is the core's whole life.
+    // Without an earlier snapshot the window begins with the process.
     let window = span.earlier.as_ref().map_or(latest.total, |earlier| latest.at - earlier.at);
     let seconds = window.as_secs_f64().max(1e-3);
     let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
@@ -238,13 +238,13 @@ fn of_core(core: u16, span: &Span) -> Core {
     }
 }
 
-/// What a class recorded since an earlier snapshot.
+/// The latencies that a class recorded since an earlier snapshot.
 fn since(latency: &Latency, earlier: &CoreStats) -> Histogram<u64> {
     let mut recent = latency.histogram.clone();
     if let Some(before) = earlier.latency.iter().find(|before| before.class == latency.class)
         && recent.subtract(&before.histogram).is_err()
     {
-        // The two don't belong together: the whole life is then the better answer.
+        // The histograms don't match; then all latencies since the start are the better answer.
         recent.clone_from(&latency.histogram);
     }
     recent
@@ -341,7 +341,7 @@ fn columns(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
     }
 }
 
-/// A number of bytes with a binary unit.
+/// Formats a number of bytes with a binary unit.
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = count as f64;

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 /// The flags of `init`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Where the node's data will lie
+    /// The data directory to create
     #[arg(long, value_name = "DIR", default_value = config::DATA_DIR)]
     data_dir: PathBuf,
-    /// The cluster port, which other nodes will dial
+    /// The address of the cluster port, which other nodes will dial
     #[arg(long, value_name = "IP:PORT", default_value_t = config::LISTEN_ADDRESS, value_parser = parse_address)]
     listen: SocketAddr,
     /// The cluster's name, for people
@@ -23,15 +23,15 @@ pub struct Flags {
     /// The node's name, for people [default: the machine's name]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// The zone the machine stands in: copies spread over zones first
+    /// The zone of the machine; copies are spread over zones first
     #[arg(long, value_name = "NAME", default_value = "default")]
     zone: String,
-    /// The bytes this node offers, such as 10TiB [default: the size of the file system]
+    /// The capacity of this node, such as 10TiB [default: the size of the file system]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     capacity: Option<u64>,
 }
 
-/// Founds the cluster and says what to do next.
+/// Founds the cluster and prints what to do next.
 pub fn run(flags: &Flags, out: Out<'_>) -> Result<()> {
     let founding = founding(flags)?;
     let record = identity::init(&DataDir::lock(&flags.data_dir)?, &founding)?;
@@ -56,7 +56,7 @@ fn founding(flags: &Flags) -> Result<Founding> {
     })
 }
 
-/// What `quickstart` founds: the defaults of every flag.
+/// The cluster that `quickstart` founds: every flag at its default.
 pub fn default_founding(listen: SocketAddr) -> Founding {
     let host = identity::host_name();
     Founding {

@@ -1,4 +1,4 @@
-//! `hamster metrics`: a running node's metrics, over the cluster port.
+//! `hamster metrics`: prints a running node's metrics, fetched over the cluster port.
 
 use super::{Out, say};
 use crate::cluster::{Kind, MetricsReply, client};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// The flags of `metrics`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// The data directory of the node to ask: it holds the certificate and the address
+    /// The data directory of the node, which holds its certificate and address
     #[arg(long, value_name = "DIR", default_value = config::DATA_DIR)]
     data_dir: PathBuf,
 }

@@ -1,7 +1,7 @@
-//! The command line: flat verbs in one table, from which both dispatch and help are made.
+//! The command line: flat verbs in one table, which drives both dispatch and help.
 //!
-//! A flag may be spelled `--data-dir` or `-data-dir`. Exit codes: 0 done, 1 failed while running, 2 the command
-//! line is wrong, 3 refused to start (`Error::exit_code`); 128 + signal where a second signal ended `serve`.
+//! A flag may be spelled `--data-dir` or `-data-dir`. Exit codes: 0 done, 1 failed while running, 2 wrong command line,
+//! 3 refused to start (`Error::exit_code`); 128 + signal if a second signal ended `serve`.
 
 mod init;
 mod metrics;
@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// Where a verb writes what it has to say.
+/// Where a verb writes its output.
 pub type Out<'a> = &'a mut dyn Write;
 
 /// A verb of the command line.
@@ -81,7 +81,7 @@ const VERBS: [Verb; 7] = [
     },
 ];
 
-/// Runs what the arguments (without the program's name) ask for.
+/// Runs the verb that the arguments (without the program's name) ask for.
 pub fn run(arguments: Vec<OsString>, out: Out<'_>) -> Result<()> {
     let arguments = std::iter::once(OsString::from("hamster")).chain(arguments.into_iter().map(two_dashes));
     let matches = match command().try_get_matches_from(arguments) {
@@ -100,7 +100,7 @@ pub fn run(arguments: Vec<OsString>, out: Out<'_>) -> Result<()> {
 /// Writes a line of output.
 pub fn say(out: Out<'_>, text: std::fmt::Arguments<'_>) -> Result<()> {
     match writeln!(out, "{text}") {
-        // `hamster metrics | head` closes its end early: that is no failure.
+        // A reader such as `head` may close the pipe early: no failure.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::failed(format!("cannot write to standard output: {error}")))
         }
@@ -149,7 +149,7 @@ fn version(_: &ArgMatches, out: Out<'_>) -> Result<()> {
 }
 
 fn help(matches: &ArgMatches, out: Out<'_>) -> Result<()> {
-    // The root has no such argument, and asking clap for it would be our bug.
+    // The root command has no such argument; `get_one` would panic there.
     match matches.try_get_one::<String>("verb").ok().flatten() {
         None => say(out, format_args!("{}", overview().trim_end())),
         Some(name) => {
@@ -161,7 +161,7 @@ fn help(matches: &ArgMatches, out: Out<'_>) -> Result<()> {
     }
 }
 
-/// Answers `--help`; turns anything else that clap has to say into one line.
+/// Prints the help that `--help` asked for; turns any other message of clap into a one-line error.
 fn explain(error: &clap::Error, out: Out<'_>) -> Result<()> {
     use clap::error::{ContextKind, ErrorKind};
     match error.kind() {
@@ -181,7 +181,7 @@ fn first_paragraph(error: &clap::Error) -> String {
     words.join(" ")
 }
 
-/// `-data-dir` becomes `--data-dir`; `-h`, `-1` and plain words stay.
+/// Turns `-data-dir` into `--data-dir`; `-h`, `-1` and plain words stay as they are.
 fn two_dashes(argument: OsString) -> OsString {
     match argument.as_bytes() {
         [b'-', first, _, ..] if first.is_ascii_alphabetic() => {

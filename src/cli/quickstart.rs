@@ -1,4 +1,4 @@
-//! `hamster quickstart`: from nothing to a store that answers, and the lines to paste.
+//! `hamster quickstart`: founds and serves a one-node cluster, and prints lines to paste.
 //!
 //! A second run keeps the credential and the data.
 
@@ -11,12 +11,12 @@ use crate::{identity, node, startup};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The bucket that is made.
+/// The bucket that is created.
 const BUCKET: &str = "first-bucket";
 
 pub use serve::Flags;
 
-/// Founds what is missing and serves.
+/// Founds the cluster if there is none, and serves.
 pub fn run(flags: Flags, _out: Out<'_>) -> Result<()> {
     let config = serve::config(flags)?;
     if config.s3.is_none() {
@@ -51,7 +51,7 @@ fn serve_with_bucket(
     node::run(startup::prepare(config, data, Some(credentials), Some(BUCKET.to_owned()), ready)?)
 }
 
-/// Lines for a shell, then commands to try. Everything but the commands is fit to paste as it stands.
+/// Export lines for a shell, then commands to try. All of it can be pasted as it is.
 fn instructions(address: SocketAddr, encrypted: bool, region: &str, credentials: &Credentials) -> String {
     let scheme = if encrypted { "https" } else { "http" };
     let endpoint = dialled(address);

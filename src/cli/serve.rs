@@ -13,40 +13,40 @@ use std::path::PathBuf;
 /// The flags of `serve`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Where the node's data lie
+    /// The data directory
     #[arg(long, value_name = "DIR", default_value = config::DATA_DIR)]
     pub data_dir: PathBuf,
-    /// The S3 port
+    /// The address of the S3 port
     #[arg(long, value_name = "IP:PORT", default_value_t = config::S3_ADDRESS, value_parser = parse_address)]
     s3: SocketAddr,
     /// Do not serve S3
     #[arg(long, conflicts_with_all = ["s3", "tls_cert", "tls_key"])]
     no_s3: bool,
-    /// The cluster port [default: what init recorded]
+    /// The address of the cluster port [default: the one recorded by init]
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub listen: Option<SocketAddr>,
-    /// The port of metrics and health
+    /// The address of the admin port: metrics and health checks
     #[arg(long, value_name = "IP:PORT", default_value_t = config::ADMIN_ADDRESS, value_parser = parse_address)]
     admin: SocketAddr,
     /// The region that clients sign for
     #[arg(long, value_name = "NAME", default_value = config::REGION)]
     region: String,
-    /// A domain below which a bucket may be the first label of the host; may be given more than once
+    /// Accept bucket names as the first label of hosts below this domain; may be repeated
     #[arg(long, value_name = "DOMAIN")]
     domain: Vec<String>,
-    /// The number of cores, fixed at the first serve; may exceed the CPUs [default: one per CPU]
+    /// The number of cores, fixed at the first start; may exceed the number of CPUs [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = parse_cores)]
     cores: Option<u16>,
-    /// The certificate chain of the S3 port, PEM; read again when it changes
+    /// The certificate chain of the S3 port (PEM); reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// The key of the S3 port, PEM
+    /// The private key of the S3 port (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The form of the access log
+    /// The format of the access log
     #[arg(long, value_name = "FORM", default_value = "off")]
     access_log: LogForm,
-    /// The file that the access log is appended to [default: standard output]
+    /// Append the access log to this file [default: standard output]
     #[arg(long, value_name = "FILE")]
     access_log_file: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub fn run(flags: Flags, out: Out<'_>) -> Result<()> {
     if config.s3.is_some() && credentials.is_none() {
         return Err(credentials::missing());
     }
-    // Before the lock, which would make the directory.
+    // Before taking the lock, which would create the directory.
     if !identity::exists(&config.data_dir) {
         identity::load(&config.data_dir)?;
     }
@@ -70,7 +70,7 @@ pub fn run(flags: Flags, out: Out<'_>) -> Result<()> {
     node::run(startup::prepare(config, data, credentials, None, ready)?)
 }
 
-/// The checked configuration of `serve` and `quickstart`.
+/// Checks the flags of `serve` and `quickstart`.
 pub fn config(flags: Flags) -> Result<Config> {
     config::check_region(&flags.region)?;
     let domains =
@@ -91,7 +91,7 @@ pub fn config(flags: Flags) -> Result<Config> {
     })
 }
 
-/// Looks a variable up; an empty one counts as unset, since unit files can't unset.
+/// Looks up a variable; an empty one counts as unset, since unit files can't unset variables.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

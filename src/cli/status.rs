@@ -1,4 +1,4 @@
-//! `hamster status`: asks a running node over the cluster port.
+//! `hamster status`: prints a running node's status, fetched over the cluster port.
 
 use super::{Out, say};
 use crate::cluster::{Kind, client};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// The flags of `status`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// The data directory of the node to ask: it holds the certificate and the address
+    /// The data directory of the node, which holds its certificate and address
     #[arg(long, value_name = "DIR", default_value = config::DATA_DIR)]
     data_dir: PathBuf,
     /// Print JSON

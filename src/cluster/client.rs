@@ -1,4 +1,4 @@
-//! The asking side of the commands: a plain blocking connection to one node.
+//! The client of control calls, for the commands of this binary: one blocking connection to a node.
 
 use super::{
     FrameError, HEAD_BYTES, Hello, Kind, PURPOSE_CONTROL, REPLY_BYTES_MAX, Refusal, decode_head, encode,
@@ -17,7 +17,7 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks the node of a data directory, wherever it listens, and reads its reply.
+/// Calls the node that serves a data directory, at the address it noted there, and returns its reply.
 pub fn call<M: Message + Default>(data_dir: &Path, call: Kind, expected: Kind) -> Result<M> {
     let identity = identity::load(data_dir)?;
     let address = match data_dir::addresses(data_dir)? {
@@ -27,7 +27,7 @@ pub fn call<M: Message + Default>(data_dir: &Path, call: Kind, expected: Kind) -
     call_at(&identity, address, call, expected)
 }
 
-/// Asks this identity's own node at an address.
+/// Calls the node of this identity at an address.
 pub fn call_at<M: Message + Default>(
     identity: &Identity,
     address: SocketAddr,
@@ -92,7 +92,7 @@ fn exchange<M: Message + Default>(stream: &mut Connection, call: &[u8], expected
     M::decode(body.as_slice()).map_err(|_| bad(FrameError::Body))
 }
 
-/// A port listened on at every address is dialled at this machine's own.
+/// The address to dial for one that is listened on: loopback stands for all addresses.
 fn dialled(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());

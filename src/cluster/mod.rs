@@ -9,8 +9,8 @@
 //! | 12     | 4     | CRC-32C of bytes 0..12 and of the body   |
 //! | 16     | …     | the body: a protobuf message             |
 //!
-//! A connection begins with a hello that names the cluster and what the connection is for; then calls are
-//! answered one after the other. A frame's head is checked before memory is taken for its body.
+//! A connection begins with a hello that names the cluster and the connection's purpose. Then calls are answered one
+//! after the other. A frame's head is checked before memory is allocated for its body.
 
 #[cfg(not(fuzzing))]
 pub mod client;
@@ -21,7 +21,7 @@ use crate::record::checksum;
 use std::fmt;
 
 const MAGIC: [u8; 4] = *b"HMCP";
-/// The frame version spoken.
+/// The version of frames that this binary sends and accepts.
 pub const VERSION: u16 = 1;
 /// Bytes of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -34,7 +34,7 @@ pub const REPLY_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// [`Hello`], from the side that dialled and then from the other.
+    /// [`Hello`], first from the client, then from the server.
     Hello = 1,
     /// A refusal: [`Refusal`].
     Refusal = 2,
@@ -54,18 +54,18 @@ pub struct Hello {
     /// The cluster's id, 16 bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub cluster: Vec<u8>,
-    /// The id of the node that speaks, 16 bytes.
+    /// The id of the sending node, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub node: Vec<u8>,
     /// What the connection is for: [`PURPOSE_CONTROL`].
     #[prost(uint32, tag = "3")]
     pub purpose: u32,
-    /// The number of cores of the node that speaks.
+    /// The number of cores of the sending node.
     #[prost(uint32, tag = "4")]
     pub cores: u32,
 }
 
-/// Calls that people make: status and metrics.
+/// The purpose of connections that carry status and metrics calls.
 pub const PURPOSE_CONTROL: u32 = 1;
 
 /// Why a call was not answered.
@@ -87,17 +87,17 @@ pub struct MetricsReply {
 /// Why a frame was not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// The other end speaks something else.
+    /// The magic is wrong: the peer speaks another protocol.
     Magic,
-    /// The other end is newer or broken.
+    /// The version is unknown: the peer is newer or broken.
     Version(u16),
     /// A kind that this node does not know.
     Kind(u16),
     /// The body is longer than such a frame may be.
     TooLong(u32),
-    /// The bytes were changed on their way.
+    /// The checksum does not match.
     Checksum,
-    /// The body is not the message it should be.
+    /// The body does not decode as the message of its kind.
     Body,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// A frame's head, checked but for the sum, which needs the body.
+/// A frame's head. All of it is checked but the checksum, which needs the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// What the body holds.
@@ -128,7 +128,7 @@ pub struct Head {
     bytes: [u8; HEAD_BYTES],
 }
 
-/// Lays out a frame.
+/// Encodes a frame.
 pub fn encode<M: prost::Message>(kind: Kind, message: &M) -> Vec<u8> {
     let body_bytes = message.encoded_len();
     assert!(body_bytes <= REPLY_BYTES_MAX, "a message of ours is too long");
@@ -162,7 +162,7 @@ pub fn decode_head(bytes: [u8; HEAD_BYTES], limit: usize) -> Result<Head, FrameE
 }
 
 impl Head {
-    /// Checks the sum over head and body.
+    /// Checks the checksum of head and body.
     pub fn check(&self, body: &[u8]) -> Result<(), FrameError> {
         let sum = u32::from_le_bytes([self.bytes[12], self.bytes[13], self.bytes[14], self.bytes[15]]);
         if sum == checksum(&self.bytes[..12], body) { Ok(()) } else { Err(FrameError::Checksum) }

@@ -1,4 +1,4 @@
-//! The answering side: one task a connection, on the core that accepted it.
+//! The server of control calls: one task per connection, on the core that accepted it.
 
 use super::{
     CALL_BYTES_MAX, FrameError, HEAD_BYTES, Hello, Kind, MetricsReply, PURPOSE_CONTROL, Refusal, decode_head,
@@ -16,25 +16,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A handshake, a hello and each reply must be done by then.
+/// The time limit of a handshake, a hello, and each reply.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection may be idle between calls for this long.
+/// How long a connection may be idle between calls.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What calls are answered from.
+/// The sources of answers.
 pub struct Answers {
-    /// Who this node is.
+    /// This node's record.
     pub record: NodeRecord,
-    /// What it counts.
+    /// Its metrics.
     pub board: Arc<Board>,
 }
 
-/// Serves the cluster port on this core, for ever.
+/// Serves the cluster port on this core; never returns.
 pub async fn serve_cluster(listener: Listener, tls: Arc<ServerConfig>, answers: Rc<Answers>) {
     let serve = |stream| {
         let (tls, answers) = (Arc::clone(&tls), Rc::clone(&answers));
         async move {
-            // A peer that leaves or misbehaves ends its own connection and nothing else.
+            // A peer that leaves or misbehaves ends only its own connection.
             let _ = converse(stream, tls, &answers).await;
         }
     };
@@ -57,7 +57,7 @@ async fn converse(stream: Stream, tls: Arc<ServerConfig>, answers: &Answers) -> 
     }
 }
 
-/// Checks the hello, and answers it with this node's.
+/// Checks the client's hello and answers with this node's.
 fn greet(kind: Kind, body: &[u8], answers: &Answers) -> Result<Vec<u8>, String> {
     if kind != Kind::Hello {
         return Err("a connection begins with a hello".to_owned());
@@ -78,7 +78,7 @@ fn greet(kind: Kind, body: &[u8], answers: &Answers) -> Result<Vec<u8>, String> 
     Ok(encode(Kind::Hello, &own))
 }
 
-/// A call's body holds nothing yet; fields of a newer caller are skipped.
+/// Bodies of calls are empty for now; fields that a newer client sends are skipped.
 fn answer(kind: Kind, answers: &Answers) -> Result<Vec<u8>, String> {
     match kind {
         Kind::Status => Ok(encode(Kind::StatusReply, &status::gather(&answers.record, &answers.board))),

@@ -27,7 +27,7 @@ fn found(name: &str) -> (tempfile::TempDir, Identity) {
     (dir, identity)
 }
 
-/// Serves `served` while `client` runs on a thread of its own.
+/// Serves `served` while `client` runs on another thread.
 fn with_server<T: Send + 'static>(
     served: &Identity,
     client: impl FnOnce(SocketAddr) -> T + Send + 'static,
@@ -67,7 +67,7 @@ fn a_node_of_another_cluster_is_refused_in_the_handshake() {
         with_server(&served, move |address| call_at(&stranger, address, Kind::Status, Kind::StatusReply));
     assert!(refused.unwrap_err().to_string().contains("certificate"));
 
-    // It trusts the served cluster and knows its ids, and still has no certificate of it.
+    // It trusts the served cluster and knows its ids, but has no certificate from it.
     let (_dir, served) = found("one");
     let (_other_dir, other) = found("two");
     stranger = other;

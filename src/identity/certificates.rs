@@ -1,9 +1,8 @@
 //! The cluster's certificate authority and the certificates it signs: Ed25519, made by `init`.
 //!
-//! A node is named in its certificate by its id (a DNS name), so that a peer dialled at any address proves to
-//! be the node that was meant. Certificates do not run out within the life of a machine: nothing renews them by
-//! itself, and a cluster that stops on a date, or because a machine's clock is wrong, helps nobody. Trust is
-//! taken back by removing a node and by rotating the authority.
+//! A certificate names its node by id (as a DNS name), so that a peer proves to be the intended node at whatever
+//! address it was dialled. Certificates outlive any machine: nothing renews them, and a cluster that stops on a date,
+//! or because a clock is wrong, helps nobody. Trust is revoked by removing a node and by rotating the authority.
 
 use super::{CA_CERTIFICATE, CA_KEY, NODE, NODE_CERTIFICATE, NODE_KEY, NodeRecord, unfit};
 use crate::error::{Error, Result};
@@ -23,14 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// A moment within the validity of all certificates, seconds since 1970.
+/// A time at which all certificates are valid, seconds since 1970.
 const WITHIN_VALIDITY: u64 = 1_800_000_000;
 
-/// What `init` mints, as PEM text.
+/// What `init` generates, as PEM text.
 pub struct Minted {
-    /// The authority's certificate: what every node trusts.
+    /// The authority's certificate, which every node trusts.
     pub ca_certificate: String,
-    /// The authority's key: what signs new nodes.
+    /// The authority's key, which signs new nodes' certificates.
     pub ca_key: Zeroizing<String>,
     /// This node's certificate.
     pub node_certificate: String,
@@ -38,7 +37,7 @@ pub struct Minted {
     pub node_key: Zeroizing<String>,
 }
 
-/// Makes an authority for a new cluster and the first node's certificate.
+/// Generates the authority of a new cluster and the first node's certificate.
 pub fn mint(record: &NodeRecord) -> Result<Minted> {
     let ca_pair = key_pair()?;
     let ca_params = ca_params(record);
@@ -56,7 +55,7 @@ pub fn mint(record: &NodeRecord) -> Result<Minted> {
     })
 }
 
-/// Checks that the files of an identity are whole and belong together, whatever the machine's clock says.
+/// Checks that the files of an identity are intact and belong together, whatever the machine's clock says.
 pub fn check(record: &NodeRecord, pem: &Minted) -> Result<()> {
     let provider = Arc::new(ring::default_provider());
     let authority = pair((CA_CERTIFICATE, &pem.ca_certificate), (CA_KEY, &pem.ca_key), &provider)?;
@@ -74,7 +73,7 @@ pub fn check(record: &NodeRecord, pem: &Minted) -> Result<()> {
         .map_err(|error| unfit(NODE_CERTIFICATE, &error))
 }
 
-/// A certificate whose key this is.
+/// Checks that a key belongs to a certificate.
 fn pair(
     (certificate_file, certificate): (&str, &str),
     (key_file, key): (&str, &str),
@@ -93,7 +92,7 @@ fn ca_params(record: &NodeRecord) -> CertificateParams {
     // rcgen's default marks the name as a test; start from an empty one.
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("hamster cluster {}", record.cluster_id()));
-    // An end-entity certificate directly below: no intermediate may be signed.
+    // It may sign end-entity certificates and no intermediate authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_validity(&mut params);
@@ -107,7 +106,7 @@ fn node_params(record: &NodeRecord) -> Result<CertificateParams> {
     params.subject_alt_names = subject_names(record)?;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Each node dials and is dialled.
+    // Every node is client and server.
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     set_validity(&mut params);
@@ -135,7 +134,7 @@ fn key_pair() -> Result<KeyPair> {
     KeyPair::generate_for(&PKCS_ED25519).map_err(|error| unmade(&error))
 }
 
-/// A hundred years from before the first release: no machine's clock is rightly before it.
+/// A hundred years that begin before the first release, so that no correct clock is earlier.
 fn set_validity(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(2025, 1, 1);
     params.not_after = date_time_ymd(2125, 1, 1);

@@ -1,6 +1,6 @@
-//! Who a node is: its cluster, its own id, its labels and its keys, minted once by `init`.
+//! A node's identity: its cluster, id, labels and keys, generated once by `init`.
 //!
-//! They lie in `<data-dir>/identity/` (mode 700, files mode 600):
+//! It is stored in `<data-dir>/identity/` (mode 700, files mode 600):
 //!
 //! | file       | what                                                    |
 //! |------------|---------------------------------------------------------|
@@ -10,8 +10,8 @@
 //! | `node.key` | its key                                                 |
 //! | `node`     | the node record ([`NodeRecord`])                        |
 //!
-//! The folder is filled and synced under the name `identity.new` and then renamed, so after a crash it is there
-//! whole or not at all. What a crash or an accident may leave:
+//! The folder is written and synced as `identity.new` and then renamed, so after a crash it exists whole or not at
+//! all. What a crash or an accident may leave:
 //!
 //! |     | what is there                             | what it is                                    | what is done                                     |
 //! |-----|-------------------------------------------|-----------------------------------------------|--------------------------------------------------|
@@ -51,7 +51,7 @@ const FILES: [&str; 5] = [CA_CERTIFICATE, CA_KEY, NODE_CERTIFICATE, NODE_KEY, NO
 /// The longest name or label.
 pub const LABEL_BYTES_MAX: usize = 64;
 
-/// What a node knows of itself. Field numbers are frozen.
+/// A node's record of itself. Field numbers are frozen.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct NodeRecord {
     /// The cluster's id: 16 bytes.
@@ -69,13 +69,13 @@ pub struct NodeRecord {
     /// The address of the cluster port.
     #[prost(string, tag = "5")]
     pub listen: String,
-    /// Label: the machine; shards of a blob spread over hosts.
+    /// Label: the machine. Shards of a blob are spread over hosts.
     #[prost(string, tag = "6")]
     pub host: String,
-    /// Label: the zone; shards of a blob spread over zones first.
+    /// Label: the zone. Shards of a blob are spread over zones first.
     #[prost(string, tag = "7")]
     pub zone: String,
-    /// Label: the bytes that this node offers, its weight in placement.
+    /// Label: the capacity of this node in bytes, its weight in placement.
     #[prost(uint64, tag = "8")]
     pub capacity_bytes: u64,
     /// When the record was made, milliseconds since 1970.
@@ -84,7 +84,7 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// The cluster's id. The length was checked when the record was read or made.
+    /// The cluster's id, whose length was checked when the record was read or made.
     pub fn cluster_id(&self) -> ClusterId {
         ClusterId(self.cluster.as_slice().try_into().unwrap_or_default())
     }
@@ -94,7 +94,7 @@ impl NodeRecord {
         NodeId(self.node.as_slice().try_into().unwrap_or_default())
     }
 
-    /// The address of the cluster port. That it parses was checked when the record was read or made.
+    /// The address of the cluster port, which was checked when the record was read or made.
     pub fn listen_address(&self) -> SocketAddr {
         self.listen.parse().unwrap_or(crate::config::LISTEN_ADDRESS)
     }
@@ -112,7 +112,7 @@ impl NodeRecord {
     }
 }
 
-/// What `init` is told.
+/// The arguments of `init`.
 #[derive(Debug, Clone)]
 pub struct Founding {
     /// The address of the cluster port.
@@ -125,11 +125,11 @@ pub struct Founding {
     pub host: String,
     /// The zone.
     pub zone: String,
-    /// Bytes offered; `None` takes the size of the data directory's file system.
+    /// Capacity in bytes; `None` for the size of the data directory's file system.
     pub capacity_bytes: Option<u64>,
 }
 
-/// A node's identity as loaded: its record and its keys.
+/// A loaded identity: the node's record and keys.
 pub struct Identity {
     /// The node record.
     pub record: NodeRecord,
@@ -147,7 +147,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Where the identity of a data directory lies.
+/// The identity folder of a data directory.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("identity")
 }
@@ -157,7 +157,7 @@ pub fn exists(data_dir: &Path) -> bool {
     folder(data_dir).exists()
 }
 
-/// Founds a one-node cluster in a data directory. Refuses where one was founded before.
+/// Founds a one-node cluster in a data directory. Refuses if it already holds one.
 pub fn init(data: &DataDir, founding: &Founding) -> Result<NodeRecord> {
     let data_dir = data.path();
     let target = folder(data_dir);
@@ -182,7 +182,7 @@ pub fn init(data: &DataDir, founding: &Founding) -> Result<NodeRecord> {
     files::sync_dir(&fresh)?;
     std::fs::rename(&fresh, &target).map_err(|error| files::cannot("write", &target, &error))?;
     files::sync_dir(data_dir)?;
-    // The data directory's own name must last as well.
+    // The entry of the data directory itself must be durable as well.
     files::sync_dir(data_dir.parent().unwrap_or(Path::new("/")))?;
     Ok(record)
 }
@@ -218,7 +218,7 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
     record.check(&path)?;
     let pem = Minted {
         ca_certificate: files::read_text(&folder.join(CA_CERTIFICATE), Secrecy::Public)?,
-        // Needed only to sign new nodes, but one open to others is a cluster open to others.
+        // Needed only to sign new nodes, but whoever can read it can join the cluster.
         ca_key: files::read_secret_text(&folder.join(CA_KEY), Secrecy::Secret)?,
         node_certificate: files::read_text(&folder.join(NODE_CERTIFICATE), Secrecy::Public)?,
         node_key: files::read_secret_text(&folder.join(NODE_KEY), Secrecy::Secret)?,
@@ -228,7 +228,7 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
     Ok(Identity { record, ca_certificate, node_certificate, node_key })
 }
 
-/// Refuses a data directory that holds a node's data, and not who the node is: a new identity would pass for its owner.
+/// Refuses a data directory that holds a node's data without its identity: a new identity would take over the data.
 fn refuse_orphaned_data(data_dir: &Path) -> Result<()> {
     match data_dir::holds_data(data_dir)? {
         false => Ok(()),
@@ -239,14 +239,14 @@ fn refuse_orphaned_data(data_dir: &Path) -> Result<()> {
     }
 }
 
-/// The refusal of a file of the identity.
+/// The error for an unusable file of the identity.
 pub fn unfit(file: &str, error: &dyn fmt::Display) -> Error {
     Error::refused(format!(
         "identity/{file} in the data directory is unfit ({error}): restore it from a backup"
     ))
 }
 
-/// This machine's name, or `localhost` where it has none.
+/// This machine's host name, or `localhost` if it has none.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();

@@ -33,7 +33,7 @@ fn init_writes_an_identity_that_loads_and_that_only_its_owner_reads() {
     assert!(!shown.contains("PRIVATE KEY"), "{shown}");
 }
 
-/// A data directory with an identity in it, whose folder was then changed.
+/// A data directory with an identity whose folder was then changed.
 fn changed(change: impl FnOnce(&Path)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     found_in(dir.path()).unwrap();
@@ -85,7 +85,7 @@ fn a_whole_identity_is_loaded_whatever_lies_beside_it() {
     }
 }
 
-/// `init`, and `quickstart` by itself, founded a new node over the data of one whose identity was lost.
+/// `init` and `quickstart` used to found a new node over the data of a node whose identity was lost.
 #[test]
 fn a_lost_identity_is_not_made_anew_over_its_data() {
     for name in ["cores", "raft", "meta", "core-00"] {
