@@ -1,4 +1,4 @@
-//! A client of S3 over the simulated network: real requests, byte for byte.
+//! An S3 client over the simulated network: real requests, byte for byte.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -15,25 +15,25 @@ use engine::io::{Stream, timeout, unix_ms};
 
 use crate::sign;
 
-/// A client waits so long for an answer.
+/// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// A body waits so long for leave to be sent.
+/// How long a client waits for 100 Continue before it sends the body.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// How a body is signed and framed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Payload {
-    /// Not at all.
+    /// Unsigned.
     Unsigned,
     /// By its SHA-256.
     Signed,
     /// In signed chunks.
     SignedChunks,
-    /// In chunks, with a checksum behind them.
+    /// In unsigned chunks followed by a checksum.
     Trailer,
 }
 
-/// A request to be made.
+/// A request to send.
 pub struct Request {
     pub method: &'static str,
     /// Not encoded.
@@ -60,19 +60,19 @@ impl Request {
         }
     }
 
-    /// With one more parameter.
+    /// Adds a query parameter.
     pub fn query(mut self, name: &str, value: impl Into<String>) -> Request {
         self.query.push((name.to_owned(), value.into()));
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Request {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// The head and the body as they travel.
+    /// The bytes of head and body.
     fn encode(&self, seconds: i64) -> (Vec<u8>, Vec<u8>) {
         let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
         let time = at.strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -149,7 +149,7 @@ fn with_trailer(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -177,14 +177,14 @@ impl Answer {
     }
 }
 
-/// The text of the first element of a name.
+/// The text of the first element with a name.
 pub fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let start = xml.find(&format!("<{name}>"))? + name.len() + 2;
     let end = start + xml[start..].find(&format!("</{name}>"))?;
     Some(&xml[start..end])
 }
 
-/// The texts of all elements of a name.
+/// The texts of all elements with a name.
 pub fn elements<'a>(mut xml: &'a str, name: &str) -> Vec<&'a str> {
     let mut found = Vec::new();
     while let Some(text) = element(xml, name) {
@@ -198,22 +198,22 @@ pub fn elements<'a>(mut xml: &'a str, name: &str) -> Vec<&'a str> {
 /// Why there is no answer.
 #[derive(Debug, PartialEq)]
 pub enum Failed {
-    /// Nothing was sent: the request was certainly not carried out.
+    /// Nothing was sent, so the request was not executed.
     NotSent,
-    /// It may have been.
+    /// The request may have been executed.
     Lost,
-    /// It may have been, and its answer ended before it was whole.
+    /// The request may have been executed, and its answer was cut off.
     BrokenOff,
 }
 
-/// A client's connection, made anew when it is lost.
+/// A client's connection, reopened after it is lost.
 pub struct Client {
     address: SocketAddr,
     stream: Option<Stream>,
     random: Random,
-    /// How much the server's clock is ahead of the client's, as far as it was told.
+    /// How far the server's clock is ahead of the client's, from what the server last said.
     skew_seconds: i64,
-    /// Whether it now and then says that it sends no more, and waits for its answer.
+    /// Whether it sometimes half-closes the connection and waits for its answer.
     pub half_closes: bool,
 }
 
@@ -223,7 +223,7 @@ impl Client {
         Client { address, stream: None, random, skew_seconds: 0, half_closes: false }
     }
 
-    /// Makes a request and waits for its answer.
+    /// Sends a request and waits for its answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, Failed> {
         if self.stream.is_none() {
             let connected = timeout(PATIENCE, Stream::connect(self.address)).await;
@@ -231,10 +231,10 @@ impl Client {
         }
         let Some(mut stream) = self.stream.take() else { return Err(Failed::NotSent) };
         let (head, body) = request.encode(unix_seconds() + self.skew_seconds);
-        // Some clients have no patience at all.
+        // Some clients give up almost at once.
         let hasty = Duration::from_millis(self.random.between(1, 200));
         let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
-        // And some are slow to take what they get.
+        // Some are slow to read.
         let slow = if self.random.one_in(8) { self.random.between(1, 800) } else { 0 };
         let ends = self.half_closes && self.random.one_in(4);
         if ends {
@@ -252,7 +252,7 @@ impl Client {
         let exchange = exchange.run(&mut stream);
         match timeout(patience, exchange).await {
             Ok(Ok((answer, usable))) => {
-                // As the SDKs do it: the server's time is the right one.
+                // As the SDKs do: adopt the server's time.
                 if answer.status == 403
                     && let Some(date) = answer.header("date").and_then(http_date)
                 {
@@ -273,28 +273,28 @@ fn unix_seconds() -> i64 {
     i64::try_from(unix_ms() / 1000).unwrap_or_default()
 }
 
-/// A date of HTTP, in seconds.
+/// An HTTP date, in seconds since 1970.
 fn http_date(text: &str) -> Option<i64> {
     let date = jiff::civil::DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text).ok()?;
     Some(jiff::tz::Offset::UTC.to_timestamp(date).ok()?.as_second())
 }
 
-/// A request that is sent while its answer may already come: a server need not wait for all of it.
+/// A request that is sent while its answer may already arrive: a server need not read all of it first.
 #[derive(Default)]
 struct Exchange {
     out: Vec<u8>,
     sent: usize,
-    /// The body, until there is leave to send it.
+    /// The body, held back until 100 Continue.
     held_back: Option<Vec<u8>>,
     leave: Option<engine::io::Sleep>,
     received: Vec<u8>,
     head_only: bool,
-    /// The other side takes no more.
+    /// The server reads no more.
     broken: bool,
     /// A pause after each piece of the answer.
     slow: Duration,
     pause: Option<engine::io::Sleep>,
-    /// Sends no more once all is sent.
+    /// Half-closes the connection once all is sent.
     ends: bool,
 }
 
@@ -345,7 +345,7 @@ fn waits(sleep: &mut Option<engine::io::Sleep>, cx: &mut Context<'_>) -> bool {
     waits
 }
 
-/// Sends what can be sent; true once the other side takes no more.
+/// Sends what it can; true once the server reads no more.
 fn send(stream: &mut Stream, cx: &mut Context<'_>, out: &[u8], sent: &mut usize) -> bool {
     while *sent < out.len() {
         match stream.poll_write(cx, &out[*sent..]) {
@@ -357,7 +357,7 @@ fn send(stream: &mut Stream, cx: &mut Context<'_>, out: &[u8], sent: &mut usize)
     false
 }
 
-/// Receives what is there; false at the end.
+/// Receives what has arrived; false at the end of the stream.
 fn receive(stream: &mut Stream, cx: &mut Context<'_>, received: &mut Vec<u8>) -> Poll<std::io::Result<bool>> {
     let mut piece = [0; 16 << 10];
     stream.poll_read(cx, &mut piece).map_ok(|count| {
@@ -366,7 +366,7 @@ fn receive(stream: &mut Stream, cx: &mut Context<'_>, received: &mut Vec<u8>) ->
     })
 }
 
-/// Takes an interim answer off.
+/// Removes an interim answer from the front.
 fn interim(received: &mut Vec<u8>) -> bool {
     let is_interim = received.starts_with(b"HTTP/1.1 100");
     let end = received.windows(4).position(|window| window == b"\r\n\r\n");

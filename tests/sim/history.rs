@@ -1,32 +1,32 @@
-//! What the clients did to each key, and when: what the checks judge.
+//! What the clients did to each key, and when. The checks judge these histories.
 
 use std::collections::BTreeMap;
 
 use crate::value::ValueId;
 
-/// What one operation did, or found, at one key.
+/// What one operation did or found at a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// The value was set.
     Write(ValueId),
-    /// The value of another key was set here; which one it was is not known.
+    /// The value of another key was copied here; which value is unknown.
     CopyOf(String),
     /// The key was deleted.
     Delete,
-    /// This was found.
+    /// The key was read and held this.
     Read(Option<ValueId>),
-    /// The value was set since there was none.
+    /// The value was set on condition that there was none.
     Create(ValueId),
-    /// A create was refused: there is a value.
+    /// A create was refused, since there was a value.
     Exists,
-    /// The value was set since there was another one.
+    /// The value was set on condition that there was a given one.
     Replace(ValueId, ValueId),
-    /// A replacement was refused: there is not this value.
+    /// A replacement was refused, since there was not the given value.
     IsNot(ValueId),
 }
 
 impl Action {
-    /// What is there afterwards, if the action can happen to what was there before.
+    /// The state after the action, if the action is possible in the state before.
     pub fn after(&self, before: Option<ValueId>) -> Option<Option<ValueId>> {
         let held = match self {
             Action::Write(_) | Action::Delete | Action::CopyOf(_) => true,
@@ -43,22 +43,22 @@ impl Action {
         })
     }
 
-    /// Whether it leaves the key as it is.
+    /// Whether it leaves the key unchanged.
     pub fn only_looks(&self) -> bool {
         matches!(self, Action::Read(_) | Action::Exists | Action::IsNot(_))
     }
 }
 
-/// An operation at one key.
+/// An operation on one key.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// What it did.
     pub action: Action,
     /// When it began.
     pub invoked: u64,
-    /// When its client was told; `None` where it may have happened, or may still.
+    /// When its client got the answer; `None` if the operation may have happened or may still happen.
     pub returned: Option<u64>,
-    /// Who did it.
+    /// The client.
     pub client: usize,
 }
 
@@ -69,16 +69,16 @@ pub struct History {
     time: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
-    /// Answers that ended before they were whole.
+    /// Answers that were cut off.
     pub broken_off: u64,
-    /// A node that was shut down did not wait for the slowest of them.
+    /// A node that was shut down did not wait for the slowest answers.
     pub cut_short: bool,
-    /// What must never happen, as clients saw it.
+    /// Violations that clients saw.
     pub violations: Vec<String>,
 }
 
 impl History {
-    /// The next moment.
+    /// The next logical time.
     pub fn tick(&mut self) -> u64 {
         self.time += 1;
         self.time
@@ -89,7 +89,7 @@ impl History {
         self.keys.entry(key.to_owned()).or_default().push(entry);
     }
 
-    /// Notes what must never happen.
+    /// Records a violation.
     pub fn violation(&mut self, what: String) {
         self.violations.push(what);
     }

@@ -1,4 +1,4 @@
-//! A node: its machine, its metadata store, which outlives its processes, and their starts and ends.
+//! A simulated node: its machine, its metadata store (which outlives processes), and the start and end of processes.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use crate::workload::BUCKET;
 /// Where the node keeps its data.
 pub const DATA_DIR: &str = "/data";
 
-/// How a node is set up.
+/// The configuration of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// Cores.
@@ -53,13 +53,13 @@ pub struct Machine {
     pub setup: Setup,
     kv: RefCell<Arc<MemoryKv>>,
     running: RefCell<Option<Running>>,
-    /// The last process ended in order.
+    /// The last process shut down cleanly.
     clean: Cell<bool>,
-    /// A start was refused: with this line.
+    /// The message with which the last start was refused.
     pub refused: RefCell<Option<String>>,
 }
 
-/// Where it serves S3.
+/// The address of the S3 port.
 pub fn address() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 9000))
 }
@@ -87,7 +87,7 @@ impl Machine {
         PathBuf::from(DATA_DIR).join("raft")
     }
 
-    /// How its Raft group is kept.
+    /// The configuration of its Raft group.
     pub fn group(&self) -> GroupConfig {
         let mut group = GroupConfig::new(1, Machine::wal_dir(), self.setup.cores, on_fatal());
         group.wal.segment_bytes = self.setup.wal_segment_bytes;
@@ -140,24 +140,24 @@ impl Machine {
         }
     }
 
-    /// Whether the process that runs serves.
+    /// Whether the running process serves.
     pub fn is_ready(&self) -> bool {
         control::is_running(self.id)
             && self.running.borrow().as_ref().is_some_and(|running| running.ready.load(Ordering::Relaxed))
     }
 
-    /// What the process that runs tells of itself.
+    /// The metrics of the running process.
     pub fn board(&self) -> Option<Arc<Board>> {
         self.running.borrow().as_ref().map(|running| running.board.clone())
     }
 
-    /// Kills the process; the machine goes on.
+    /// Kills the process; the machine stays up.
     pub fn kill(&self) {
         control::kill(self.id);
         self.running.take();
     }
 
-    /// The machine loses its power. Its metadata store loses the last few batches that were not persisted.
+    /// Cuts the machine's power. The metadata store loses the last few batches that were not persisted.
     pub fn power_off(&self, lost: bool, random: &mut Random) {
         control::power_off(self.id);
         self.running.take();
@@ -166,7 +166,7 @@ impl Machine {
         self.kv.replace(Arc::new(kv.crash(kept)));
     }
 
-    /// Ends the process in order; false if it does not end.
+    /// Shuts the process down; false if it does not end.
     pub async fn shut_down(&self, patience: Duration) -> bool {
         let end = engine::io::now() + patience;
         if let Some(running) = self.running.borrow_mut().as_mut() {

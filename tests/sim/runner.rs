@@ -1,4 +1,4 @@
-//! The command line: many seeds side by side, or one with its trace; and the summary.
+//! The command line: runs many seeds in parallel and sums them up, or one seed with its trace.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -20,37 +20,37 @@ use crate::scenario::{self, Report, STEPS_MAX};
 #[derive(Parser)]
 #[command(name = "tests/sim/run", about = "Runs whole nodes in a simulated world")]
 struct Flags {
-    /// So many seeds, from a random one on
+    /// The number of seeds to run
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// Stop after so many minutes
+    /// Stop after this many minutes
     #[arg(long)]
     minutes: Option<f64>,
-    /// Seeds side by side
+    /// Processes to run in parallel
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// The first seed, instead of a random one
+    /// The first seed [default: a random one]
     #[arg(long)]
     from: Option<u64>,
-    /// One seed, with a readable trace on standard error
+    /// Run one seed and print a readable trace to standard error
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Print the hash of that seed's trace instead
+    /// Print only the hash of that seed's trace
     #[arg(long, requires = "seed")]
     hash: bool,
-    /// Have the seeds do some thousand operations each
+    /// Let each seed do several thousand operations
     #[arg(long)]
     long: bool,
-    /// Have this fault alone
+    /// Inject only this fault
     #[arg(long, value_parser = parse_fault)]
     fault: Option<Fault>,
-    /// Plant this bug, of those that were compiled in
+    /// Plant this bug; it must have been compiled in
     #[arg(long, value_parser = parse_canary)]
     canary: Option<&'static str>,
-    /// Plant each bug in turn, and tell after how many seeds it is found
+    /// Plant each bug in turn and report how many seeds it takes to find it
     #[arg(long)]
     canaries: bool,
-    /// Run the seeds in this process, one after the other
+    /// Run the seeds in this process, one after another
     #[arg(long, hide = true)]
     here: bool,
 }
@@ -96,7 +96,7 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What a seed came to.
+/// The result of a seed.
 struct Outcome {
     summary: Summary,
     report: Report,
@@ -208,7 +208,7 @@ impl Total {
     }
 }
 
-/// The simulator's entry.
+/// The entry point of the simulator.
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
     note_panics();
@@ -223,7 +223,7 @@ pub fn main() -> ExitCode {
     if flags.here { here(first, &flags) } else { apart(first, &flags) }
 }
 
-/// Runs the seeds one after the other.
+/// Runs the seeds one after another.
 fn here(first: u64, flags: &Flags) -> ExitCode {
     let mut total = Total::default();
     for seed in (0..flags.seeds).map(|count| first.wrapping_add(count)) {
@@ -236,8 +236,8 @@ fn here(first: u64, flags: &Flags) -> ExitCode {
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the seeds side by side, a few in a process: what a killed node leaves in memory goes with it, and so does
-/// a process that a seed brings down.
+/// Runs the seeds in several processes, a few seeds in each: what killed nodes leave in memory goes with the process, and
+/// a seed that crashes its process takes no others along.
 fn apart(first: u64, flags: &Flags) -> ExitCode {
     let started = wall_clock();
     let limit = flags.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
@@ -262,7 +262,7 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
     sums.into_inner().unwrap_or_else(PoisonError::into_inner).print()
 }
 
-/// Has another process run some seeds; with a bug planted, up to the one that finds it.
+/// Runs some seeds in another process; with a planted bug, up to the seed that finds it.
 fn chunk(from: u64, seeds: u64, flags: &Flags, planted: Option<&'static str>) -> std::io::Result<Output> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--here", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
@@ -272,7 +272,7 @@ fn chunk(from: u64, seeds: u64, flags: &Flags, planted: Option<&'static str>) ->
     command.output()
 }
 
-/// The summaries of several processes, added up.
+/// Adds up the summaries of several processes.
 #[derive(Default)]
 struct Sums {
     numbers: Vec<(String, f64)>,
@@ -316,7 +316,7 @@ impl Sums {
     }
 }
 
-/// Plants each bug, and looks for the first seed that finds it.
+/// Plants each bug and looks for the first seed that finds it.
 fn canaries(first: u64, flags: &Flags) -> ExitCode {
     let mut missed = 0;
     for canary in CANARIES.into_iter().filter(|canary| flags.canary.is_none_or(|only| only == *canary)) {
@@ -325,7 +325,7 @@ fn canaries(first: u64, flags: &Flags) -> ExitCode {
                 missed += 1;
                 say(&format!("canary {canary}: missed"));
             }
-            // Whatever fails by itself has found nothing.
+            // A seed that fails without the bug has not found it.
             Some(count) if first_failed(chunk(first.wrapping_add(count - 1), 1, flags, None)).is_some() => {
                 missed += 1;
                 say(&format!("canary {canary}: missed: seed {count} fails without it, too"));
@@ -336,7 +336,8 @@ fn canaries(first: u64, flags: &Flags) -> ExitCode {
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How many seeds it takes to find a planted bug. A process runs few of them at first, as most bugs are found soon.
+/// The number of seeds that it takes to find a planted bug. Processes run few seeds at first, as most bugs are found
+/// soon.
 fn hunt(canary: &'static str, first: u64, flags: &Flags) -> Option<u64> {
     let next = Mutex::new(0);
     let found = AtomicU64::new(u64::MAX);
@@ -366,7 +367,7 @@ fn hunt(canary: &'static str, first: u64, flags: &Flags) -> Option<u64> {
     (found < u64::MAX).then_some(found)
 }
 
-/// The seed that a process says has failed; `Some(None)` where it said nothing, but was brought down by one.
+/// The seed that a process reported as failed; `Some(None)` if a seed crashed the process before it reported.
 fn first_failed(output: std::io::Result<Output>) -> Option<Option<u64>> {
     let output = output.ok().filter(|output| !output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -374,7 +375,7 @@ fn first_failed(output: std::io::Result<Output>) -> Option<Option<u64>> {
     Some(failed.next().and_then(|(seed, _)| seed.parse().ok()))
 }
 
-/// One seed, seen closely.
+/// Runs one seed with its trace.
 fn one(seed: u64, flags: &Flags) -> ExitCode {
     let outcome = run(seed, flags, flags.canary, !flags.hash);
     if flags.hash {
@@ -391,13 +392,13 @@ fn one(seed: u64, flags: &Flags) -> ExitCode {
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Time for deadlines of the runner itself, which is outside of all worlds.
+/// Real time, for the deadlines of the runner itself, which is outside all simulated worlds.
 #[allow(clippy::disallowed_methods)]
 fn wall_clock() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A first seed that was hardly used before.
+/// A random first seed, unlikely to have been used before.
 fn fresh() -> u64 {
     let nanos = wall_clock().as_nanos() as u64;
     nanos / 1000 % 1_000_000_000 * 1_000_000

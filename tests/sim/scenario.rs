@@ -1,4 +1,4 @@
-//! One run: what a seed makes of a node, its clients and its faults; first safety under faults, then liveness without.
+//! One run: a node, clients and faults drawn from a seed; first safety under faults, then liveness without them.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -13,42 +13,42 @@ use crate::check;
 use crate::machine::{Machine, Setup, address};
 use crate::workload::{KEYS, Shared, Worker, abuse};
 
-/// A node that serves again after so much virtual time has converged.
+/// The virtual time within which a node must serve again.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(300);
-/// Work in the background ends within this time: reclaim, compaction, preparation of segments.
+/// The time within which background work ends: reclaim, compaction, preparation of segments.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
-/// The safety phase ends at last.
+/// The longest safety phase.
 const SAFETY_AT_MOST: Duration = Duration::from_secs(400);
-/// Steps of a run at most: one that takes more does not end.
+/// The most steps of a run: one that takes more is taken not to end.
 pub const STEPS_MAX: u64 = 30_000_000;
 
-/// What a run found.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Answers by status; 0 is none.
+    /// Answers by status; 0 stands for no answer.
     pub answers: Vec<(u16, u64)>,
-    /// Operations that were noted.
+    /// Operations in the histories.
     pub operations: usize,
     /// Keys whose history could not be decided.
     pub undecided: usize,
-    /// The damage of faults kept the node from starting.
+    /// Whether damage done by faults kept the node from starting.
     pub refused: Option<String>,
-    /// What must not be.
+    /// Violations.
     pub violations: Vec<String>,
 }
 
-/// What a seed decides before the run.
+/// What a seed decides before its run.
 struct Chosen {
     setup: Setup,
     clients: usize,
     operations: usize,
     largest: usize,
     faults: BTreeSet<Fault>,
-    /// How often faults occur: a factor of their rates, in per cent.
+    /// How often faults occur: a factor on their rates, in percent.
     heat: u32,
 }
 
-/// What a seed makes of a run; `only` is the one fault that it has, if it is given; `long` has it take long.
+/// Draws a run from a seed. With `only`, it has that one fault; with `long`, it takes long.
 fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
     let long = random.one_in(200) || long;
     let crowd = !long && random.one_in(20);
@@ -64,7 +64,7 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         (Some(fault), _) => BTreeSet::from([fault]),
         (None, 0) => BTreeSet::new(),
         (None, 1..=3) => BTreeSet::from([all[random.index(all.len())]]),
-        // Crashes are what most of the others are about.
+        // Most other faults matter only together with crashes.
         (None, 4..=5) => {
             BTreeSet::from([Fault::Crash, all[random.index(all.len())], all[random.index(all.len())]])
         }
@@ -85,7 +85,7 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
     }
 }
 
-/// Runs a scenario in the world that is there.
+/// Runs a scenario in the current world.
 pub async fn run(only: Option<Fault>, long: bool) -> Report {
     let mut random = control::random();
     let chosen = choose(&mut random, only, long);
@@ -110,7 +110,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     report.answers = history.answers.iter().map(|(status, count)| (*status, *count)).collect();
     report.operations = history.keys.values().map(Vec::len).sum();
     report.violations.extend(check::answers::check(&history).err());
-    // Who loses the only copy of the end of the log can't know that there was more.
+    // A node that loses the only copy of the log's end can't know that there was more.
     if !control::is_damaged(&Machine::wal_dir()) {
         match check::linearizability::check(&history, &shared.values.borrow()) {
             Ok(undecided) => report.undecided = undecided,
@@ -120,7 +120,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     report
 }
 
-/// Clients work while faults happen.
+/// Lets clients work while faults happen.
 async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, random: &mut Random) {
     let supervisor = spawn(supervise(machine.clone(), shared.clone(), control::random()));
     let nemesis = spawn(torment(
@@ -146,7 +146,7 @@ async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, ran
             worker.await;
         }
     };
-    // A client gives up waiting after a while; its operation is then one of unknown outcome.
+    // A client gives up after a while; the outcome of its operation is then unknown.
     let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
     shared.stop.set(true);
     shared.half_closes.set(false);
@@ -171,7 +171,7 @@ fn rates(faults: &BTreeSet<Fault>, heat: u32, random: &mut Random) -> FaultRates
     }
 }
 
-/// Makes the faults of a run happen until it stops, then ends them.
+/// Injects the faults of a run until it stops, then ends them.
 async fn torment(
     faults: BTreeSet<Fault>,
     heat: u32,
@@ -183,7 +183,7 @@ async fn torment(
     while !shared.stop.get() {
         let mut rates = rates(&faults, heat, &mut random);
         if random.one_in(3) {
-            // A time without faults of the disk, so that work gets done.
+            // A while without disk faults, so that work gets done.
             rates = FaultRates { torn: rates.torn, lost: rates.lost, ..FaultRates::default() };
         }
         control::set_rates(machine.id, rates);
@@ -215,7 +215,7 @@ fn calm(machine: &Machine) {
     control::right_clock(machine.id);
 }
 
-/// Makes one fault happen that has a moment.
+/// Injects one momentary fault.
 async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
     match fault {
         Fault::Crash | Fault::TornWrite | Fault::LostWrite => crash(machine, fault, random),
@@ -244,7 +244,7 @@ async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
             sleep(Duration::from_millis(random.between(1, 800))).await;
             control::fill_disk(machine.id, None);
         }
-        // In between there has to be time to get something done.
+        // Between faults there must be time to get something done.
         Fault::Partition if !control::is_parted() && random.one_in(3) => {
             let ways = [Parted::ToNodes, Parted::ToClients, Parted::BothWays][random.index(3)];
             let longest = [20, 200, 2000, 30_000][random.index(4)];
@@ -273,7 +273,7 @@ fn crash(machine: &Machine, fault: Fault, random: &mut Random) {
     }
 }
 
-/// Starts the node again whenever it is down, as an operator would.
+/// Restarts the node whenever it is down, as an operator would.
 async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random) {
     while !shared.stop.get() {
         sleep(Duration::from_millis(random.between(1, 40))).await;
@@ -293,7 +293,7 @@ async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random)
     }
 }
 
-/// Waits until the node serves; false if it ends itself or takes too long.
+/// Waits until the node serves; false if it ends or takes too long.
 async fn serves(machine: &Machine) -> bool {
     let end = now() + CONVERGES_WITHIN;
     while !machine.is_ready() {
@@ -305,7 +305,7 @@ async fn serves(machine: &Machine) -> bool {
     true
 }
 
-/// Starts the node, again if need be, until it serves.
+/// Starts the node, repeatedly if need be, until it serves.
 async fn comes_up(machine: &Machine) -> Result<(), String> {
     for _ in 0..3 {
         if !control::is_running(machine.id) {
@@ -333,12 +333,12 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     let damaged = control::counted(Fault::BitRot) + control::counted(Fault::MisdirectedWrite) > 0
         || control::has_bad_pages(machine.id);
     if control::counted(Fault::ReadError) > 0 {
-        // What could not be read at a start is read again at the next one, which an operator makes.
+        // What could not be read at one start may be readable at the next, so an operator starts it again.
         machine.kill();
     }
     if let Err(why) = comes_up(machine).await {
         if damaged && !why.starts_with("liveness") {
-            // Its only copy is damaged: a refusal that says so is what can be done.
+            // The only copy is damaged, so a refusal that says so is right.
             report.refused = Some(why);
             return Ok(());
         }
@@ -371,7 +371,7 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
         return Err("liveness: the node takes no value".to_owned());
     }
     drop(worker);
-    // What a lost answer may have left behind is found by a start after a crash.
+    // A start after a crash sweeps what lost answers may have left behind.
     machine.kill();
     if !damaged {
         check::log::check(machine).await?;

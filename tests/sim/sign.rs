@@ -1,4 +1,4 @@
-//! Signature version 4, as a client makes it (AWS, "Authenticating Requests: Using the Authorization Header").
+//! Signature version 4 on the client's side (AWS, "Authenticating Requests: Using the Authorization Header").
 
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,7 +31,7 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// What a request's chunks are signed with.
+/// The state from which a request's chunks are signed.
 pub struct Signed {
     /// The value of the Authorization header.
     pub authorization: String,

@@ -1,4 +1,4 @@
-//! Values that say what they are: a reader knows every byte that it must see.
+//! Values that identify themselves: a reader knows every byte that it must see.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -6,11 +6,11 @@ use std::rc::Rc;
 use engine::io::sim::Random;
 use md5::{Digest, Md5};
 
-/// A value that some client has written, or tried to.
+/// A value that some client wrote or tried to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValueId(u32);
 
-/// Bytes, kept as what they are made from: a long run has thousands of values.
+/// Bytes, stored as the recipe that generates them: a long run has thousands of values.
 #[derive(Clone)]
 pub struct Contents(Vec<Run>);
 
@@ -25,9 +25,9 @@ struct Run {
 pub struct Value {
     /// Its bytes.
     pub contents: Contents,
-    /// The ETag that an object of them has, without quotes.
+    /// The ETag of an object with this value, without quotes.
     pub etag: String,
-    /// The same bytes as the body of one PUT, which a copy of them has.
+    /// The same bytes as the body of a single PUT, which is what a copy has.
     pub flat: ValueId,
 }
 
@@ -38,13 +38,13 @@ pub struct Values {
     by_etag: BTreeMap<String, ValueId>,
 }
 
-/// The MD5 of some bytes.
+/// The MD5 of bytes.
 pub fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }
 
 impl Values {
-    /// A new value of so many bytes: its number, then bytes that follow from it.
+    /// Makes a new value of a given size: its number, then bytes that follow from it.
     pub fn make(&mut self, length: usize, random: &mut Random) -> ValueId {
         let contents = Contents::new(self.all.len(), length, random);
         self.plain(contents)
@@ -65,7 +65,7 @@ impl Values {
         id
     }
 
-    /// The value that an upload of these parts makes.
+    /// Makes the value of an upload of these parts.
     pub fn of_parts(&mut self, parts: &[Contents]) -> ValueId {
         let sums: Vec<u8> = parts.iter().flat_map(|part| md5(&part.bytes())).collect();
         let etag = format!("{}-{}", hex::encode(md5(&sums)), parts.len());
@@ -74,7 +74,7 @@ impl Values {
         self.add(etag, |_| Value { contents, etag: String::new(), flat })
     }
 
-    /// The value with an ETag, which may be quoted.
+    /// Looks up a value by its ETag, which may be quoted.
     pub fn by_etag(&self, etag: &str) -> Option<ValueId> {
         self.by_etag.get(etag.trim_matches('"')).copied()
     }

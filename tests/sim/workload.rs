@@ -1,4 +1,4 @@
-//! What the clients do: all operations on few keys, so that they meet.
+//! What the clients do: all operations, on few keys, so that they collide.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,22 +22,22 @@ pub const BUCKET: &str = "bucket";
 /// The keys that clients may use; a run uses some of them.
 pub const KEYS: [&str; 10] =
     ["a", "b/1", "b/2", "b/2/deep", "c c+%", "d-é-世界", "e/", "f//g", "z.~_", "zz/../zz"];
-/// Lengths whose neighbours are stored in different ways: by block, by log record and extent, by extents.
+/// Sizes around which storage changes: the number of blocks, log record or extent, the number of extents.
 const EDGES: [usize; 7] = [0, 1, 4096, 65_504, 128 << 10, 262_016, 2_096_128];
-/// The shortest part but the last of a simulated node.
+/// The smallest size of a part that is not the last one, on a simulated node.
 const PART_BYTES_MIN: usize = 64 << 10;
 
-/// What all clients of a run share.
+/// State shared by all clients of a run.
 pub struct Shared {
     pub address: SocketAddr,
     pub keys: Vec<&'static str>,
     pub history: RefCell<History>,
     pub values: RefCell<Values>,
-    /// No more operations are begun.
+    /// Set when no more operations are to begin.
     pub stop: Cell<bool>,
-    /// Whether faults damage what is durable: then reads may fail, but never lie.
+    /// Whether faults damage durable data: then reads may fail, but never return wrong bytes.
     pub damage: Cell<bool>,
-    /// Whether clients may close their side before they have their answer.
+    /// Whether clients may half-close a connection before they have their answer.
     pub half_closes: Cell<bool>,
     /// Values seen last, for conditions.
     seen: RefCell<BTreeMap<&'static str, ValueId>>,
@@ -76,7 +76,7 @@ impl Shared {
         self.history.borrow_mut().violation(what);
     }
 
-    /// What a check found right; what it found wrong is noted.
+    /// The result of a check if it passed; a failure is recorded.
     fn holds<T>(&self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|what| self.violation(what)).ok()
     }
@@ -109,7 +109,7 @@ impl Worker {
         Worker { shared, number, random, client }
     }
 
-    /// Does so many operations, or until the run stops.
+    /// Does a number of operations, or fewer if the run stops.
     pub async fn work(mut self, operations: usize) {
         for _ in 0..operations {
             if self.shared.stop.get() {
@@ -125,7 +125,7 @@ impl Worker {
         let place = self.random.index(self.shared.keys.len());
         let key = self.shared.keys[place];
         if !self.shared.has_room(key) {
-            // A longer history could not be judged, but what is read must still be whole.
+            // A longer history could not be judged, but what is read must still be intact.
             let _ = self.ask_for(key).await;
             return;
         }
@@ -173,7 +173,7 @@ impl Worker {
         Request { body, payload, expect, ..Request::new(method, path) }
     }
 
-    /// Makes a request, and tells what became of it where an answer of one of these statuses means that it was done.
+    /// Sends a request and reports its outcome. An answer with one of these statuses means that it was done.
     async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
         self.client.half_closes = self.shared.half_closes.get();
         let asked = self.client.ask(request).await;
@@ -193,7 +193,7 @@ impl Worker {
             Ok(answer) if (400..500).contains(&status) => (Fate::NotDone, Some(answer)),
             Ok(answer) => (Fate::Unknown, Some(answer)),
             Err(Failed::NotSent) => {
-                // Nobody is there: clients come back after a while, rather than use up what they wanted to do.
+                // The server is down. Come back later rather than use up the operations of this run.
                 sleep(Duration::from_millis(self.random.between(1, 200))).await;
                 (Fate::NotDone, None)
             }
@@ -205,7 +205,7 @@ impl Worker {
         }
     }
 
-    /// Notes an operation that changes a key.
+    /// Records an operation that changes a key.
     fn note(&self, key: &str, action: Action, invoked: u64, fate: Fate) {
         let returned = match fate {
             Fate::Done => Some(self.shared.tick()),
@@ -253,7 +253,7 @@ impl Worker {
         };
         let request = self.write("PUT", object(key), body).header("if-match", etag);
         let invoked = self.shared.tick();
-        // Where there is no object, its absence is told instead.
+        // Without an object the answer reports its absence instead.
         let (fate, answer) = self.ask(&request, &[200, 412, 404]).await;
         let refused = answer.as_ref().is_some_and(|answer| answer.status != 200);
         let action = if refused { Action::IsNot(expected) } else { Action::Replace(expected, value) };
@@ -268,14 +268,14 @@ impl Worker {
         Some(value)
     }
 
-    /// What there is at a key, if the answer told.
+    /// What a key holds, if the answer says.
     async fn ask_for(&mut self, key: &'static str) -> Option<Option<ValueId>> {
         let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
         let answer = answer.filter(|_| fate == Fate::Done)?;
         Some(if answer.status == 200 { self.seen(key, &answer, None) } else { None })
     }
 
-    /// Reads a key; whether the answer told what there is.
+    /// Reads a key; true if the answer said what it holds.
     pub async fn get(&mut self, key: &'static str) -> bool {
         let invoked = self.shared.tick();
         let Some(found) = self.ask_for(key).await else { return false };
@@ -355,7 +355,7 @@ impl Worker {
         }
     }
 
-    /// Lists the bucket, page by page: each page is a look at all keys in its range.
+    /// Lists the bucket page by page. Each page is a read of all keys in its range.
     pub async fn list(&mut self) {
         let prefix = ["", "", "b/", "b/2", "z"][self.random.index(5)];
         let length = [1, 2, 3, 1000][self.random.index(4)];
@@ -423,7 +423,7 @@ impl Worker {
         let mut number = 0;
         for _ in 0..1 + self.random.index(3) {
             number += 1 + self.random.index(3);
-            // Parts may be sent more than once: the last one counts.
+            // Parts may be sent more than once; the last one counts.
             for _ in 0..1 + usize::from(self.random.one_in(4)) {
                 let length = PART_BYTES_MIN + self.random.index(3) * self.random.index(100 << 10);
                 let body = Contents::new(number, length, &mut self.random);
@@ -433,7 +433,7 @@ impl Worker {
                     .query("uploadId", upload.clone());
                 let (fate, answer) = self.ask(&request, &[200]).await;
                 let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
-                    // What the part holds now is not known.
+                    // The content of the part is now unknown.
                     return self.abort(key, &upload).await;
                 };
                 self.shared.holds(durability::acknowledged(key, &body.md5_hex(), &answer));
@@ -443,7 +443,7 @@ impl Worker {
         }
         match self.random.below(6) {
             0 => self.abort(key, &upload).await,
-            // An upload may stay open.
+            // Some uploads stay open.
             1 => {}
             _ => self.complete(key, &upload, parts).await,
         }
@@ -486,12 +486,12 @@ impl Worker {
         }
         self.note(key, Action::Write(value), invoked, fate);
         if fate == Fate::Done && self.random.one_in(3) {
-            // Completed a second time: whatever is answered, nothing may change.
+            // Complete it again: whatever the answer, nothing may change.
             drop(self.ask(&request, &[200]).await);
         }
     }
 
-    /// Tells whether the node takes a new value and gives it back.
+    /// Checks that the node stores a new value and returns it.
     pub async fn is_served(&mut self, key: &'static str) -> bool {
         let value = self.shared.values.borrow_mut().make(1000, &mut self.random);
         let body = self.shared.values.borrow().get(value).contents.bytes();
@@ -503,7 +503,7 @@ impl Worker {
     }
 }
 
-/// A client that sends what is no request, breaks one off, or goes quiet in the middle of one.
+/// A client that sends garbage, breaks a request off, or falls silent in the middle of one.
 pub async fn abuse(shared: Rc<Shared>, mut random: Random) {
     while !shared.stop.get() {
         sleep(Duration::from_micros(random.between(1000, 400_000))).await;

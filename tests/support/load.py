@@ -1,9 +1,9 @@
-"""Clients with a mixed load who know exactly what each of their keys may hold.
+"""Clients with a mixed load that know exactly what each of their keys may hold.
 
-Each client thread owns its keys, so what a key may hold is known: what was acknowledged last, or, if a request was
-cut off in flight, that or what the request would have made of it. Values describe themselves. The load: PUTs from
-100 bytes to 6 MiB (onto keys that hold something, too), DELETE, DeleteObjects, CopyObject, multipart uploads with
-uploaded and copied parts, completed and aborted, and meanwhile GETs, whole and of ranges, and lists, all checked.
+Each client thread owns its keys, so it knows what each may hold: the value acknowledged last, or, if a request was cut
+off, also the value that the request would have set. Values describe themselves. The load: PUTs from 100 bytes to 6 MiB
+(new keys and overwrites), DELETE, DeleteObjects, CopyObject, multipart uploads with uploaded and copied parts, completed
+and aborted, and meanwhile whole and ranged GETs and lists, all of them checked.
 """
 
 import random
@@ -19,7 +19,7 @@ SIZES = {(100, 4096): 40, (4096, 65536): 30, (65536, 300_000): 18, (300_000, 2 <
 
 
 class Lost(Exception):
-    """An acknowledged write or delete is not to be seen, or an answer is wrong."""
+    """An acknowledged write or delete is not visible, or an answer is wrong."""
 
 
 class Upload:
@@ -34,8 +34,8 @@ class Upload:
 
 class Worker(threading.Thread):
     """One client. `held` maps a key to what is acknowledged: ABSENT or a list of (seed, size). `doubt` maps a key to
-    what it may hold besides, since a request was in flight when the server died. Ends when `stop` is set, and at the
-    first fault of its connection, which it leaves in `fault`; what proves the server wrong it leaves in `error`."""
+    what else it may hold because a request was in flight when the server died. Ends when `stop` is set or its connection
+    fails, with the cause in `fault`. Evidence that the server is wrong goes into `error`."""
 
     def __init__(self, number, server, bucket, seeds, stop, keys=40, before=None):
         super().__init__(daemon=True)
@@ -81,7 +81,7 @@ class Worker(threading.Thread):
             self.session.close()
 
     def settle(self, key, reply, content, good):
-        """A reply came. A good one acknowledges; any other leaves the doubt, as a client must."""
+        """Takes a reply. A good one acknowledges; after any other the outcome stays in doubt."""
         if reply.status in good:
             self.held[key] = content
             self.doubt.pop(key, None)
@@ -137,7 +137,7 @@ class Worker(threading.Thread):
         self.reads += 1
 
     def list(self, _):
-        """What is in no doubt is in the list of this client's keys, with its size, and nothing else is."""
+        """Checks that the list of this client's keys has exactly what is beyond doubt, with its sizes."""
         found = dict(self.session.list_sizes(self.bucket, self.prefix(), self.rng.choice([7, 1000])))
         wanted = {key: length(content) for key, content in self.held.items() if content is not ABSENT}
         for key in self.doubt:
@@ -184,7 +184,7 @@ class Worker(threading.Thread):
         upload.etags[number], upload.contents[number] = etag, content
 
     def verify(self):
-        """Reads all keys, settles each doubt by what is there, finishes open uploads."""
+        """Reads all keys, resolves each doubt by what is there, and finishes open uploads."""
         for key, upload in list(self.uploads.items()):
             del self.uploads[key]
             if upload.finishing or not upload.etags:
@@ -231,7 +231,7 @@ def check(session, bucket, key, possible):
 
 
 def verify_all(server, bucket, workers):
-    """Every key of every client byte for byte, then the list of the bucket with its sizes; a line for each failure."""
+    """Checks every key of every client byte for byte, then the list of the bucket; returns a line for each failure."""
     failures = []
 
     def run(worker):

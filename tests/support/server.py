@@ -1,4 +1,4 @@
-"""Starts, watches and stops one `hamster serve`. Every process is ended by its own pid, and by nothing else."""
+"""Starts, watches and stops one `hamster serve`. Processes are only ever ended by their own pid."""
 
 import atexit
 import http.client
@@ -57,7 +57,7 @@ _given_ports = set()
 
 
 def free_port():
-    """A port below the ephemeral range, so that no outgoing connection of a test can sit on it."""
+    """A port below the ephemeral range, so that no outgoing connection of a test can occupy it."""
     for _ in range(1000):
         port = random.SystemRandom().randrange(15000, 32000)
         if port in _given_ports:
@@ -73,14 +73,14 @@ def free_port():
 
 
 def clean_env(**extra):
-    """The environment without anything that would steer a client or the server."""
+    """The environment without variables that configure a client or the server."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HAMSTER_", "RCLONE_", "RESTIC_"))}
     env.update(extra)
     return env
 
 
 class Server:
-    """One node on loopback. `start` returns the seconds until it said that it is ready."""
+    """One node on loopback. `start` returns the seconds until it reported that it was ready."""
 
     def __init__(self, data_dir=None, cores=None, region=REGION, serve_args=(), credentials=(ACCESS_KEY, SECRET_KEY), open_files=None):
         self.data_dir = pathlib.Path(data_dir) if data_dir else temp_dir("node") / "data"
@@ -171,7 +171,7 @@ class Server:
         return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def wait_for_metric(self, name, wanted, seconds=60):
-        """Cores tell their numbers once a second."""
+        """Waits until a metric has the wanted value. Cores publish once a second."""
         deadline = time.monotonic() + seconds
         while (found := self.metric(name)) != wanted:
             assert time.monotonic() < deadline, f"{name} is {found}, not {wanted}"
@@ -181,13 +181,13 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     def kill(self):
-        """kill -9 and reap."""
+        """Kills the process with SIGKILL and reaps it."""
         if self.alive():
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
     def stop(self, timeout=60):
-        """SIGTERM; the exit code. A server that does not end in time is killed and reported."""
+        """Sends SIGTERM and returns the exit code. A server that does not end in time is killed and reported."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(timeout)
@@ -219,7 +219,7 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def boto3(self, **config):
-        """A boto3 client with defaults that tests want: path style, no retries that hide a failure."""
+        """A boto3 client with defaults for tests: path style, no retries that hide a failure."""
         import boto3
         from botocore.config import Config
 

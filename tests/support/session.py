@@ -1,4 +1,4 @@
-"""A small S3 client that keeps its connection: little overhead, every fault visible to the caller."""
+"""A small S3 client on one persistent connection, with little overhead and every fault visible to the caller."""
 
 import base64
 import hashlib
@@ -8,13 +8,13 @@ import xml.sax.saxutils
 from .sigv4 import UNSIGNED, Signer, query_string, quote_path
 from .wire import Closed, Wire, head_bytes
 
-# From here on a body waits for the server's 100, as AWS's SDKs do.
+# From this size on a body waits for 100 Continue, as in AWS's SDKs.
 EXPECT_BYTES = 1 << 20
 FAULTS = (OSError, Closed, AssertionError)
 
 
 class Session:
-    """Not for sharing between threads. Any of FAULTS means: unknown whether the request took effect."""
+    """Not thread-safe. After any of FAULTS it is unknown whether the request took effect."""
 
     def __init__(self, server, timeout=60):
         self.server, self.timeout = server, timeout
@@ -28,7 +28,7 @@ class Session:
         self.wire = None
 
     def request(self, method, path, query=(), body=b"", headers=None):
-        """One signed request; a reply of any status."""
+        """Sends one signed request and returns the reply, whatever its status."""
         extra = dict(headers or {})
         if method in ("PUT", "POST"):
             extra["content-length"] = str(len(body))
@@ -136,7 +136,7 @@ class Session:
 
 
 def _told_in_body(reply):
-    """An error may come in the body of a 200."""
+    """Turns a 200 whose body holds an error into a 500."""
     if reply.status == 200 and reply.code:
         reply.status = 500
     return reply

@@ -1,4 +1,4 @@
-"""A small S3 signer of its own, so that each signing mode can be sent exactly, and exactly wrong.
+"""A small independent S3 signer, so that each signing mode can be sent exactly right or exactly wrong.
 
 Follows AWS's pages "Authenticating Requests: Using the Authorization Header", "... Using Query Parameters", and
 "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks".

@@ -1,4 +1,4 @@
-"""Values that describe themselves: from a seed and a length follow all bytes, so a checker needs no copy."""
+"""Values that describe themselves: all bytes follow from a seed and a length, so a checker needs no copy."""
 
 import hashlib
 import random
@@ -11,7 +11,7 @@ _MAGIC = b"hamster1"
 
 
 def value(seed, size):
-    """`size` bytes that no other seed has (from 24 bytes on)."""
+    """`size` bytes that differ from those of any other seed (from 24 bytes on)."""
     if size < _HEADER.size:
         return hashlib.sha256(b"%d" % seed).digest()[:size]
     out = bytearray(_HEADER.pack(_MAGIC, seed, size))
@@ -26,7 +26,7 @@ def value(seed, size):
 
 
 def describe(data):
-    """What a value says about itself, for a failure's message."""
+    """Describes a value for a failure message."""
     if len(data) >= _HEADER.size and data[:8] == _MAGIC:
         _, seed, size = _HEADER.unpack(data[:_HEADER.size])
         return f"value of seed {seed}, {size} bytes announced, {len(data)} there"

@@ -1,4 +1,4 @@
-"""HTTP by hand over one socket: what no client library would send, and replies read strictly."""
+"""HTTP by hand over one socket: requests that no client library would send, and replies parsed strictly."""
 
 import re
 import socket
@@ -31,7 +31,7 @@ class Reply:
 
 
 class Wire:
-    """One connection. Nothing is sent that was not asked for."""
+    """One connection. It sends nothing but what it is given."""
 
     def __init__(self, port, timeout=20, source=None):
         self.socket = socket.create_connection((HOST, port), timeout, source_address=source)
@@ -119,7 +119,7 @@ class Wire:
                 return reply
 
     def closed_within(self, seconds):
-        """True if the server ends the connection in that time (what it sends before is dropped)."""
+        """True if the server ends the connection within that time; what it sends before is dropped."""
         self.socket.settimeout(seconds)
         try:
             while self.socket.recv(1 << 16):
@@ -131,7 +131,7 @@ class Wire:
             return True
 
     def rest(self, seconds=10):
-        """Everything that still comes until the server ends the connection, which it has to do in that time."""
+        """Everything that arrives until the server ends the connection, which it must do within that time."""
         self.socket.settimeout(seconds)
         try:
             while True:
@@ -147,7 +147,7 @@ def head_bytes(method, target, headers):
 
 
 class RawClient:
-    """Signed single requests over fresh or given connections to one server."""
+    """Sends single signed requests to one server, over new or given connections."""
 
     def __init__(self, server, **signer):
         self.server = server

@@ -1,5 +1,5 @@
-//! Answers fail only for a reason: none is 500 while the disk does nothing wrong, and one that was begun is finished, by a
-//! node that is shut down too (as long as it waits), unless a fault broke it off.
+//! Answers fail only for a reason. None is 500 unless the disk failed. An answer that was begun is finished unless a fault
+//! broke it off, also by a node that is shutting down (as long as it waits).
 
 use engine::io::sim::{Fault, control};
 
@@ -14,14 +14,14 @@ const FAILING: [Fault; 6] = [
     Fault::MisdirectedWrite,
     Fault::BitRot,
 ];
-/// Faults that leave an answer alone once it is begun.
+/// Faults that never cut off an answer.
 const HARMLESS: [Fault; 5] =
     [Fault::Clock, Fault::NoSpace, Fault::SlowDisk, Fault::HalfClose, Fault::Garbage];
 
 /// Checks all answers of a run.
 ///
 /// # Errors
-/// One failed without a reason.
+/// An answer failed without a reason.
 pub fn check(history: &History) -> Result<(), String> {
     let happened = |fault: &Fault| control::counted(*fault) > 0;
     if history.answers.contains_key(&500) && !FAILING.iter().any(happened) {

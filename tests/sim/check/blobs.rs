@@ -1,5 +1,5 @@
-//! Bytes and metadata fit together: every blob that is referred to is in its core's segments, and what is in the
-//! segments is referred to. Nothing waits for reclaim any more.
+//! Bytes and metadata match: every blob that metadata refers to is in its core's segments, and every blob in the segments
+//! is referred to. Nothing waits for reclaim.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ fn known(kv: &MemoryKv, cores: usize) -> Result<(BTreeSet<Blob>, usize), String>
     Ok((referred, queued))
 }
 
-/// Checks the rows of a node that had time, beside what recovery found in its segments.
+/// Compares the rows of an idle node with what recovery found in its segments.
 ///
 /// # Errors
 /// A blob that is missing or left over.

@@ -1,4 +1,4 @@
-//! What is current (`c/`) is what follows from the versions (`v/`).
+//! The current rows (`c/`) follow from the versions (`v/`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::each_row;
 /// Checks all rows of current versions.
 ///
 /// # Errors
-/// They are not those that follow from the versions.
+/// A row does not follow from the versions.
 pub fn check(kv: &MemoryKv) -> Result<(), String> {
     let mut newest: BTreeMap<String, VersionRecord> = BTreeMap::new();
     let mut current: BTreeMap<String, CurrentRecord> = BTreeMap::new();

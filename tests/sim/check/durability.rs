@@ -1,6 +1,6 @@
-//! What a reader is shown was written by somebody, and every byte of it is as it was written. That nothing
-//! acknowledged is missing, and that what was not acknowledged is there wholly or not at all, follows from this and from
-//! the histories (`linearizability.rs`): a value is its ETag, and an ETag stands for all its bytes.
+//! Every value that a reader sees was written by some client, and every byte of it is as written. With the histories
+//! (`linearizability.rs`) it follows that nothing acknowledged is missing, and that what was not acknowledged is there
+//! wholly or not at all: a value is its ETag, and an ETag stands for all its bytes.
 
 use crate::client::Answer;
 use crate::value::{ValueId, Values};
@@ -8,13 +8,13 @@ use crate::value::{ValueId, Values};
 /// The value that an answer shows.
 ///
 /// # Errors
-/// Nobody has written it.
+/// No client wrote it.
 fn shown(values: &Values, key: &str, answer: &Answer) -> Result<ValueId, String> {
     let etag = answer.header("etag").unwrap_or_default();
     values.by_etag(etag).ok_or_else(|| format!("{key:?} was shown with the ETag {etag}, which nothing has"))
 }
 
-/// The value whose bytes, or a range of them from one place to before another, an answer has.
+/// The value whose bytes, or whose range of bytes, an answer has.
 ///
 /// # Errors
 /// They are no value's bytes.
@@ -42,7 +42,7 @@ pub fn read(
 /// The value that the answer to a HEAD describes.
 ///
 /// # Errors
-/// There is none like it.
+/// There is no such value.
 pub fn described(values: &Values, key: &str, answer: &Answer) -> Result<ValueId, String> {
     let id = shown(values, key, answer)?;
     let length = values.get(id).contents.len().to_string();
@@ -55,7 +55,7 @@ pub fn described(values: &Values, key: &str, answer: &Answer) -> Result<ValueId,
 /// Checks that an answer acknowledges the bytes that have this ETag.
 ///
 /// # Errors
-/// It acknowledges others.
+/// It acknowledges other bytes.
 pub fn acknowledged(key: &str, etag: &str, answer: &Answer) -> Result<(), String> {
     let told = answer.header("etag").unwrap_or_default();
     if told != format!("\"{etag}\"") {

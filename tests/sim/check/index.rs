@@ -1,5 +1,5 @@
-//! The index equals the segments: recovery makes of them what the cores had in memory, and finds no damage. That what
-//! the index says of a blob is right, its readers check.
+//! The index matches the segments: recovery rebuilds what the cores had in memory and finds no damage. Readers check
+//! that what the index says about each blob is right.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct Recovered {
     /// The blobs.
     pub blobs: BTreeSet<[u8; 16]>,
     entries: u64,
-    /// What it has to say of damage.
+    /// Damage that it reported.
     damage: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub async fn recover(machine: &Machine) -> Result<Vec<Recovered>, String> {
     recovered.await
 }
 
-/// Compares what was recovered with the number of entries that each core had told.
+/// Compares what was recovered with the number of entries that each core last reported.
 ///
 /// # Errors
 /// Where they differ.

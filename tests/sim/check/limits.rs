@@ -1,12 +1,12 @@
-//! Memory and queues stay within their limits while a node runs, and are empty when it rests: what a request took, also
-//! one that was broken off, it gave back.
+//! Memory and queues stay within their limits while a node works, and are empty when it is idle: every request, also one
+//! that was broken off, returns what it took.
 
 use engine::limits::BODY_BUDGET_BYTES;
 use hamster::metrics::CoreStats;
 
 use crate::machine::Machine;
 
-/// Log segments of one core beyond which reclaim is not doing its work: the runs write far less.
+/// The most log segments of one core. With more, reclaim is not working: runs write far less.
 const LOG_SEGMENTS_MAX: u64 = 40;
 
 fn each(machine: &Machine, check: impl Fn(&CoreStats) -> Result<(), String>) -> Result<(), String> {
@@ -19,10 +19,10 @@ fn each(machine: &Machine, check: impl Fn(&CoreStats) -> Result<(), String>) -> 
     Ok(())
 }
 
-/// Checks a node that works.
+/// Checks a node at work.
 ///
 /// # Errors
-/// A limit that is passed.
+/// A limit is exceeded.
 pub fn working(machine: &Machine) -> Result<(), String> {
     each(machine, |core| {
         let segments = core.segments.iter().find(|(kind, _)| *kind == "log").map_or(0, |(_, count)| *count);
@@ -33,7 +33,7 @@ pub fn working(machine: &Machine) -> Result<(), String> {
     })
 }
 
-/// Checks a node without clients that has had time.
+/// Checks an idle node.
 ///
 /// # Errors
 /// Something is still held.
@@ -50,7 +50,7 @@ pub fn resting(machine: &Machine) -> Result<(), String> {
     })
 }
 
-/// Entries of each core's index, as the node last told.
+/// The number of index entries that each core last reported.
 pub fn index_entries(machine: &Machine) -> Vec<Option<u64>> {
     let Some(board) = machine.board() else { return Vec::new() };
     (0..board.cores()).map(|core| board.span(core).map(|span| span.latest.index_entries)).collect()

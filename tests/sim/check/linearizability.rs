@@ -1,7 +1,7 @@
-//! Every key's history is that of one register: each operation takes effect at one moment between its begin and its
-//! end (Wing and Gong's search, with Lowe's memory of what was tried).
+//! Every key's history is linearizable as a register: each operation takes effect at one moment between its start and
+//! its end (Wing and Gong's search with Lowe's memoization).
 //!
-//! It also says that nothing acknowledged is lost, also by a crash: the reads after it are part of the history.
+//! This implies that nothing acknowledged is lost, even by a crash: the reads after it are part of the history.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use crate::history::{Action, Entry, History};
 use crate::value::{ValueId, Values};
 
-/// Operations of one key that the search takes.
+/// The most operations on one key that the search handles.
 pub const ENTRIES_MAX: usize = 128;
 /// Configurations after which the search gives up.
 const TRIED_MAX: usize = 400_000;
 
-/// Checks every key; the answer is how many could not be decided.
+/// Checks every key. Returns how many could not be decided.
 ///
 /// # Errors
 /// A key with a history that no order explains.
@@ -31,7 +31,7 @@ pub fn check(history: &History, values: &Values) -> Result<usize, String> {
     Ok(undecided)
 }
 
-/// The values that somebody found at the key.
+/// The values that some client found at the key.
 fn observed(entries: &[Entry]) -> BTreeSet<ValueId> {
     let found = entries.iter().filter_map(|entry| match entry.action {
         Action::Read(found) => found,
@@ -41,8 +41,8 @@ fn observed(entries: &[Entry]) -> BTreeSet<ValueId> {
     found.collect()
 }
 
-/// A copy of unknown outcome may have set any value that its source ever had. Of those that nobody found here, one will
-/// do for all.
+/// A copy with unknown outcome may have set any value that its source ever had. Of the values that nobody found here,
+/// one stands for all.
 fn with_copies(history: &History, entries: &[Entry], values: &Values) -> Vec<Entry> {
     let observed = observed(entries);
     let mut all = Vec::new();
@@ -69,9 +69,8 @@ fn written(entry: &Entry) -> Option<ValueId> {
     }
 }
 
-/// Whether an order explains the entries; `None` if that was not decided. What is of unknown outcome need not have
-/// happened, so that an order without those whose value nobody found is one, and is looked for first: they are what
-/// makes the search long.
+/// Whether an order explains the entries; `None` if that was not decided. Operations of unknown outcome need not have
+/// happened. So an order without those whose value nobody found is tried first: they are what makes the search long.
 fn judge(entries: &[Entry]) -> Option<bool> {
     let observed = observed(entries);
     let telling = |entry: &&Entry| {
@@ -107,14 +106,14 @@ fn search(entries: &[Entry]) -> Option<bool> {
         let end = (0..entries.len()).filter(left).filter_map(|at| entries[at].returned).min();
         let may_be_next = |at: &usize| end.is_none_or(|end| entries[*at].invoked < end);
         let mut next: Vec<usize> = (0..entries.len()).filter(left).filter(may_be_next).collect();
-        // What only looks and holds now is best explained now.
+        // A read that matches the current state can be placed here without ruling out any order.
         let looks =
             |at: &&usize| entries[**at].action.only_looks() && entries[**at].action.after(held).is_some();
         if let Some(at) = next.iter().find(looks) {
             open.push((done | 1 << at, held));
             continue;
         }
-        // Tried first, so pushed last: what ended first. What may not have happened at all comes after all that did.
+        // The operation that ended first is tried first, so pushed last. Those of unknown outcome come after all others.
         next.sort_by_key(|at| Reverse(entries[*at].returned.unwrap_or(u64::MAX)));
         for at in next {
             if let Some(after) = entries[at].action.after(held) {
@@ -134,7 +133,7 @@ fn story(key: &str, entries: &[Entry]) -> String {
     format!("no order explains what was done to key {key:?} and found there:\n{}", lines.join("\n"))
 }
 
-/// What the search must find, and what it must not.
+/// Histories that the search must accept, and others that it must reject.
 pub fn self_test() {
     let mut values = Values::default();
     let mut random = engine::io::sim::Random::new(1);
@@ -158,13 +157,13 @@ pub fn self_test() {
         verdict(&[entry(Action::Create(a), 1, Some(4)), entry(Action::Create(b), 2, Some(3))]),
         Some(false)
     );
-    // One that nobody was told of may have happened, late too, but only once it was begun.
+    // An operation without an answer may have happened, even late, but not before it began.
     assert_eq!(
         verdict(&[entry(write(a), 1, None), entry(read(None), 2, Some(3)), entry(read(Some(a)), 4, Some(5))]),
         Some(true)
     );
     assert_eq!(verdict(&[entry(read(Some(a)), 1, Some(2)), entry(write(a), 3, None)]), Some(false));
-    // Also if its value was never found: something made the key exist, or took away what was there.
+    // The same if its value was never found: something created the key or removed its value.
     assert_eq!(verdict(&[entry(write(a), 1, None), entry(Action::Exists, 2, Some(3))]), Some(true));
     assert_eq!(
         verdict(&[

@@ -1,6 +1,6 @@
-//! Pages of a list are in order, go on where the last one ended, and show what somebody wrote. What a page shows of a
-//! key, or does not show, is a read of it, which its history must explain: nothing that was acknowledged before is
-//! missing, nothing that was deleted before is shown.
+//! Pages of a list are in order, continue where the last one ended, and show what some client wrote. A page is a read of
+//! every key in its range, which the key's history must explain: nothing acknowledged before is missing, and nothing
+//! deleted before is shown.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ pub struct Page {
     /// What it shows.
     shown: BTreeMap<String, ValueId>,
     prefix: &'static str,
-    /// It begins behind this key.
+    /// It begins after this key.
     after: String,
     /// It ends with this key, which is `after` if it is empty.
     pub last: String,
-    /// Where to go on.
+    /// Where the next page begins.
     pub token: Option<String>,
 }
 
 impl Page {
-    /// The page in an answer to a request for keys with this prefix behind `after`.
+    /// Parses the answer to a request for keys with this prefix after `after`.
     ///
     /// # Errors
-    /// No right page looks so.
+    /// The page is malformed.
     pub fn read(text: &str, prefix: &'static str, after: String, values: &Values) -> Result<Page, String> {
         let truncated = element(text, "IsTruncated") == Some("true");
         let token = element(text, "NextContinuationToken").map(str::to_owned);
@@ -53,10 +53,10 @@ impl Page {
         Ok(page)
     }
 
-    /// What it says of each of the keys that clients use.
+    /// What it says about each key that clients use.
     ///
     /// # Errors
-    /// It shows another one.
+    /// It shows a key that clients don't use.
     pub fn of<'a>(&self, keys: &[&'a str]) -> Result<Vec<(&'a str, Option<ValueId>)>, String> {
         if let Some(unknown) = self.shown.keys().find(|key| !keys.contains(&key.as_str())) {
             return Err(format!("a list shows {unknown:?}, which nobody wrote"));

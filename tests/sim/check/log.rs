@@ -1,4 +1,4 @@
-//! The log equals the state: what the log holds, executed on the durable rows, makes the rows that the node had.
+//! The log matches the state: executed on the durable rows, it yields the rows that the node had.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn entries(config: WalConfig, from: u64) -> Result<Vec<raft::Entry>, Strin
     wal.read(from, u64::MAX).await.map_err(failed)
 }
 
-/// Checks a node that was killed.
+/// Checks a killed node.
 ///
 /// # Errors
 /// The rows differ.

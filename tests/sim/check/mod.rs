@@ -1,4 +1,4 @@
-//! What must hold of a run, a file each.
+//! The invariants of a run, one file each.
 
 pub mod answers;
 pub mod blobs;
@@ -31,7 +31,7 @@ fn each_row(kv: &MemoryKv, mut visit: impl FnMut(&[u8], &[u8]) -> raft::Result<(
     scanned.map_err(|error| format!("the metadata can't be read: {error}"))
 }
 
-/// Does something in a process of a machine on which none runs, and ends that process.
+/// Runs a task in a new process on a machine without one, and ends that process.
 async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> T {
     let done: Rc<RefCell<Option<T>>> = Rc::default();
     let told = done.clone();
@@ -50,11 +50,11 @@ async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = 
     }
 }
 
-/// Checks what a node leaves behind that was shut down; `entries` its cores had in their indexes. Of damaged bytes it
-/// can only be said that the node opens them.
+/// Checks what a node left on disk when it was shut down; its cores had `entries` in their indexes. With damaged bytes
+/// the check is only that the node opens them.
 ///
 /// # Errors
-/// What does not hold.
+/// The invariant that does not hold.
 pub async fn rest(machine: &Machine, damaged: bool, entries: &[Option<u64>]) -> Result<(), String> {
     let kv = machine.kv();
     versions::check(&kv)?;

@@ -1,13 +1,13 @@
-//! No read finds rot where no fault made any: what a reader was given stays as it is until the reader let go.
+//! No read finds rot that no fault caused: what a reader was given stays in place until the reader releases it.
 
 use engine::io::sim::{Fault, control};
 
 use crate::machine::Machine;
 
-/// Checks a node that works.
+/// Checks a node at work.
 ///
 /// # Errors
-/// A block was not what was written, and the disk is not to blame.
+/// A block differed from what was written, and no fault explains it.
 pub fn check(machine: &Machine) -> Result<(), String> {
     let Some(board) = machine.board() else { return Ok(()) };
     let spans = (0..board.cores()).filter_map(|core| board.span(core));

@@ -1,5 +1,5 @@
-//! Versions of a key are in order: each lies under its own id, and in a bucket that keeps none there is one, which took
-//! the place of all before it.
+//! The versions of a key are consistent: each is stored under its own id, and in a bucket without versioning there is
+//! exactly one, which replaced all before it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::each_row;
 /// Checks all rows of versions.
 ///
 /// # Errors
-/// The first that does not fit.
+/// The first row that is wrong.
 pub fn check(kv: &MemoryKv) -> Result<(), String> {
     let mut keys = BTreeSet::new();
     let mut wrong = None;
