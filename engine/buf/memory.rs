@@ -31,7 +31,7 @@ impl Memory {
     }
 
     /// Its first byte.
-    #[cfg(not(sim))]
+    #[cfg(not(any(sim, feature = "glommio")))]
     pub fn pointer(&self) -> *mut u8 {
         self.start.as_ptr()
     }

@@ -73,7 +73,7 @@ impl Buf {
     }
 
     /// Where the kernel finds the memory, all of the capacity; it stays there as long as the buffer lives.
-    #[cfg(not(sim))]
+    #[cfg(not(any(sim, feature = "glommio")))]
     pub(crate) fn memory(&self) -> *mut u8 {
         self.memory.as_ref().map_or(std::ptr::null_mut(), Memory::pointer)
     }

@@ -6,6 +6,8 @@
 //!
 //! It leaves to others: what the bytes mean ([`crate::segment`]), and which core does what.
 
+#[cfg(all(not(sim), feature = "glommio"))]
+mod glommio;
 #[cfg(not(sim))]
 mod host;
 mod mailbox;
@@ -14,12 +16,14 @@ mod pace;
 pub mod sim;
 mod sync;
 mod time;
-#[cfg(not(sim))]
+#[cfg(all(not(sim), not(feature = "glommio")))]
 mod uring;
 
+#[cfg(all(not(sim), feature = "glommio"))]
+use glommio as machine;
 #[cfg(sim)]
 use sim as machine;
-#[cfg(not(sim))]
+#[cfg(all(not(sim), not(feature = "glommio")))]
 use uring as machine;
 
 pub use machine::{

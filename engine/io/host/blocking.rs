@@ -39,6 +39,7 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 /// Drops `value` on another thread.
+#[cfg(not(feature = "glommio"))]
 pub fn drop_elsewhere<T: Send + 'static>(value: T) {
     if let Ok(calls) = calls() {
         let _ = calls.send(Box::new(move || drop(value)));

@@ -14,7 +14,7 @@ mod load;
 pub mod stream;
 pub mod watchdog;
 
-pub use blocking::{blocking, drop_elsewhere};
+pub use blocking::*;
 pub use clock::{
     busy_share, end_process, fill_random, is_planted, now, preemption_point, spawn_thread, spawn_worker,
     tell, unix_ms,

@@ -1,0 +1,143 @@
+//! Files by direct I/O.
+
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use glommio::io::{DmaFile, OpenOptions};
+use rustix::fs::{Mode, OFlags};
+
+use super::executor::{is_primed, operate, set_primed};
+use crate::buf::Buf;
+use crate::io::ALIGNMENT;
+use crate::io::host::blocking;
+
+/// A file open for direct I/O on this core. Any core may open the same path.
+pub struct File {
+    inner: Rc<DmaFile>,
+}
+
+/// The kernel's error, without what glommio adds to it.
+fn plain(error: glommio::GlommioError<()>) -> io::Error {
+    match error {
+        glommio::GlommioError::EnhancedIoError { source, .. } => source,
+        other => other.into(),
+    }
+}
+
+/// Sees to it that the first file this executor opens on a device is not an empty one; `path` may be it.
+async fn prime(path: &Path, is_emptied: bool) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let device = rustix::fs::stat(directory)?.st_dev;
+    if is_primed(device) {
+        return Ok(());
+    }
+    let is_filled = rustix::fs::stat(path).is_ok_and(|stat| stat.st_size >= ALIGNMENT as i64);
+    let opened = if is_filled && !is_emptied {
+        DmaFile::open(path).await
+    } else {
+        let file = nameless_file(directory.to_owned()).await?;
+        DmaFile::open(format!("/proc/self/fd/{}", file.as_raw_fd())).await
+    };
+    opened.map_err(plain)?.close().await.map_err(plain)?;
+    set_primed(device);
+    Ok(())
+}
+
+/// A file that is not empty and leaves nothing behind.
+async fn nameless_file(directory: PathBuf) -> io::Result<std::fs::File> {
+    blocking(move || {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mut file = std::fs::File::from(rustix::fs::open(&directory, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(&[1; ALIGNMENT])?;
+        Ok(file)
+    })
+    .await
+}
+
+impl File {
+    async fn open_with(path: &Path, is_emptied: bool) -> io::Result<File> {
+        prime(path, is_emptied).await?;
+        let mut options = OpenOptions::new();
+        options.create(is_emptied).truncate(is_emptied).mode(0o600);
+        let inner = options.read(true).write(true).dma_open(path).await.map_err(plain)?;
+        Ok(File { inner: Rc::new(inner) })
+    }
+
+    /// Opens a file that exists, for reading and writing.
+    pub async fn open(path: &Path) -> io::Result<File> {
+        File::open_with(path, false).await
+    }
+
+    /// Creates a file, or empties the one that is there.
+    pub async fn create(path: &Path) -> io::Result<File> {
+        File::open_with(path, true).await
+    }
+
+    /// Reads up to `len` bytes at `pos`, both multiples of the alignment; fewer come back at the file's end.
+    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
+        debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
+        let file = self.inner.clone();
+        operate(async move {
+            let bytes = file.read_at_aligned(pos, len).await.map_err(plain)?;
+            let mut buf = Buf::with_capacity(len);
+            buf.extend_from_slice(&bytes);
+            Ok(buf)
+        })
+        .await
+    }
+
+    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
+    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
+        debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let len = buf.len();
+        let mut copy = self.inner.alloc_dma_buffer(len);
+        copy.as_bytes_mut().copy_from_slice(&buf);
+        drop(buf);
+        let file = self.inner.clone();
+        let written = operate(async move { file.write_at(copy, pos).await.map_err(plain) }).await?;
+        if written != len {
+            return Err(io::Error::new(io::ErrorKind::WriteZero, "short write"));
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable (data and the size needed to read it back).
+    pub async fn sync_data(&self) -> io::Result<()> {
+        let file = self.inner.clone();
+        operate(async move { file.fdatasync().await.map_err(plain) }).await
+    }
+
+    /// Reserves space from the start of the file up to `len` bytes and makes the file that long.
+    pub async fn allocate(&self, len: u64) -> io::Result<()> {
+        let file = self.inner.clone();
+        operate(async move { file.pre_allocate(len, false).await.map_err(plain) }).await
+    }
+
+    /// Gives the space of a range back to the file system; it reads as zeros afterwards.
+    pub async fn punch_hole(&self, pos: u64, len: u64) -> io::Result<()> {
+        let file = self.inner.clone();
+        operate(async move { file.deallocate(pos, len).await.map_err(plain) }).await
+    }
+
+    /// Cuts or extends the file to `len` bytes.
+    pub async fn truncate(&self, len: u64) -> io::Result<()> {
+        let file = self.inner.clone();
+        operate(async move { file.truncate(len).await.map_err(plain) }).await
+    }
+
+    /// Length, bytes.
+    pub async fn len(&self) -> io::Result<u64> {
+        self.inner.file_size().await.map_err(plain)
+    }
+
+    /// Closes the file; dropping it does so too, without telling of errors.
+    pub async fn close(self) -> io::Result<()> {
+        drop(self);
+        Ok(())
+    }
+}
