@@ -1,13 +1,12 @@
 //! What a machine must allow before a node starts, each refusal one line that says what to do.
 
 use crate::error::{Error, Result};
+use engine::io::LOCKED_BYTES_PER_CORE;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// Locked memory that one core's ring takes, rounded up; newer kernels count its queues.
-pub const LOCKED_BYTES_PER_CORE: u64 = 128 << 10;
 /// Descriptors below which a node is of no use: segments, metadata tables, connections.
 const FILES_MIN: u64 = 256;
 /// S3 connections that a core holds however few files may be open.
@@ -175,10 +174,10 @@ mod tests {
     #[test]
     fn locked_memory_is_counted_per_core() {
         assert!(locked_memory_fits(None, 256).is_ok());
-        assert!(locked_memory_fits(Some(8 << 20), 64).is_ok());
+        assert!(locked_memory_fits(Some(64 * LOCKED_BYTES_PER_CORE), 64).is_ok());
         let message = locked_memory_fits(Some(64 << 10), 2).unwrap_err().to_string();
         assert!(
-            message.contains("64 KiB allowed, 256 KiB needed") && message.contains("ulimit -l"),
+            message.contains(&format!("64 KiB allowed, {} KiB needed", LOCKED_BYTES_PER_CORE >> 9)) && message.contains("ulimit -l"),
             "{message}"
         );
     }

@@ -40,6 +40,10 @@ pub use time::{Elapsed, Instant, timeout};
 /// Direct I/O alignment, bytes: positions, lengths and memory of every file access.
 pub const ALIGNMENT: usize = 4096;
 
+/// Locked memory that the rings of one core take, rounded up; newer kernels count their queues. glommio has three rings and
+/// registers 512 KiB with each.
+pub const LOCKED_BYTES_PER_CORE: u64 = if cfg!(feature = "glommio") { 2 << 20 } else { 128 << 10 };
+
 /// Rounds `bytes` up to the next multiple of [`ALIGNMENT`].
 pub const fn align_up(bytes: u64) -> u64 {
     bytes.next_multiple_of(ALIGNMENT as u64)
