@@ -177,7 +177,8 @@ mod tests {
         assert!(locked_memory_fits(Some(64 * LOCKED_BYTES_PER_CORE), 64).is_ok());
         let message = locked_memory_fits(Some(64 << 10), 2).unwrap_err().to_string();
         assert!(
-            message.contains(&format!("64 KiB allowed, {} KiB needed", LOCKED_BYTES_PER_CORE >> 9)) && message.contains("ulimit -l"),
+            message.contains(&format!("64 KiB allowed, {} KiB needed", LOCKED_BYTES_PER_CORE >> 9))
+                && message.contains("ulimit -l"),
             "{message}"
         );
     }

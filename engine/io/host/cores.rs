@@ -26,7 +26,7 @@ pub trait Executor: Pulse + Sized {
 /// Running executors; [`Executors::join`] waits for all of their futures.
 pub struct Executors {
     threads: Vec<std::thread::JoinHandle<()>>,
-    watchdog: Watchdog,
+    _watchdog: Watchdog,
 }
 
 impl Executors {
@@ -38,7 +38,6 @@ impl Executors {
                 result = Err(io::Error::other("a core's task panicked"));
             }
         }
-        self.watchdog.stop();
         result
     }
 
@@ -63,14 +62,16 @@ impl Executors {
             threads.push(std::thread::Builder::new().name(format!("core-{core}")).spawn(body)?);
             started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
         }
-        Ok(Executors { threads, watchdog: Watchdog::start(executors)? })
+        Ok(Executors { threads, _watchdog: Watchdog::start(executors)? })
     }
 }
 
 /// Runs one future to its end on an executor of its own on this thread.
 pub fn block_on<E: Executor, T>(future: impl Future<Output = T>) -> io::Result<T> {
     let mut result = Ok(());
-    let value = Arc::new(E::new()?).run(future, |started| result = started);
+    let executor = Arc::new(E::new()?);
+    let _watchdog = Watchdog::start(vec![executor.clone()])?;
+    let value = executor.run(future, |started| result = started);
     result.map(|()| value.unwrap_or_else(|| unreachable!("it has started")))
 }
 

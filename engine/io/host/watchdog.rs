@@ -19,9 +19,9 @@ pub trait Pulse: Send + Sync + 'static {
     fn pulse(&self) -> (u64, bool);
 }
 
-/// The thread that watches.
+/// The thread that watches, until this is dropped.
 pub struct Watchdog {
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -31,14 +31,17 @@ impl Watchdog {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let thread = Builder::new().name("watchdog".to_owned()).spawn(move || watch(&cores, &seen))?;
-        Ok(Watchdog { thread, stop })
+        Ok(Watchdog { thread: Some(thread), stop })
     }
+}
 
-    /// Stops watching.
-    pub fn stop(self) {
+impl Drop for Watchdog {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        let _ = self.thread.join();
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
     }
 }
 
