@@ -63,7 +63,6 @@ codes! {
         InvalidBucketOwnerAWSAccountID 400 "The value of the expected bucket owner parameter must be an AWS account ID: the twelve digits that ListBuckets shows as the owner's display name.",
         InvalidBucketName 400 "The specified bucket is not valid.",
         InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.",
-        InvalidLocationConstraint 400 "The specified location constraint is not valid.",
         InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
         InvalidPartNumber 416 "The requested partnumber is not satisfiable.",
         InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
@@ -78,12 +77,8 @@ codes! {
         MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.",
         MethodNotAllowed 405 "The specified method is not allowed against this resource.",
         MissingContentLength 411 "You must provide the Content-Length HTTP header.",
-        MissingRequestBodyError 400 "Request body is empty.",
-        MissingSecurityHeader 400 "Your request was missing a required header.",
         RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed request header section size.",
         RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.",
-        UnexpectedContent 400 "This request does not support content.",
-        XAmzContentChecksumMismatch 400 "The provided 'x-amz-checksum' header does not match what was computed.",
         XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.",
     }
     Identity {
@@ -113,9 +108,7 @@ codes! {
         BucketAlreadyExists 409 "The requested bucket name is not available. Specify a different name and try again.",
         BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it.",
         BucketNotEmpty 409 "The bucket that you tried to delete is not empty.",
-        ConditionalRequestConflict 409 "A conflicting operation occurred during this conditional request. Retry the request.",
         NotModified 304 "Not Modified",
-        OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
         PreconditionFailed 412 "At least one of the preconditions that you specified did not hold.",
     }
     Unsupported {

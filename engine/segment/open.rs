@@ -269,12 +269,13 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
     };
     // What is wrong with the footer, and where the batches end by it.
     let footer = match trailer {
-        Ok(trailer) => match load_footer(file, &trailer).await? {
+        Ok(trailer) => match load_footer(file, &trailer).await {
             Ok(entries) => {
                 let tail = trailer.offset;
                 return Ok(Loaded { entries, from_footer: true, ..Loaded::empty(tail) });
             }
-            Err(what) => Some((what, Some(trailer.offset))),
+            Err(Error::Corrupt(what)) => Some((what, Some(trailer.offset))),
+            Err(error) => return Err(error),
         },
         Err(Error::Corrupt(Corrupt::Magic)) => None,
         Err(Error::Corrupt(what)) => Some((what, None)),
@@ -293,7 +294,7 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
     Ok(loaded)
 }
 
-async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Result<Vec<Entry>, Corrupt>> {
+async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Vec<Entry>> {
     let wanted = trailer.entries as usize * ENTRY_BYTES;
     let mut bytes = Vec::with_capacity(wanted);
     while bytes.len() < wanted {
@@ -301,15 +302,15 @@ async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Result<Vec<
         let at = trailer.offset + bytes.len() as u64;
         let found = read(file, at, piece.next_multiple_of(PAGE_BYTES)).await;
         if !found.unreadable.is_empty() {
-            return Ok(Err(Corrupt::Unreadable));
+            return Err(Corrupt::Unreadable.into());
         }
-        let Some(got) = found.bytes.get(..piece) else { return Ok(Err(Corrupt::Short)) };
+        let Some(got) = found.bytes.get(..piece) else { return Err(Corrupt::Short.into()) };
         bytes.extend_from_slice(got);
     }
     if crc32c(&bytes) != trailer.entries_crc {
-        return Ok(Err(Corrupt::Body));
+        return Err(Corrupt::Body.into());
     }
-    decode_entries(&bytes).map(Ok)
+    decode_entries(&bytes)
 }
 
 async fn scan(file: &File, salt: Salt, length: u64) -> Result<Loaded> {

@@ -11,7 +11,7 @@ use crate::http::chunked::ChunkedDecoder;
 use crate::http::head::RequestHead;
 use crate::http::response::CONTINUE;
 use crate::sigv4::PayloadMode;
-use crate::sigv4::chunks::AwsChunked;
+use crate::sigv4::chunks::{AwsChunked, Coding};
 
 use super::wire::Wire;
 
@@ -61,12 +61,12 @@ impl<'a> Body<'a> {
             Framing::Length(head.content_length().unwrap_or(0))
         };
         let length = if head.is_chunked() { None } else { Some(head.content_length().unwrap_or(0)) };
-        let (aws, announced, mode) = match AwsChunked::from_request(mode, head)? {
-            Ok(decoder) => {
+        let (aws, announced, mode) = match Coding::of(mode, head)? {
+            Coding::AwsChunked(decoder) => {
                 let length = decoder.decoded_length();
-                (Some(Box::new(decoder)), Some(length), PayloadMode::Unsigned)
+                (Some(decoder), Some(length), PayloadMode::Unsigned)
             }
-            Err(mode) => (None, length, mode),
+            Coding::Plain(mode) => (None, length, mode),
         };
         let expects_continue = head.expect_continue();
         Ok((Body { wire, framing, front: 0, aws, expects_continue, announced, ended: false }, mode))

@@ -129,17 +129,25 @@ fn malformed_trailer(what: &str) -> S3Error {
     Code::MalformedTrailerError.with(what)
 }
 
-impl AwsChunked {
-    /// For a request whose signature was checked; none where its body is not aws-chunked, and then the
-    /// payload mode is given back.
-    pub fn from_request(
-        mode: PayloadMode,
-        head: &RequestHead,
-    ) -> Result<Result<AwsChunked, PayloadMode>, S3Error> {
+/// How the content of a request's body is coded.
+#[derive(Debug)]
+pub enum Coding {
+    /// As it is; what it has to match is the mode's to say.
+    Plain(PayloadMode),
+    /// In aws-chunked, which checks it.
+    AwsChunked(Box<AwsChunked>),
+}
+
+impl Coding {
+    /// Of a request whose signature was checked.
+    ///
+    /// # Errors
+    /// Headers of aws-chunked that are missing or wrong.
+    pub fn of(mode: PayloadMode, head: &RequestHead) -> Result<Coding, S3Error> {
         let (chain, wants_trailer_signature) = match mode {
             PayloadMode::SignedChunks { chain, trailer } => (Some(chain), trailer),
             PayloadMode::UnsignedTrailer => (None, false),
-            other => return Ok(Err(other)),
+            plain => return Ok(Coding::Plain(plain)),
         };
         let length = head.header_str("x-amz-decoded-content-length").ok_or_else(|| {
             Code::MissingContentLength.with("You must provide the x-amz-decoded-content-length header.")
@@ -159,7 +167,7 @@ impl AwsChunked {
             return Err(Code::InvalidRequest
                 .with("x-amz-trailer needs an x-amz-content-sha256 that ends in -TRAILER."));
         }
-        Ok(Ok(AwsChunked {
+        Ok(Coding::AwsChunked(Box::new(AwsChunked {
             state: State::Size,
             line: LineBuffer::default(),
             chain,
@@ -173,9 +181,11 @@ impl AwsChunked {
             after_lf: false,
             wants_trailer_signature,
             trailer_signature: None,
-        }))
+        })))
     }
+}
 
+impl AwsChunked {
     /// The content's length as announced: more is refused, less is too.
     pub fn decoded_length(&self) -> u64 {
         self.decoded_length

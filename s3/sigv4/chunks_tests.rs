@@ -27,17 +27,24 @@ fn example(trailer: bool) -> RequestHead {
     ))
 }
 
+fn decoder_of(mode: PayloadMode, head: &RequestHead) -> Result<AwsChunked, S3Error> {
+    Coding::of(mode, head).map(|coding| match coding {
+        Coding::AwsChunked(decoder) => *decoder,
+        Coding::Plain(mode) => panic!("not aws-chunked: {mode:?}"),
+    })
+}
+
 fn signed(trailer: bool) -> AwsChunked {
     let head = example(trailer);
     let verified = verifier().verify(&head, None, THEN).unwrap();
-    AwsChunked::from_request(verified.payload, &head).unwrap().unwrap()
+    decoder_of(verified.payload, &head).unwrap()
 }
 
 fn unsigned(length: &str, trailers: &str) -> Result<AwsChunked, S3Error> {
     let head = head(&format!(
         "PUT / HTTP/1.1\r\nHost: h\r\nx-amz-decoded-content-length: {length}\r\nx-amz-trailer: {trailers}"
     ));
-    AwsChunked::from_request(PayloadMode::UnsignedTrailer, &head).map(|mode| mode.unwrap())
+    decoder_of(PayloadMode::UnsignedTrailer, &head)
 }
 
 fn chunk(data: &[u8], signature: &str) -> Vec<u8> {
@@ -236,7 +243,7 @@ impl Recorded {
                 PayloadMode::SignedChunks { chain, trailer: !self.trailer.is_empty() }
             }
         };
-        AwsChunked::from_request(mode, &head).unwrap().unwrap()
+        decoder_of(mode, &head).unwrap()
     }
 }
 
@@ -301,7 +308,7 @@ fn malformed_unsigned_bodies_are_refused() {
         assert_eq!(result.unwrap_err().code(), code, "{:?}", body.escape_ascii().to_string());
     }
     assert_eq!(unsigned("x", "").unwrap_err().code(), Code::InvalidArgument);
-    let missing = AwsChunked::from_request(PayloadMode::UnsignedTrailer, &head("PUT / HTTP/1.1\r\nHost: h"));
+    let missing = decoder_of(PayloadMode::UnsignedTrailer, &head("PUT / HTTP/1.1\r\nHost: h"));
     assert_eq!(missing.map(|_| ()).unwrap_err().code(), Code::MissingContentLength);
     let endless = [b"3\r\nhel\r\n0\r\na:".as_slice(), &[b'x'; 20_000]].concat();
     assert!(decode(&mut unsigned("3", "A").unwrap(), &[&endless]).is_err());
