@@ -27,10 +27,10 @@ use sim as machine;
 use uring as machine;
 
 pub use machine::{
-    Executors, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share, create_dir_all,
-    end_process, file_exists, fill_random, free_bytes, is_planted, now, preemption_point, read_dir,
-    read_small_file, remove_file, rename, requests_underway, run_executors, sleep, spawn, spawn_thread,
-    spawn_worker, sync_dir, tell, underway, unix_ms, yield_if_needed,
+    Accepted, Executors, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share,
+    create_dir_all, end_process, file_exists, fill_random, free_bytes, is_planted, now, preemption_point,
+    read_dir, read_small_file, remove_file, rename, requests_underway, run_executors, sleep, spawn,
+    spawn_thread, spawn_worker, sync_dir, tell, underway, unix_ms, yield_if_needed,
 };
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
 pub use pace::Pacer;

@@ -96,6 +96,58 @@ fn a_stream_echoes_over_loopback() {
 }
 
 #[test]
+fn an_accepted_connection_is_served_by_the_core_that_it_is_handed_to() {
+    let (sender, receiver) = mailbox::<Accepted>(1);
+    let receiver = std::sync::Mutex::new(Some(receiver));
+    let shared = std::sync::Arc::new((sender, receiver));
+    run_executors(2, move |core| {
+        let shared = shared.clone();
+        async move {
+            if core == 1 {
+                let receiver = shared.1.lock().expect("lock").take();
+                let accepted = receiver.expect("one core receives").recv().await.expect("a connection");
+                let mut stream = accepted.into_stream();
+                let mut bytes = [0; 16];
+                let count = stream.read(&mut bytes).await.expect("read");
+                stream.write_all(&bytes[..count]).await.expect("write");
+                return;
+            }
+            let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+            let mut near = Stream::connect(listener.local_addr().expect("address")).await.expect("connect");
+            near.write_all(b"hello").await.expect("write");
+            let accepted = listener.accept_unbound().await.expect("accept");
+            assert!(shared.0.send(accepted).await.is_ok(), "the other core receives");
+            let mut bytes = [0; 16];
+            let count = near.read(&mut bytes).await.expect("read");
+            assert_eq!(&bytes[..count], b"hello");
+        }
+    })
+    .expect("two cores start")
+    .join()
+    .expect("both cores end");
+}
+
+#[test]
+fn bytes_put_back_are_read_again_first() {
+    run(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut near = Stream::connect(listener.local_addr().expect("address")).await.expect("connect");
+        let mut far = listener.accept().await.expect("accept");
+        near.write_all(b"abcdef").await.expect("write");
+        let mut bytes = [0; 4];
+        assert_eq!(far.read(&mut bytes).await.expect("read"), 4);
+        far.unread(&bytes[2..]);
+        far.unread(&bytes[1..2]);
+        let mut seen = Vec::new();
+        while seen.len() < 5 {
+            let count = far.read(&mut bytes).await.expect("read");
+            seen.extend_from_slice(&bytes[..count]);
+        }
+        assert_eq!(seen, b"bcdef");
+    });
+}
+
+#[test]
 fn bytes_that_come_with_the_end_of_the_stream_do_not_hide_it() {
     run(async {
         let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");

@@ -16,9 +16,41 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 }
 
+/// A socket whose next reads first return bytes that were put back.
+struct Rewound<S> {
+    socket: S,
+    unread: Vec<u8>,
+}
+
+impl<S: Socket> AsyncRead for Rewound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let count = self.unread.len().min(buf.len());
+        buf[..count].copy_from_slice(&self.unread[..count]);
+        self.unread.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: Socket> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
 enum Transport<S> {
-    Plain(S),
-    Tls(Box<TlsStream<S>>),
+    Plain(Rewound<S>),
+    Tls(Box<TlsStream<Rewound<S>>>),
 }
 
 /// A connection.
@@ -29,7 +61,7 @@ pub struct Stream<S> {
 impl<S: Socket> Stream<S> {
     /// A connection whose bytes travel as they are.
     pub(in crate::io) fn plain(socket: S) -> Stream<S> {
-        Stream { inner: Transport::Plain(socket) }
+        Stream { inner: Transport::Plain(Rewound { socket, unread: Vec::new() }) }
     }
 
     /// Performs the server's side of a TLS handshake on a fresh connection.
@@ -51,8 +83,20 @@ impl<S: Socket> Stream<S> {
     /// The other end's address.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match &self.inner {
-            Transport::Plain(socket) => socket.peer_addr(),
-            Transport::Tls(stream) => stream.get_ref().0.peer_addr(),
+            Transport::Plain(plain) => plain.socket.peer_addr(),
+            Transport::Tls(stream) => stream.get_ref().0.socket.peer_addr(),
+        }
+    }
+
+    /// Puts bytes back that were read from a connection without TLS: the next reads return them first, and so do
+    /// those of a TLS handshake.
+    ///
+    /// # Panics
+    /// If the connection is encrypted.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        match &mut self.inner {
+            Transport::Plain(plain) => drop(plain.unread.splice(..0, bytes.iter().copied())),
+            Transport::Tls(_) => panic!("what was decrypted can't be put back"),
         }
     }
 

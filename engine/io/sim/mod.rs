@@ -24,6 +24,6 @@ pub use faults::{Fault, FaultRates};
 pub use file::{
     File, create_dir_all, file_exists, free_bytes, read_dir, read_small_file, remove_file, rename, sync_dir,
 };
-pub use net::{Listener, NetworkRates, Stream};
+pub use net::{Accepted, Listener, NetworkRates, Stream};
 pub use random::Random;
 pub use world::NodeId;

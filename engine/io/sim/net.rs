@@ -317,8 +317,13 @@ impl Listener {
         Ok(self.address)
     }
 
-    /// The next connection.
+    /// The next connection, for this core.
     pub async fn accept(&self) -> io::Result<Stream> {
+        self.accept_unbound().await.map(Accepted::into_stream)
+    }
+
+    /// The next connection, for any core.
+    pub async fn accept_unbound(&self) -> io::Result<Accepted> {
         let connection = poll_fn(|cx| {
             with(|world| {
                 let Some(listening) = world.network.listeners.get_mut(&self.id) else {
@@ -332,7 +337,17 @@ impl Listener {
             })
         })
         .await?;
-        Ok(Stream { connection, side: 1 })
+        Ok(Accepted(Stream { connection, side: 1, unread: Vec::new() }))
+    }
+}
+
+/// A connection that no core reads or writes yet. It may be sent to another core; dropping it closes it.
+pub struct Accepted(Stream);
+
+impl Accepted {
+    /// Binds the connection to this core.
+    pub fn into_stream(self) -> Stream {
+        self.0
     }
 }
 
@@ -350,6 +365,8 @@ impl Drop for Listener {
 pub struct Stream {
     connection: ConnectionId,
     side: Side,
+    /// Bytes that were read and put back.
+    unread: Vec<u8>,
 }
 
 impl Stream {
@@ -365,7 +382,7 @@ impl Stream {
             super::sleep(Duration::from_nanos(wait)).await;
         }
         let connection = with(|world| world.connect(address))?;
-        Ok(Stream { connection, side: 0 })
+        Ok(Stream { connection, side: 0, unread: Vec::new() })
     }
 
     /// Encryption is not simulated: its keys would not follow from the seed.
@@ -386,6 +403,11 @@ impl Stream {
         })
     }
 
+    /// Puts bytes back that were read: the next reads return them first.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        drop(self.unread.splice(..0, bytes.iter().copied()));
+    }
+
     /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buf)).await
@@ -393,6 +415,12 @@ impl Stream {
 
     /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.len());
+            buf[..count].copy_from_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            return Poll::Ready(Ok(count));
+        }
         with(|world| world.read(self.connection, self.side, buf, cx.waker()))
     }
 

@@ -15,5 +15,5 @@ mod timer;
 pub use super::host::*;
 pub use executor::{JoinHandle, block_on, run_executors, spawn, yield_if_needed};
 pub use file::File;
-pub use net::{Listener, Stream};
+pub use net::{Accepted, Listener, Stream};
 pub use timer::{Sleep, sleep};

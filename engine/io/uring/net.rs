@@ -146,11 +146,26 @@ impl Listener {
         Ok(getsockname(&self.socket.fd)?.try_into()?)
     }
 
-    /// The next connection; small writes leave at once.
+    /// The next connection, for this core; small writes leave at once.
     pub async fn accept(&self) -> io::Result<Stream> {
+        self.accept_unbound().await.map(Accepted::into_stream)
+    }
+
+    /// The next connection, for any core.
+    pub async fn accept_unbound(&self) -> io::Result<Accepted> {
         let fd = poll_fn(|cx| self.socket.poll_in(cx, |fd| accept_with(fd, FLAGS))).await?;
         sockopt::set_tcp_nodelay(&fd, true)?;
-        Ok(Stream::plain(Socket::new(fd)))
+        Ok(Accepted(fd))
+    }
+}
+
+/// A connection that no core reads or writes yet. It may be sent to another core; dropping it closes it.
+pub struct Accepted(OwnedFd);
+
+impl Accepted {
+    /// Binds the connection to this core.
+    pub fn into_stream(self) -> Stream {
+        Stream::plain(Socket::new(self.0))
     }
 }
 
