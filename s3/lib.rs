@@ -26,5 +26,5 @@ pub mod time;
 pub mod uri;
 pub mod xml;
 
-pub use conn::serve;
+pub use conn::{Inbox, Spread, serve};
 pub use op::OWNER_ID;

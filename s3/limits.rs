@@ -13,8 +13,11 @@ pub const STALL: Duration = Duration::from_secs(60);
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
 /// TLS handshakes take no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that one core holds at most, fewer where few files may be open; more are closed at once.
+/// Connections that one core holds at most, fewer where few files may be open. One that finds every core full is closed
+/// at once.
 pub const CONNECTIONS_PER_CORE: usize = 16_384;
+/// Connections that other cores have handed to a core and that it has not taken yet, at most.
+pub const HANDED_CONNECTIONS: usize = 256;
 /// Of a body that nobody wants, so much is read so that the connection can go on; more closes it.
 pub const DISCARD_BYTES: u64 = 256 << 10;
 /// After the last answer so much is still read, and for so long, lest the answer be lost to a reset.

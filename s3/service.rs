@@ -11,6 +11,7 @@ use engine::io::{self, Event};
 use engine::peer::ByteStore;
 use raft::Metadata;
 
+use crate::conn::Spread;
 use crate::conn::deadline::Deadlines;
 use crate::counters::Counters;
 use crate::error::{Code, S3Result};
@@ -36,8 +37,8 @@ pub struct ServiceConfig {
     pub region: String,
     /// Domains under which buckets are hosts of their own.
     pub domains: Vec<String>,
-    /// Connections that this core holds at most; one more is closed at once.
-    pub connections_max: usize,
+    /// This core's share in spreading connections.
+    pub spread: Spread,
     /// Who may sign requests.
     pub credentials: Credentials,
     /// See [`TlsSource`].
@@ -56,7 +57,7 @@ pub struct Service {
     ids: RefCell<IdGenerator>,
     verifier: RefCell<Verifier>,
     domains: Vec<String>,
-    pub(crate) connections_max: usize,
+    pub(crate) spread: Spread,
     dates: RefCell<DateCache>,
     request_prefix: u64,
     requests: Cell<u64>,
@@ -79,7 +80,7 @@ impl Service {
             ids: RefCell::new(ids),
             verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
             domains: config.domains,
-            connections_max: config.connections_max,
+            spread: config.spread,
             dates: RefCell::default(),
             // Ids of one process differ by core and count; those of different runs by their random part.
             request_prefix: (io::random_u64() << 8 | config.core as u64) << 32,

@@ -14,6 +14,7 @@ use raft::command::{Command, CreateBucket, Kind, Outcome};
 use raft::record::ReclaimRecord;
 use s3::service::{Service, ServiceConfig};
 use s3::sigv4::keys::{Credentials, Secret};
+use s3::{Inbox, Spread};
 
 use crate::admin::serve_admin;
 use crate::cluster::server::{Answers, serve_cluster};
@@ -60,7 +61,7 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     {
         make_bucket(&metadata, name).await;
     }
-    let service = open_ports(core, &shared, &metadata, &bytes);
+    let service = open_ports(core, &shared, &metadata, &bytes, parts.spread);
     spawn(report::every(
         REPORT_INTERVAL,
         core,
@@ -114,6 +115,7 @@ fn open_ports(
     shared: &Arc<Shared>,
     metadata: &Metadata,
     bytes: &ByteStore,
+    (spread, inbox): (Spread, Inbox),
 ) -> Option<Rc<Service>> {
     let bind = |what: &str, address| match Listener::bind(address) {
         Ok(listener) => listener,
@@ -140,13 +142,13 @@ fn open_ports(
         started_ms: shared.started_ms,
         region: shared.plan.region.clone(),
         domains: shared.plan.domains.clone(),
-        connections_max: shared.plan.connections_per_core,
+        spread,
         credentials: Credentials::single(credentials.access_key_id.clone(), secret),
         tls: Box::new(move || tls.as_ref().map(|tls| tls.current())),
         log: Box::new(move |finished| report::log(logger.as_ref(), finished)),
     };
     let service = Service::new(config, metadata.clone(), bytes.clone());
-    spawn(s3::serve(service.clone(), bind("S3", address)));
+    s3::serve(&service, vec![bind("S3", address)], inbox);
     Some(service)
 }
 

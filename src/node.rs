@@ -10,6 +10,7 @@ use engine::peer::{Reply, Request};
 use raft::kv::{FjallKv, Kv};
 use raft::{GroupConfig, MetadataSeed, NodeSeed, OnFatal};
 use rustls::ServerConfig;
+use s3::{Inbox, Spread};
 
 use crate::access_log::Logger;
 use crate::core;
@@ -93,6 +94,8 @@ pub struct Parts {
     pub metadata: MetadataSeed,
     /// The Raft group's part, on core 0.
     pub group: Option<(NodeSeed, Opener)>,
+    /// The core's share in spreading connections, and those that are handed to it.
+    pub spread: (Spread, Inbox),
 }
 
 impl Shared {
@@ -109,7 +112,10 @@ impl Shared {
         let parts = engine::peer::seeds(cores)
             .into_iter()
             .zip(metadata)
-            .map(|(bytes, metadata)| Mutex::new(Some(Parts { bytes, metadata, group: group.take() })))
+            .zip(Spread::over(cores, plan.connections_per_core))
+            .map(|((bytes, metadata), spread)| {
+                Mutex::new(Some(Parts { bytes, metadata, group: group.take(), spread }))
+            })
             .collect();
         plan.board.set_waits_for(vec!["segments".to_owned(), "metadata".to_owned()]);
         Ok(Arc::new(Shared {

@@ -1,49 +1,75 @@
-//! Accepting connections: the cap per core, TLS where configured, and the end of all.
+//! Accepting connections: spread over the cores, TLS where configured, and the end of all.
 
+use std::future::Future;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::io::{self, Listener, Stream, timeout};
+use engine::io::{self, Listener, timeout};
 use futures_lite::future;
 
 use super::connection;
+use super::spread::{Assigned, Inbox, Placed};
 use crate::limits;
 use crate::service::Service;
 
 /// After a failure to accept (no descriptors left, say) so long is waited.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
-/// Serves S3 on `listener` until the service drains. Returns once no new connection is taken.
-pub async fn serve(service: Rc<Service>, listener: Listener) {
+/// Serves S3 on this core until the service drains: its share of the connections that arrive at `listeners`, and those
+/// that other cores hand over.
+pub fn serve(service: &Rc<Service>, listeners: Vec<Listener>, inbox: Inbox) {
     service.deadlines.start();
-    while !service.draining() {
-        let drained = async {
-            service.drain_begun().await;
-            None
-        };
-        match future::or(async { Some(listener.accept().await) }, drained).await {
-            None => return,
-            Some(Ok(stream)) => admit(&service, stream),
-            Some(Err(error))
+    for listener in listeners {
+        io::spawn(accept(service.clone(), listener));
+    }
+    io::spawn(receive(service.clone(), inbox));
+}
+
+async fn accept(service: Rc<Service>, listener: Listener) {
+    while let Some(accepted) = unless_draining(&service, listener.accept_unbound()).await {
+        match accepted.map(|connection| service.spread.place(connection)) {
+            Ok(Placed::Here(assigned)) => admit(&service, assigned),
+            Ok(Placed::Elsewhere) => {}
+            Ok(Placed::Nowhere) => {
+                let refused = &service.counters.connections_refused;
+                refused.set(refused.get() + 1);
+            }
+            Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
-            Some(Err(_)) => io::sleep(PAUSE_AFTER_ERROR).await,
+            Err(_) => io::sleep(PAUSE_AFTER_ERROR).await,
         }
         io::yield_if_needed().await;
     }
 }
 
-fn admit(service: &Rc<Service>, stream: Stream) {
-    let counters = &service.counters;
-    if counters.connections.get() >= service.connections_max {
-        counters.connections_refused.set(counters.connections_refused.get() + 1);
-        return;
+async fn receive(service: Rc<Service>, mut inbox: Inbox) {
+    while let Some(Some(assigned)) = unless_draining(&service, inbox.0.recv()).await {
+        admit(&service, assigned);
+        io::yield_if_needed().await;
     }
+}
+
+/// What `next` gives; none once the core drains.
+async fn unless_draining<T>(service: &Service, next: impl Future<Output = T>) -> Option<T> {
+    if service.draining() {
+        return None;
+    }
+    let drained = async {
+        service.drain_begun().await;
+        None
+    };
+    future::or(async { Some(next.await) }, drained).await
+}
+
+fn admit(service: &Rc<Service>, Assigned { connection: accepted, seat }: Assigned) {
+    let counters = &service.counters;
     counters.connections.set(counters.connections.get() + 1);
     let service = service.clone();
     io::spawn(async move {
+        let stream = accepted.into_stream();
         let peer = stream.peer_addr().ok();
-        let slot = service.deadlines.register(limits::IDLE_TIMEOUT);
+        let slot = service.deadlines.register(limits::IDLE_TIMEOUT, seat);
         let stream = match service.tls() {
             None => Some(stream),
             Some(config) => {

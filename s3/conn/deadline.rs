@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use engine::io::{self as eio, Instant};
 
+use super::spread::Seat;
+
 /// How often deadlines are looked at: a time-out is late by that much at most.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -20,6 +22,9 @@ pub(crate) struct Slot {
     deadline: Cell<Instant>,
     expired: Cell<bool>,
     idle: Cell<bool>,
+    /// The last look found it idle, too.
+    was_idle: Cell<bool>,
+    seat: Seat,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -32,6 +37,20 @@ impl Slot {
     /// Says whether the connection waits between two requests.
     pub(crate) fn set_idle(&self, idle: bool) {
         self.idle.set(idle);
+        if !idle {
+            self.was_idle.set(false);
+            self.seat.set_active(true);
+        }
+    }
+
+    /// Gives up what has expired, and lets rest what is idle for the second time in a row.
+    fn look(&self, now: Instant) {
+        if self.deadline.get() <= now && self.waker.borrow().is_some() {
+            self.expire();
+        }
+        if self.idle.get() && self.was_idle.replace(true) {
+            self.seat.set_active(false);
+        }
     }
 
     /// Ends the wait for this connection now, as when its time is up.
@@ -65,12 +84,14 @@ impl Slot {
 pub(crate) struct Deadlines(Rc<RefCell<Vec<Weak<Slot>>>>);
 
 impl Deadlines {
-    /// A slot for a new connection.
-    pub(crate) fn register(&self, after: Duration) -> Rc<Slot> {
+    /// A slot for a new connection with its seat.
+    pub(crate) fn register(&self, after: Duration, seat: Seat) -> Rc<Slot> {
         let slot = Rc::new(Slot {
             deadline: Cell::new(eio::now() + after),
             expired: Cell::new(false),
             idle: Cell::new(false),
+            was_idle: Cell::new(false),
+            seat,
             waker: RefCell::new(None),
         });
         self.0.borrow_mut().push(Rc::downgrade(&slot));
@@ -88,9 +109,7 @@ impl Deadlines {
                 slots.borrow_mut().retain(|slot| match slot.upgrade() {
                     None => false,
                     Some(slot) => {
-                        if slot.deadline.get() <= now && slot.waker.borrow().is_some() {
-                            slot.expire();
-                        }
+                        slot.look(now);
                         true
                     }
                 });

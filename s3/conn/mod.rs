@@ -2,12 +2,13 @@
 //!
 //! Promises: every request is answered exactly once or its connection closed; a refusal before the body was asked
 //! for closes the connection; memory per connection is bounded whatever the client sends. A connection stays on
-//! the core that accepted it. It leaves to [`crate::op`] what a request means.
+//! the core that it was given to before its first byte. It leaves to [`crate::op`] what a request means.
 
 mod accept;
 mod body;
 pub(crate) mod deadline;
 mod reply;
+mod spread;
 mod wire;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub use accept::serve;
 pub(crate) use body::{Body, Piece};
 use reply::Sent;
 pub(crate) use reply::{Reply, ReplyBody};
+pub use spread::{Inbox, Spread};
 
 use crate::access::{self, Principal, Resource};
 use crate::error::{Code, S3Error};
