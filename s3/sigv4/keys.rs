@@ -1,10 +1,15 @@
 //! Credentials, and the signing keys derived from them.
 //!
-//! Secrets and keys are wiped when dropped, and not printed. A signature that was computed here leaves this module
-//! only as the answer of `matches`, so that none is ever compared but in constant time.
+//! Secrets and keys are wiped when dropped, and not printed. A signature computed here leaves this module only as the
+//! answer of `matches`, so every comparison takes constant time.
+//!
+//! The table of credentials may be replaced while the node runs. Each core works with a snapshot of it and looks at
+//! every request whether there is a newer one, so once [`Credentials::replace`] has returned, no request that arrives is
+//! checked against what it replaced.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -13,19 +18,24 @@ use zeroize::Zeroizing;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The secret of an access key: wiped on drop, never printed.
+/// The secret of an access key: wiped on drop, never printed. Clones share it.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Takes a secret.
     pub fn new(secret: impl Into<String>) -> Secret {
-        Secret(Zeroizing::new(secret.into()))
+        Secret(Arc::new(Zeroizing::new(secret.into())))
     }
 
     /// Its bytes, for deriving keys from.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// Whether both are the same, in a time that depends on their lengths alone.
+    fn equals(&self, other: &Secret) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.expose().ct_eq(other.expose()).into()
     }
 }
 
@@ -35,18 +45,42 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The access keys that are known, with their secrets. Cheap to clone: cores share it.
+/// The access keys that are known, with their secrets, as of one moment.
+#[derive(Debug, Default)]
+pub struct Table(BTreeMap<Arc<str>, Secret>);
+
+impl Table {
+    /// The secret of an access key, with the key in shared form.
+    pub fn get(&self, access_key: &str) -> Option<(Arc<str>, &Secret)> {
+        self.0.get_key_value(access_key).map(|(key, secret)| (key.clone(), secret))
+    }
+}
+
+/// The table of a node: clones share it, and all of them see what replaces it.
 #[derive(Debug, Clone, Default)]
-pub struct Credentials {
-    known: Arc<BTreeMap<Arc<str>, Secret>>,
+pub struct Credentials(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Counts replacements, so that a look costs no lock.
+    version: AtomicU64,
+    table: Mutex<Arc<Table>>,
+}
+
+/// A table, and which replacement it came with.
+#[derive(Debug)]
+pub struct Snapshot {
+    version: u64,
+    /// The table.
+    pub table: Arc<Table>,
 }
 
 impl Credentials {
     /// From pairs of access key and secret.
     pub fn new(pairs: impl IntoIterator<Item = (String, Secret)>) -> Credentials {
-        Credentials {
-            known: Arc::new(pairs.into_iter().map(|(key, secret)| (Arc::from(key), secret)).collect()),
-        }
+        let credentials = Credentials::default();
+        credentials.replace(pairs);
+        credentials
     }
 
     /// The one pair of a small installation.
@@ -54,14 +88,27 @@ impl Credentials {
         Credentials::new([(access_key.into(), secret)])
     }
 
-    /// The secret of an access key, with the key in shared form.
-    pub fn get(&self, access_key: &str) -> Option<(Arc<str>, &Secret)> {
-        self.known.get_key_value(access_key).map(|(key, secret)| (key.clone(), secret))
+    /// Replaces the whole table at once.
+    pub fn replace(&self, pairs: impl IntoIterator<Item = (String, Secret)>) {
+        let table = pairs.into_iter().map(|(key, secret)| (Arc::from(key), secret)).collect();
+        let mut current = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Table(table));
+        self.0.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+    /// The table as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let current = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        Snapshot { version: self.0.version.load(Ordering::SeqCst), table: current.clone() }
+    }
+
+    /// Brings a snapshot up to date; true if it was not.
+    pub fn refresh(&self, snapshot: &mut Snapshot) -> bool {
+        let stale = self.0.version.load(Ordering::SeqCst) != snapshot.version;
+        if stale {
+            *snapshot = self.snapshot();
+        }
+        stale
     }
 }
 
@@ -119,9 +166,9 @@ pub(crate) fn matches(mac: HmacSha256, claimed: &[u8; 32]) -> bool {
     ours.ct_eq(claimed).into()
 }
 
-/// The signing keys in use: one per access key and day, for the one region of this endpoint. Only keys of
-/// known access keys and of days within a presigned URL's life are ever asked for, and still the number is
-/// bounded.
+/// The signing keys in use: one per access key and day, for the one region of this endpoint. A key is found again only
+/// by the secret that it was derived from. Keys are asked for by known access keys and for days within a presigned
+/// URL's life alone, and still their number is bounded.
 #[derive(Debug, Default)]
 pub struct SigningKeys {
     recent: Vec<Entry>,
@@ -131,6 +178,7 @@ pub struct SigningKeys {
 #[derive(Debug)]
 struct Entry {
     access_key: Arc<str>,
+    secret: Secret,
     day: String,
     region: String,
     key: SigningKey,
@@ -140,15 +188,22 @@ impl SigningKeys {
     /// How many are kept.
     pub const MAX: usize = 64;
 
-    /// The key of this access key and day, derived if it is not at hand.
+    /// The key of this access key and day, derived unless it is kept.
     pub fn get(&mut self, access_key: &Arc<str>, secret: &Secret, day: &str, region: &str) -> SigningKey {
-        let hit = |e: &&Entry| e.day == day && e.access_key == *access_key && e.region == region;
-        if let Some(entry) = self.recent.iter().find(hit) {
+        let hit = |e: &Entry| {
+            e.day == day && e.access_key == *access_key && e.region == region && e.secret.equals(secret)
+        };
+        if let Some(entry) = self.recent.iter().find(|entry| hit(entry)) {
             return entry.key.clone();
         }
         let key = SigningKey::derive(secret, day, region);
-        let (day, region) = (day.to_owned(), region.to_owned());
-        let entry = Entry { access_key: access_key.clone(), day, region, key: key.clone() };
+        let entry = Entry {
+            access_key: access_key.clone(),
+            secret: secret.clone(),
+            day: day.to_owned(),
+            region: region.to_owned(),
+            key: key.clone(),
+        };
         if self.recent.len() < Self::MAX {
             self.recent.push(entry);
         } else {
@@ -156,6 +211,13 @@ impl SigningKeys {
             self.turn = (self.turn + 1) % Self::MAX;
         }
         key
+    }
+
+    /// Forgets the keys of pairs that a table does not hold.
+    pub fn keep_those_of(&mut self, table: &Table) {
+        self.recent.retain(|entry| {
+            table.get(&entry.access_key).is_some_and(|(_, secret)| secret.equals(&entry.secret))
+        });
     }
 }
 
@@ -170,7 +232,7 @@ mod tests {
     #[test]
     fn secrets_and_what_is_derived_of_them_are_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>(_: &T) {}
-        wiped(&Secret::new(SECRET).0);
+        wiped(&*Secret::new(SECRET).0);
         wiped(&sign(b"key", b"text"));
         wiped(&Sha256::default());
         wiped(&sha1::Sha1::default());
@@ -182,12 +244,39 @@ mod tests {
         let mut keys = SigningKeys::default();
         let key = keys.get(&Arc::from("ID"), &secret, "20130524", "us-east-1");
         let credentials = Credentials::single("ID", secret.clone());
-        let shown = format!("{secret:?} {key:?} {keys:?} {credentials:?} {credentials:#?}");
+        let snapshot = credentials.snapshot();
+        let shown = format!("{secret:?} {key:?} {keys:?} {credentials:?} {credentials:#?} {snapshot:?}");
         assert!(
             shown.contains("ID") && shown.contains("Secret(..)") && shown.contains("SigningKey(..)"),
             "{shown}"
         );
         assert!(!shown.contains(&SECRET[..8]) && !shown.contains("119, 74"), "{shown}");
+    }
+
+    /// The cache knew keys by access key, day and region: a secret that was changed would have met the key derived from
+    /// the one before it for the rest of the day, so the old secret went on signing and the new one could not.
+    #[test]
+    fn a_changed_secret_never_meets_a_key_derived_from_the_old_one() {
+        let (id, mut keys) = (Arc::from("ID"), SigningKeys::default());
+        let mac = |key: SigningKey| <[u8; 32]>::from(key.mac().finalize().into_bytes());
+        let mut of = |secret: &str| mac(keys.get(&id, &Secret::new(secret), "20130524", "us-east-1"));
+        let (old, new) = (of(SECRET), of("another-secret"));
+        assert_ne!(old, new);
+        assert_eq!((of(SECRET), of("another-secret")), (old, new));
+        let credentials = Credentials::single("ID", Secret::new("another-secret"));
+        keys.keep_those_of(&credentials.snapshot().table);
+        assert_eq!(keys.recent.len(), 1, "the key of the secret that is gone is wiped");
+    }
+
+    #[test]
+    fn a_replaced_table_is_seen_by_every_holder_at_its_next_look() {
+        let credentials = Credentials::single("ID", Secret::new(SECRET));
+        let (elsewhere, mut snapshot) = (credentials.clone(), credentials.snapshot());
+        assert!(!elsewhere.refresh(&mut snapshot));
+        credentials.replace([("OTHER".to_owned(), Secret::new("s"))]);
+        assert!(snapshot.table.get("ID").is_some(), "what was begun ends with the table that it began with");
+        assert!(elsewhere.refresh(&mut snapshot) && !elsewhere.refresh(&mut snapshot));
+        assert!(snapshot.table.get("ID").is_none() && snapshot.table.get("OTHER").is_some());
     }
 
     #[test]

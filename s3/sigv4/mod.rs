@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::access::Principal;
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
-use keys::{Credentials, SigningKey, SigningKeys};
+use keys::{Credentials, SigningKey, SigningKeys, Snapshot};
 
 /// How far a request's time may be from ours.
 pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
@@ -114,6 +114,7 @@ struct Scope<'a> {
 pub struct Verifier {
     region: String,
     credentials: Credentials,
+    known: Snapshot,
     keys: SigningKeys,
     scratch: Vec<u8>,
 }
@@ -121,7 +122,14 @@ pub struct Verifier {
 impl Verifier {
     /// A verifier for the region that this endpoint goes by.
     pub fn new(region: impl Into<String>, credentials: Credentials) -> Verifier {
-        Verifier { region: region.into(), credentials, keys: SigningKeys::default(), scratch: Vec::new() }
+        let known = credentials.snapshot();
+        Verifier {
+            region: region.into(),
+            credentials,
+            known,
+            keys: SigningKeys::default(),
+            scratch: Vec::new(),
+        }
     }
 
     /// The region that this endpoint goes by.
@@ -137,6 +145,9 @@ impl Verifier {
         host_bucket: Option<&str>,
         now_s: u64,
     ) -> Result<Verified, S3Error> {
+        if self.credentials.refresh(&mut self.known) {
+            self.keys.keep_those_of(&self.known.table);
+        }
         let by_query = head.query().has("X-Amz-Algorithm") || head.query().has("X-Amz-Signature");
         let by_v2_query = !by_query && head.query().has("AWSAccessKeyId") && head.query().has("Signature");
         let mut authorizations = head.header_all("authorization");
@@ -151,7 +162,7 @@ impl Verifier {
             (Some(authorization), false) => self.by_header(head, authorization, now_s),
             (None, _) if by_query => self.by_query(head, now_s),
             (None, true) => {
-                let access_key = crate::sigv2::verify(head, host_bucket, &self.credentials, now_s)?;
+                let access_key = crate::sigv2::verify(head, host_bucket, &self.known.table, now_s)?;
                 Ok(Verified { principal: Principal::Root(access_key), payload: PayloadMode::Unsigned })
             }
             (None, false) => {
@@ -184,7 +195,8 @@ impl Verifier {
         }
         canonical::check_signed_headers(head, claim.signed_headers, claim.presigned)?;
         let (access_key, secret) = self
-            .credentials
+            .known
+            .table
             .get(scope.access_key)
             .ok_or_else(|| Code::InvalidAccessKeyId.field("AWSAccessKeyId", scope.access_key))?;
         let key = self.keys.get(&access_key, secret, scope.day, &self.region);

@@ -220,15 +220,27 @@ fn signing_keys_are_kept_and_bounded() {
 }
 
 #[test]
+fn a_verifier_goes_by_the_credentials_of_the_moment() {
+    let credentials = Credentials::single(KEY, Secret::new(SECRET));
+    let mut verifier = Verifier::new("us-east-1", credentials.clone());
+    let mut ask = || verifier.verify(&head(&example_get()), None, THEN).map(|_| ()).map_err(|e| e.code());
+    assert_eq!(ask(), Ok(()));
+    credentials.replace([(KEY.to_owned(), Secret::new("another-secret"))]);
+    assert_eq!(ask(), Err(Code::SignatureDoesNotMatch), "the old secret signs no more");
+    credentials.replace([]);
+    assert_eq!(ask(), Err(Code::InvalidAccessKeyId));
+    credentials.replace([(KEY.to_owned(), Secret::new(SECRET)), ("OTHER".to_owned(), Secret::new("s"))]);
+    assert_eq!(ask(), Ok(()));
+}
+
+#[test]
 fn presigned_urls_of_version_2_verify_and_expire() {
     // AWS's example of query string authentication, with a resource of its host's bucket.
-    let credentials = Credentials::single(KEY, Secret::new(SECRET));
+    let known = Credentials::single(KEY, Secret::new(SECRET)).snapshot().table;
     let url = "GET /photos/puppy.jpg?AWSAccessKeyId=AKIAIOSFODNN7EXAMPLE&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D\
         &Expires=1175139620 HTTP/1.1\r\nHost: johnsmith.s3.amazonaws.com";
     let at = |url: &str, bucket, now| {
-        crate::sigv2::verify(&head(url), bucket, &credentials, now)
-            .map(|k| k.to_string())
-            .map_err(|e| e.code())
+        crate::sigv2::verify(&head(url), bucket, &known, now).map(|k| k.to_string()).map_err(|e| e.code())
     };
     assert_eq!(at(url, Some("johnsmith"), 1_175_139_620), Ok(KEY.into()));
     assert_eq!(at(url, Some("johnsmith"), 1_175_139_621), Err(Code::AccessDenied));
