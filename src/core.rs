@@ -129,9 +129,6 @@ fn open_ports(
             spawn(serve_cluster(cluster, Arc::clone(cluster_tls), Rc::new(answers)));
             spawn(serve_admin(bind("the admin port", shared.plan.addresses.admin), Arc::clone(board)));
         }
-        if let Some(tls) = shared.plan.s3_tls.clone() {
-            spawn(async move { tls.watch().await });
-        }
     }
     let address = shared.plan.addresses.s3?;
     let credentials = shared.plan.credentials.as_ref()?;

@@ -30,7 +30,7 @@ pub struct Startup {
     pub connections_per_core: usize,
     /// TLS of the cluster port.
     pub cluster_tls: Arc<ServerConfig>,
-    /// TLS of the S3 port, where it is asked for. Run [`S3Tls::watch`] on one core.
+    /// TLS of the S3 port, where it is asked for.
     pub s3_tls: Option<Arc<S3Tls>>,
     /// Where cores publish what they count.
     pub board: Arc<Board>,
@@ -68,6 +68,7 @@ pub fn prepare(
     };
     let cluster_tls = tls::cluster_server(&identity)?;
     let s3_tls = config.tls.as_ref().map(S3Tls::load).transpose()?;
+    s3_tls.as_ref().map(S3Tls::watch).transpose()?;
     let board = Board::new(cores);
     let access_log = access_log::start(&config.access_log, &board)?;
     data.fix_cores(cores)?;

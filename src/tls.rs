@@ -70,21 +70,33 @@ impl S3Tls {
         Arc::clone(&self.lock().config)
     }
 
-    /// Looks at the files for ever; run it on one core. What can't be loaded is told once and changes nothing.
-    pub async fn watch(&self) {
-        let mut told = None;
-        loop {
-            engine::io::sleep(RELOAD_INTERVAL).await;
-            told = match self.reload() {
-                Ok(_) => None,
-                Err(error) => {
-                    if told.as_ref() != Some(&error) {
-                        note(format_args!("the S3 port keeps its old certificate: {error}"));
-                    }
-                    Some(error)
+    /// Looks at the files for ever, on a thread of its own: a mount that hangs then holds up no core. Files that can't
+    /// be loaded are reported once and change nothing.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn watch(self: &Arc<Self>) -> Result<()> {
+        self.watch_every(RELOAD_INTERVAL)
+    }
+
+    fn watch_every(self: &Arc<Self>, interval: Duration) -> Result<()> {
+        let tls = Arc::clone(self);
+        let body = move || {
+            let mut reported = None;
+            loop {
+                std::thread::park_timeout(interval);
+                let failure = tls.reload().err();
+                if let Some(error) = &failure
+                    && reported != failure
+                {
+                    note(format_args!("the S3 port keeps its old certificate: {error}"));
                 }
-            };
-        }
+                reported = failure;
+            }
+        };
+        engine::io::spawn_thread("tls-files", body).map(drop).map_err(|error| {
+            Error::failed(format!("cannot start the thread that watches --tls-cert: {error}"))
+        })
     }
 
     /// Loads the files again if they changed, and says whether it did.
@@ -189,6 +201,46 @@ mod tests {
         std::fs::write(&files.key, &key).unwrap();
         assert!(tls.reload().unwrap());
         assert!(!Arc::ptr_eq(&first, &tls.current()));
+    }
+
+    fn eventually(what: &str, done: impl Fn() -> bool) {
+        let until = engine::io::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(engine::io::now() < until, "{what} did not happen");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// The files were read on core 0. A mount that hung stopped the core, and after 30 s the watchdog ended the process.
+    #[test]
+    fn a_mount_that_hangs_holds_up_no_core_and_its_files_are_taken_up_once_it_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
+        let (certificate, key) = pair("one");
+        std::fs::write(&files.certificate, &certificate).unwrap();
+        std::fs::write(&files.key, &key).unwrap();
+        let tls = S3Tls::load(&files).unwrap();
+        let first = tls.current();
+
+        // Opening a pipe that nobody writes to blocks as a hung mount does.
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::rename(&pipe, &files.certificate).unwrap();
+        let core = Arc::clone(&tls);
+        engine::io::block_on(async move {
+            core.watch_every(Duration::from_millis(1)).unwrap();
+            for _ in 0..50 {
+                engine::io::sleep(Duration::from_millis(2)).await;
+                let _ = core.current();
+            }
+        })
+        .unwrap();
+        assert!(Arc::ptr_eq(&first, &tls.current()));
+
+        let (certificate, key) = pair("another");
+        std::fs::write(&files.key, &key).unwrap();
+        std::fs::write(&files.certificate, &certificate).unwrap();
+        eventually("the new certificate", || !Arc::ptr_eq(&first, &tls.current()));
     }
 
     #[test]
