@@ -13,6 +13,12 @@ pub const STALL: Duration = Duration::from_secs(60);
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
 /// TLS handshakes take no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest PROXY header, bytes; the specification's own advice is to keep below 536.
+pub const PREAMBLE_BYTES_MAX: usize = 1024;
+/// From a PROXY header's first byte to its last.
+pub const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Entries of `X-Forwarded-For` that are looked at, from the last one on.
+pub const PROXY_HOPS_MAX: usize = 32;
 /// Connections that one core holds at most, fewer where few files may be open. One that finds every core full is closed
 /// at once.
 pub const CONNECTIONS_PER_CORE: usize = 16_384;

@@ -15,9 +15,11 @@ use crate::conn::Spread;
 use crate::conn::deadline::Deadlines;
 use crate::counters::Counters;
 use crate::error::{Code, S3Result};
+use crate::health::{HealthPath, Probe};
 use crate::http::head::RequestHead;
 use crate::http::response::DateCache;
 use crate::operation::Operation;
+use crate::proxies::Proxies;
 use crate::route::{Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
 use crate::sigv4::{Verified, Verifier};
@@ -27,16 +29,30 @@ pub type TlsSource = Box<dyn Fn() -> Option<Arc<rustls::ServerConfig>>>;
 /// Where finished requests are told of.
 pub type LogSink = Box<dyn Fn(&Finished<'_>)>;
 
-/// What a service is made of.
-pub struct ServiceConfig {
-    /// This core's number.
-    pub core: usize,
-    /// When the process started, milliseconds since 1970: no id that this core makes is older.
-    pub started_ms: u64,
+/// Whether the node is ready for requests.
+pub type Readiness = Box<dyn Fn() -> bool>;
+
+/// How a node serves S3: checked once, the same for all of its cores.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
     /// The region that requests must be signed for.
     pub region: String,
     /// Domains under which buckets are hosts of their own.
     pub domains: Vec<String>,
+    /// Whose word on a client's address is taken.
+    pub proxies: Proxies,
+    /// Where health checks are answered, if they are.
+    pub health: Option<HealthPath>,
+}
+
+/// What the service of one core is made of.
+pub struct ServiceConfig {
+    /// See [`Settings`].
+    pub settings: Arc<Settings>,
+    /// This core's number.
+    pub core: usize,
+    /// When the process started, milliseconds since 1970: no id that this core makes is older.
+    pub started_ms: u64,
     /// This core's share in spreading connections.
     pub spread: Spread,
     /// Who may sign requests.
@@ -45,6 +61,8 @@ pub struct ServiceConfig {
     pub tls: TlsSource,
     /// See [`LogSink`].
     pub log: LogSink,
+    /// See [`Readiness`].
+    pub ready: Readiness,
 }
 
 /// The S3 front end of one core.
@@ -56,7 +74,7 @@ pub struct Service {
     pub counters: Counters,
     ids: RefCell<IdGenerator>,
     verifier: RefCell<Verifier>,
-    domains: Vec<String>,
+    settings: Arc<Settings>,
     pub(crate) spread: Spread,
     dates: RefCell<DateCache>,
     request_prefix: u64,
@@ -65,6 +83,7 @@ pub struct Service {
     drain: Event,
     tls: TlsSource,
     log: LogSink,
+    ready: Readiness,
 }
 
 impl Service {
@@ -78,8 +97,8 @@ impl Service {
             deadlines: Deadlines::default(),
             counters: Counters::default(),
             ids: RefCell::new(ids),
-            verifier: RefCell::new(Verifier::new(config.region, config.credentials)),
-            domains: config.domains,
+            verifier: RefCell::new(Verifier::new(&config.settings.region, config.credentials)),
+            settings: config.settings,
             spread: config.spread,
             dates: RefCell::default(),
             // Ids of one process differ by core and count; those of different runs by their random part.
@@ -89,6 +108,7 @@ impl Service {
             drain: Event::new(),
             tls: config.tls,
             log: config.log,
+            ready: config.ready,
         })
     }
 
@@ -118,17 +138,37 @@ impl Service {
         (self.tls)()
     }
 
+    /// Whether new requests should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.draining() && (self.ready)()
+    }
+
+    /// What a request asks of the node's health, if it does.
+    pub(crate) fn probe(&self, head: &RequestHead) -> Option<Probe> {
+        self.settings.health.as_ref()?.probe(head, &self.settings.domains)
+    }
+
+    /// Whether a peer is a proxy whose word on its client's address is taken.
+    pub(crate) fn trusts(&self, peer: SocketAddr) -> bool {
+        self.settings.proxies.trust(peer.ip())
+    }
+
+    /// Who sent a request that came from `peer`.
+    pub(crate) fn client(&self, peer: SocketAddr, head: &RequestHead) -> SocketAddr {
+        self.settings.proxies.client(peer, head.header_all("x-forwarded-for"))
+    }
+
     pub(crate) fn route(&self, head: &RequestHead) -> S3Result<Route> {
-        Route::of(head, &self.domains)
+        Route::of(head, &self.settings.domains)
     }
 
     pub(crate) fn verify(&self, head: &RequestHead, now_s: u64) -> S3Result<Verified> {
-        let host_bucket = bucket_of_host(head.host(), &self.domains);
+        let host_bucket = bucket_of_host(head.host(), &self.settings.domains);
         self.verifier.borrow_mut().verify(head, host_bucket, now_s)
     }
 
     pub(crate) fn region(&self) -> String {
-        self.verifier.borrow().region().to_owned()
+        self.settings.region.clone()
     }
 
     pub(crate) fn date(&self) -> [u8; 29] {

@@ -1,9 +1,13 @@
-//! The checked configuration of a serving node, built once from the command line.
+//! The configuration of a serving node: checked once, and from then on shared by everything that the node consists of.
 
+use crate::cpus::CpuList;
 use crate::data_dir::CORES_MAX;
 use crate::error::{Error, Result};
+use s3::health::HealthPath;
+use s3::service::Settings;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The S3 port unless `--s3` says otherwise.
 pub const S3_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
@@ -16,27 +20,43 @@ pub const DATA_DIR: &str = "hamster-data";
 /// The region unless `--region` says otherwise.
 pub const REGION: &str = "us-east-1";
 
-/// What `serve` was told, checked.
+/// What `serve` was told. The default is what it does without flags.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the node's data lie.
     pub data_dir: PathBuf,
-    /// The S3 port; `None` with `--no-s3`.
-    pub s3: Option<SocketAddr>,
+    /// The S3 ports; none with `--no-s3`.
+    pub s3: Vec<SocketAddr>,
     /// The cluster port; `None` takes the one that `init` recorded.
     pub listen: Option<SocketAddr>,
     /// The admin port.
     pub admin: SocketAddr,
-    /// The region that signatures name.
-    pub region: String,
-    /// Domains under which a bucket's name may be the first label of the host, lower case.
-    pub domains: Vec<String>,
+    /// How S3 is served there.
+    pub settings: Arc<Settings>,
     /// The number of cores asked for.
     pub cores: Option<u16>,
+    /// The CPUs to run on; `None` takes all that the process may use.
+    pub cpus: Option<CpuList>,
     /// Certificate and key of the S3 port.
     pub tls: Option<TlsFiles>,
     /// The access log.
     pub access_log: AccessLog,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: DATA_DIR.into(),
+            s3: vec![S3_ADDRESS],
+            listen: None,
+            admin: ADMIN_ADDRESS,
+            settings: Arc::new(Settings { region: REGION.to_owned(), ..Settings::default() }),
+            cores: None,
+            cpus: None,
+            tls: None,
+            access_log: AccessLog { form: LogForm::Off, file: None },
+        }
+    }
 }
 
 /// The PEM files of the S3 port.
@@ -130,6 +150,33 @@ pub fn check_domain(domain: &str) -> Result<String> {
     Err(Error::usage("--domain takes a host name without a port, such as s3.example.com"))
 }
 
+/// Checks where health checks are to be answered on the S3 port: a path that could be a bucket's needs `over_bucket`.
+pub fn check_health(path: &str, over_bucket: bool) -> Result<HealthPath> {
+    let health = HealthPath::parse(path).map_err(|why| Error::usage(format!("--s3-health: {why}")))?;
+    match health.bucket() {
+        Some(bucket) if !over_bucket => Err(Error::usage(format!(
+            "--s3-health {path} could be in a bucket named {}: give a path that no bucket has, such as /-/health, or add \
+             --s3-health-over-bucket",
+            bucket.as_str()
+        ))),
+        _ => Ok(health),
+    }
+}
+
+/// Refuses an address that two ports are to listen on: the system would give each a share of the connections.
+pub fn check_ports<'a>(ports: impl Iterator<Item = (&'a str, SocketAddr)>) -> Result<()> {
+    let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
+    for (flag, address) in ports.filter(|(_, address)| address.port() != 0) {
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == address) {
+            return Err(Error::usage(format!(
+                "{other} and {flag} both name {address}: give each an address of its own"
+            )));
+        }
+        seen.push((flag, address));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +197,27 @@ mod tests {
         for bad in ["", "0", "-1", "1.5GB", "TiB", "99999999999PiB"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_health_path_that_could_be_a_buckets_has_to_be_asked_for() {
+        assert!(check_health("/-/health", false).is_ok());
+        let line = check_health("/health", false).unwrap_err().to_string();
+        assert!(line.contains("bucket named health") && line.contains("--s3-health-over-bucket"), "{line}");
+        assert!(check_health("/health", true).is_ok());
+        assert!(check_health("health", true).is_err());
+    }
+
+    #[test]
+    fn two_ports_never_share_an_address() {
+        let [one, two]: [SocketAddr; 2] = ["127.0.0.1:1", "[::1]:1"].map(|address| address.parse().unwrap());
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        assert!(
+            check_ports([("--s3", one), ("--s3", two), ("--admin", any), ("--listen", any)].into_iter())
+                .is_ok()
+        );
+        let line = check_ports([("--s3", one), ("--s3", two), ("--admin", one)].into_iter()).unwrap_err();
+        assert!(line.to_string().contains("--s3 and --admin both name 127.0.0.1:1"), "{line}");
     }
 
     #[test]

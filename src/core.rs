@@ -13,7 +13,6 @@ use raft::Metadata;
 use raft::command::{Command, CreateBucket, Kind, Outcome};
 use raft::record::ReclaimRecord;
 use s3::service::{Service, ServiceConfig};
-use s3::sigv4::keys::{Credentials, Secret};
 use s3::{Inbox, Spread};
 
 use crate::admin::serve_admin;
@@ -33,14 +32,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs core `core` from start to end.
 pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
-    let home = match Home::open(&shared.plan.data_dir, core).await {
+    let home = match Home::open(&shared.plan.config.data_dir, core).await {
         Ok(home) => home,
         Err(error) => end(&Error::refused(format!("the segments can't be opened: {error}"))),
     };
     let store = home.segments().clone();
     report::damage(core, &store);
     shared.core_opened(store.stats().index_entries);
-    let files = Rc::new(Files::new(&shared.plan.data_dir));
+    let files = Rc::new(Files::new(&shared.plan.config.data_dir));
     let bytes = ByteStore::start(parts.bytes, home.clone(), files);
     let metadata = parts.metadata.start(shared.cores, home.clone());
     let mut group = None;
@@ -121,31 +120,30 @@ fn open_ports(
         Ok(listener) => listener,
         Err(error) => end(&Error::refused(format!("cannot listen on {address} for {what}: {error}"))),
     };
-    if core == 0 {
-        if let Some(InnerPorts { record, cluster_tls }) = &shared.plan.inner {
-            let board = &shared.plan.board;
-            let answers = Answers { record: record.clone(), board: Arc::clone(board) };
-            let cluster = bind("the cluster", shared.plan.addresses.listen);
-            spawn(serve_cluster(cluster, Arc::clone(cluster_tls), Rc::new(answers)));
-            spawn(serve_admin(bind("the admin port", shared.plan.addresses.admin), Arc::clone(board)));
-        }
+    let plan = &shared.plan;
+    if core == 0
+        && let Some(InnerPorts { record, cluster_tls }) = &plan.inner
+    {
+        let answers = Answers { record: record.clone(), board: Arc::clone(&plan.board) };
+        let cluster = bind("the cluster", plan.addresses.listen);
+        spawn(serve_cluster(cluster, Arc::clone(cluster_tls), Rc::new(answers)));
+        spawn(serve_admin(bind("the admin port", plan.addresses.admin), Arc::clone(&plan.board)));
     }
-    let address = shared.plan.addresses.s3?;
-    let credentials = shared.plan.credentials.as_ref()?;
-    let secret = Secret::new(credentials.secret_access_key.as_str());
-    let (tls, logger) = (shared.plan.s3_tls.clone(), shared.plan.logger.clone());
+    let credentials = plan.credentials.clone()?;
+    let listeners: Vec<_> = plan.addresses.s3.iter().map(|address| bind("S3", *address)).collect();
+    let (tls, logger, board) = (plan.s3_tls.clone(), plan.logger.clone(), plan.board.clone());
     let config = ServiceConfig {
+        settings: plan.config.settings.clone(),
         core,
         started_ms: shared.started_ms,
-        region: shared.plan.region.clone(),
-        domains: shared.plan.domains.clone(),
         spread,
-        credentials: Credentials::single(credentials.access_key_id.clone(), secret),
+        credentials,
         tls: Box::new(move || tls.as_ref().map(|tls| tls.current())),
         log: Box::new(move |finished| report::log(logger.as_ref(), finished)),
+        ready: Box::new(move || board.waits_for().is_empty()),
     };
     let service = Service::new(config, metadata.clone(), bytes.clone());
-    s3::serve(&service, vec![bind("S3", address)], inbox);
+    s3::serve(&service, listeners, inbox);
     Some(service)
 }
 

@@ -35,7 +35,7 @@
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
 use crate::record::{self, Kind};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
@@ -73,12 +73,26 @@ struct CoresRecord {
 /// Where a running node listens, for the commands that ask it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Addresses {
-    /// The S3 port, unless it is off.
-    pub s3: Option<SocketAddr>,
+    /// The S3 ports, unless they are off. Older nodes noted one, or none.
+    #[serde(deserialize_with = "one_or_more")]
+    pub s3: Vec<SocketAddr>,
     /// The cluster port.
     pub listen: SocketAddr,
     /// The admin port.
     pub admin: SocketAddr,
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Noted {
+        One(Option<SocketAddr>),
+        More(Vec<SocketAddr>),
+    }
+    Ok(match Noted::deserialize(from)? {
+        Noted::One(address) => address.into_iter().collect(),
+        Noted::More(addresses) => addresses,
+    })
 }
 
 impl DataDir {

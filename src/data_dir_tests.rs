@@ -38,9 +38,25 @@ fn addresses_are_read_back_by_another_command() {
     assert_eq!(addresses(dir.path()).unwrap(), None);
     let data = DataDir::lock(dir.path()).unwrap();
     let noted =
-        Addresses { s3: None, listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
+        Addresses { s3: vec![], listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
     data.note_addresses(&noted).unwrap();
     assert_eq!(addresses(dir.path()).unwrap(), Some(noted));
+}
+
+#[test]
+fn addresses_that_an_older_node_noted_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for (s3, read) in [
+        ("null", &[][..]),
+        ("\"[::1]:9\"", &["[::1]:9"]),
+        ("[\"[::1]:9\",\"1.2.3.4:5\"]", &["[::1]:9", "1.2.3.4:5"]),
+    ] {
+        let text = format!("{{\"s3\":{s3},\"listen\":\"127.0.0.1:1\",\"admin\":\"127.0.0.1:2\"}}");
+        files::replace_secret(&dir.path().join("addresses"), text.as_bytes()).unwrap();
+        let shown: Vec<_> =
+            addresses(dir.path()).unwrap().unwrap().s3.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(shown, read);
+    }
 }
 
 /// A file or folder of a data directory, and what is in it.
@@ -133,7 +149,7 @@ fn the_number_of_cores_is_never_guessed_where_data_are_there() {
 #[test]
 fn what_is_left_of_small_files_stops_no_start() {
     let noted =
-        Addresses { s3: None, listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
+        Addresses { s3: vec![], listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
     let text = serde_json::to_vec_pretty(&noted).unwrap();
     let cases: &[(&str, &[Entry<'_>], bool)] = &[
         ("D1: `lock`, empty", &[("lock", b"")], false),

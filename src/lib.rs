@@ -13,6 +13,7 @@ pub mod cli;
 mod cluster;
 mod config;
 pub mod core;
+pub mod cpus;
 pub mod credentials;
 pub mod data_dir;
 mod error;

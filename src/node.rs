@@ -1,6 +1,5 @@
 //! The assembly of a node: what its cores share, the start of their executors, and its orderly end.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,11 +9,12 @@ use engine::peer::{Reply, Request};
 use raft::kv::{FjallKv, Kv};
 use raft::{GroupConfig, MetadataSeed, NodeSeed, OnFatal};
 use rustls::ServerConfig;
+use s3::sigv4::keys::Credentials;
 use s3::{Inbox, Spread};
 
 use crate::access_log::Logger;
+use crate::config::Config;
 use crate::core;
-use crate::credentials::Credentials;
 use crate::data_dir::{Addresses, LOG_FOLDER, METADATA_FOLDER};
 use crate::error::{Error, Result};
 use crate::identity::NodeRecord;
@@ -26,17 +26,13 @@ use crate::tls::S3Tls;
 /// Told once that the node answers on all of its ports.
 pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
 
-/// What a node is made from besides its metadata store.
+/// What a node is made from besides its metadata store: what it was told, and what starting it found and took.
 pub struct Plan {
-    /// Where its data lie.
-    pub data_dir: PathBuf,
+    /// What it was told. The path of its data directory is absolute.
+    pub config: Config,
     /// S3 connections of one core at most.
     pub connections_per_core: usize,
-    /// The region that clients sign for.
-    pub region: String,
-    /// Domains below which a bucket may be the first label of the host.
-    pub domains: Vec<String>,
-    /// The root credential; none only where the S3 port is off.
+    /// Who may sign requests; none only where the S3 port is off.
     pub credentials: Option<Credentials>,
     /// The ports beside that of S3. A simulated node has none: they speak TLS, whose keys follow from no seed.
     pub inner: Option<InnerPorts>,
@@ -46,7 +42,7 @@ pub struct Plan {
     pub board: Arc<Board>,
     /// The access log, unless it is off.
     pub logger: Option<Logger>,
-    /// Where to listen.
+    /// Where it listens, with the ports that the system chose.
     pub addresses: Addresses,
     /// Opens when the node shall drain.
     pub shutdown: Latch,
@@ -172,40 +168,21 @@ pub fn on_fatal() -> OnFatal {
 
 /// Runs a node until it is told to drain.
 pub fn run(startup: Startup) -> Result<()> {
-    let Startup { config, data, identity, cores, access_log, .. } = startup;
+    let Startup { data, cores, log_writer, plan } = startup;
     let cores = usize::from(cores);
-    let data_dir = data.path().to_owned();
-    let unclean = !data.take_clean_mark()?;
-    let rows = data_dir.join(METADATA_FOLDER);
+    let rows = data.path().join(METADATA_FOLDER);
     let kv = FjallKv::open(&rows).map_err(|error| {
         let rows = rows.display();
         Error::refused(format!(
             "{rows} can't be opened: {error}; if it is damaged, restore the data directory"
         ))
     })?;
-    let group = GroupConfig::new(1, data_dir.join(LOG_FOLDER), cores, on_fatal());
-    let (logger, writer) = access_log.unzip();
-    let plan = Plan {
-        data_dir: data_dir.clone(),
-        connections_per_core: startup.connections_per_core,
-        region: config.region,
-        domains: config.domains,
-        credentials: startup.credentials,
-        inner: Some(InnerPorts { record: identity.record.clone(), cluster_tls: startup.cluster_tls }),
-        s3_tls: startup.s3_tls,
-        board: startup.board,
-        logger,
-        addresses: startup.addresses,
-        shutdown: startup.shutdown,
-        first_bucket: startup.first_bucket,
-        unclean,
-        ready: Mutex::new(Some(startup.ready)),
-    };
+    let group = GroupConfig::new(1, data.path().join(LOG_FOLDER), cores, on_fatal());
     let shared = Shared::assemble(plan, group, Arc::new(kv))?;
     let executors = run_executors(cores, move |core| core::run(core, shared.clone()))
         .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;
     executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))?;
-    if let Some(writer) = writer {
+    if let Some(writer) = log_writer {
         writer.finish();
     }
     data.leave_clean_mark()

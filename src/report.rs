@@ -37,7 +37,7 @@ pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources
         shared.plan.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
         if let Some(group) = &sources.group {
             shared.plan.board.publish_raft(group.stats());
-            shared.plan.board.publish_system(system(&shared.plan.data_dir));
+            shared.plan.board.publish_system(system(&shared.plan.config.data_dir));
         }
         sleep(interval).await;
     }

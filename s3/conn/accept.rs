@@ -1,15 +1,17 @@
-//! Accepting connections: spread over the cores, TLS where configured, and the end of all.
+//! Accepting connections: spread over the cores, the PROXY protocol and TLS where configured, and the end of all.
 
 use std::future::Future;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::io::{self, Listener, timeout};
+use engine::io::{self, Listener, Stream, timeout};
 use futures_lite::future;
 
-use super::connection;
+use super::deadline::Slot;
 use super::spread::{Assigned, Inbox, Placed};
+use super::{connection, probe};
 use crate::limits;
 use crate::service::Service;
 
@@ -67,19 +69,23 @@ fn admit(service: &Rc<Service>, Assigned { connection: accepted, seat }: Assigne
     counters.connections.set(counters.connections.get() + 1);
     let service = service.clone();
     io::spawn(async move {
-        let stream = accepted.into_stream();
-        let peer = stream.peer_addr().ok();
         let slot = service.deadlines.register(limits::IDLE_TIMEOUT, seat);
-        let stream = match service.tls() {
-            None => Some(stream),
-            Some(config) => {
-                timeout(limits::HANDSHAKE_TIMEOUT, stream.accept_tls(config)).await.ok().and_then(Result::ok)
-            }
-        };
-        if let Some(stream) = stream {
+        if let Some((stream, peer)) = begin(&service, accepted.into_stream(), &slot).await {
             connection(service.clone(), stream, peer, slot).await;
         }
         let counters = &service.counters;
         counters.connections.set(counters.connections.get() - 1);
     });
+}
+
+/// What precedes the first request: who is there, and the TLS handshake. None where the connection came to its end.
+async fn begin(service: &Service, mut stream: Stream, slot: &Slot) -> Option<(Stream, Option<SocketAddr>)> {
+    let mut peer = stream.peer_addr().ok();
+    if let Some(proxy) = peer.filter(|peer| service.trusts(*peer)) {
+        peer = Some(probe::client_behind(&mut stream, slot, proxy).await?);
+    }
+    if let Some(config) = service.tls() {
+        stream = timeout(limits::HANDSHAKE_TIMEOUT, stream.accept_tls(config)).await.ok()?.ok()?;
+    }
+    Some((stream, peer))
 }

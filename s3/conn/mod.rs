@@ -7,6 +7,7 @@
 mod accept;
 mod body;
 pub(crate) mod deadline;
+mod probe;
 mod reply;
 mod spread;
 mod wire;
@@ -128,6 +129,10 @@ async fn exchange(
     peer: Option<SocketAddr>,
     out: &mut Vec<u8>,
 ) -> Next {
+    if let Some(asked) = service.probe(head) {
+        return probe::answer(service, wire, head, asked, out).await;
+    }
+    let peer = peer.map(|peer| service.client(peer, head));
     let started = io::now();
     let _underway = io::underway();
     wire.begin_body();

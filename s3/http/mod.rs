@@ -2,6 +2,7 @@
 
 pub mod chunked;
 pub mod head;
+pub mod preamble;
 pub mod response;
 
 use std::ops::Range;

@@ -19,7 +19,7 @@ pub use serve::Flags;
 /// Founds the cluster if there is none, and serves.
 pub fn run(flags: Flags, _out: Out<'_>) -> Result<()> {
     let config = serve::config(flags)?;
-    if config.s3.is_none() {
+    if config.s3.is_empty() {
         return Err(Error::usage("quickstart shows the S3 port: leave --no-s3 out, or run `hamster serve`"));
     }
     let data = DataDir::lock(&config.data_dir)?;
@@ -31,12 +31,12 @@ pub fn run(flags: Flags, _out: Out<'_>) -> Result<()> {
         Some(credentials) => credentials,
         None => credentials::quickstart(data.path())?,
     };
-    let (shown, region) = (credentials.clone(), config.region.clone());
+    let (shown, region) = (credentials.clone(), config.settings.region.clone());
     let encrypted = config.tls.is_some();
     let ready = Box::new(move |addresses: &Addresses| {
-        if let Some(address) = addresses.s3 {
+        if let Some(address) = addresses.s3.first() {
             // The one place that shows the secret, to the person who asked for it.
-            let _ = write!(std::io::stdout(), "{}", instructions(address, encrypted, &region, &shown));
+            let _ = write!(std::io::stdout(), "{}", instructions(*address, encrypted, &region, &shown));
         }
     });
     serve_with_bucket(config, data, credentials, ready)

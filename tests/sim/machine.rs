@@ -10,14 +10,16 @@ use std::time::Duration;
 use engine::io::sim::control;
 use engine::io::sim::{NodeId, Random};
 use engine::io::{Executors, run_executors, sleep};
+use hamster::config::Config;
 use hamster::core;
-use hamster::credentials::Credentials;
 use hamster::data_dir::Addresses;
 use hamster::latch::{self, Opener};
 use hamster::metrics::Board;
 use hamster::node::{Plan, Shared, on_fatal};
 use raft::GroupConfig;
 use raft::kv::MemoryKv;
+use s3::service::Settings;
+use s3::sigv4::keys::{Credentials, Secret};
 
 use crate::sign;
 use crate::workload::BUCKET;
@@ -104,18 +106,19 @@ impl Machine {
         let board = Board::new(self.setup.cores as u16);
         let shown = board.clone();
         let (opener, shutdown) = latch::latch();
-        let secret = sign::SECRET_KEY.to_owned().into();
         let plan = move |clean: bool| Plan {
-            data_dir: PathBuf::from(DATA_DIR),
+            config: Config {
+                data_dir: PathBuf::from(DATA_DIR),
+                settings: Arc::new(Settings { region: sign::REGION.to_owned(), ..Settings::default() }),
+                ..Config::default()
+            },
             connections_per_core: 1000,
-            region: sign::REGION.to_owned(),
-            domains: Vec::new(),
-            credentials: Credentials::new(sign::ACCESS_KEY, secret).ok(),
+            credentials: Some(Credentials::single(sign::ACCESS_KEY, Secret::new(sign::SECRET_KEY))),
             inner: None,
             s3_tls: None,
             board: shown,
             logger: None,
-            addresses: Addresses { s3: Some(address()), listen: address(), admin: address() },
+            addresses: Addresses { s3: vec![address()], listen: address(), admin: address() },
             shutdown,
             first_bucket: Some(BUCKET.to_owned()),
             unclean: !clean,
