@@ -94,7 +94,9 @@ fn help_lists_the_verbs_in_every_spelling_and_version_prints_one_line() {
         assert_eq!(text(&run(&[spelling]).stdout), format!("hamster {}\n", env!("CARGO_PKG_VERSION")));
     }
     let flags = text(&run(&["help", "serve"]).stdout);
-    for flag in ["--data-dir", "--s3", "--no-s3", "--listen", "--admin", "--region", "--domain", "--cores"] {
+    let all =
+        "--data-dir --s3 --no-s3 --s3-health --trust-proxy --listen --admin --region --domain --cores --cpus";
+    for flag in all.split(' ') {
         assert!(flags.contains(flag), "{flag} is not in {flags}");
     }
 }
@@ -108,6 +110,18 @@ fn a_wrong_command_line_is_one_line_and_exit_code_2() {
     refused(&run(&["serve", "--cores", "0"]), 2, &["cores"]);
     refused(&run(&["serve", "--tls-cert", "x"]), 2, &["--tls-key"]);
     refused(&run(&["serve", "--no-s3", "--s3", "127.0.0.1:1"]), 2, &["--no-s3"]);
+    refused(&run(&["serve", "--no-s3", "--trust-proxy", "10.0.0.0/8"]), 2, &["--no-s3"]);
+    refused(&run(&["serve", "--trust-proxy", "10.1.2.3/8"]), 2, &["--trust-proxy", "10.0.0.0/8"]);
+    refused(&run(&["serve", "--trust-proxy", "0.0.0.0/0"]), 2, &["every client"]);
+    refused(
+        &run(&["serve", "--s3-health", "/health"]),
+        2,
+        &["bucket named health", "--s3-health-over-bucket"],
+    );
+    refused(&run(&["serve", "--s3-health-over-bucket"]), 2, &["--s3-health"]);
+    refused(&run(&["serve", "--admin", "127.0.0.1:9000"]), 2, &["--s3", "--admin", "127.0.0.1:9000"]);
+    refused(&run(&["serve", "--cpus", "3-1"]), 2, &["--cpus", "0-3,8"]);
+    refused(&run(&["serve", "--cpus", "0,0"]), 2, &["CPU 0 is named twice"]);
     refused(&run(&["init", "--zone", "a b"]), 2, &["--zone"]);
     refused(&run(&["init", "--capacity", "much"]), 2, &["10TiB"]);
 }
@@ -190,6 +204,38 @@ fn a_node_starts_answers_and_drains_and_one_directory_has_one_node() {
     let mut other = hamster(&["serve", "--no-s3", "--cores", "2", "--data-dir", data.to_str().unwrap()]);
     other.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     refused(&other.output().unwrap(), 3, &["--cores 1"]);
+}
+
+#[test]
+fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    init(&data);
+    let allowed = sched_getaffinity(None).unwrap();
+    let cpu = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap().to_string();
+    let start = |more: &[&str]| {
+        let mut command = hamster(&["serve", "--no-s3", "--data-dir", data.to_str().unwrap()]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(more);
+        command
+    };
+    refused(&start(&["--cpus", "1023"]).output().unwrap(), 3, &["CPU 1023 is not one", "--cpus"]);
+
+    // Without --cores the first start takes one core per CPU of the list.
+    let mut node = Node::start(start(&["--cpus", &cpu]), "ready:");
+    let mut threads = 0;
+    for task in std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        assert_eq!(list.trim(), cpu, "{status}");
+        threads += 1;
+    }
+    assert!(threads > 3, "cores, watchdog, the metadata store's");
+    assert_eq!(node.terminate(), Some(0));
+    refused(&start(&["--cores", "2"]).output().unwrap(), 3, &["divided over 1 core", "--cores 1"]);
+    // The CPUs may change while the cores stay.
+    let mut node = Node::start(start(&[]), "ready:");
+    assert_eq!(node.terminate(), Some(0));
 }
 
 #[test]
