@@ -211,6 +211,43 @@ const RECORDED: &[Recorded] = &[
                0;chunk-signature=5239a698f21b910a7d7828c8addc2e83387bd26ec699727078956386e9df8e78\r\n\r\n",
     },
     Recorded {
+        sdk: "aws-sdk-go-v2 s3 1.114.10 and aws-sdk-java-v2 2.58.0, TLS; aws-sdk-js 3.1174.0, inside of HTTP's chunks",
+        signed: None,
+        trailer: "x-amz-checksum-crc32",
+        content: "<",
+        body: "1\r\n<\r\n0\r\nx-amz-checksum-crc32:/W2TCg==\r\n\r\n",
+    },
+    Recorded {
+        sdk: "aws-sdk-java-v2 2.58.0 and aws-sdk-js 3.1174.0, empty",
+        signed: None,
+        trailer: "x-amz-checksum-sha256",
+        content: "",
+        body: "0\r\nx-amz-checksum-sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n\r\n",
+    },
+    Recorded {
+        sdk: "aws-sdk-java-v2 2.58.0, signed with a trailer",
+        signed: Some((
+            "20261127T204858Z",
+            "ea4519d3b00c8b4fc3da009674d14bd912c825c9992a32b1a38c16c7d38ec4aa",
+        )),
+        trailer: "x-amz-checksum-crc32",
+        content: "<",
+        body: "1;chunk-signature=97544e6273280c9d841f77744cf7a7574b7fbba83eca685b9a5e0dffa65a2288\r\n<\r\n\
+               0;chunk-signature=f5c835f311ef739b8444e7b71c8d89e36822ab7403615b464284a7fca4b0a870\r\n\
+               x-amz-checksum-crc32:/W2TCg==\r\n\
+               x-amz-trailer-signature:1320f46e92705ed21f6407aebfcf3204f94c6480d53a052b760a614cb9dca4ae\r\n\r\n",
+    },
+    Recorded {
+        sdk: "aws-sdk-java-v2 2.58.0, signed and empty",
+        signed: Some((
+            "20261127T204852Z",
+            "87774f59cece5bde75b3ac50d504713592e06d526d0fec519ef35fe304f5ab08",
+        )),
+        trailer: "",
+        content: "",
+        body: "0;chunk-signature=43cc12a25b016f2ce73c5e3541645f717241d25b1f29c1aaf8e6b3381d005f3a\r\n\r\n",
+    },
+    Recorded {
         sdk: "minio-go 7.4.1, signed and empty, inside of HTTP's chunks",
         signed: Some((
             "20261127T200349Z",

@@ -8,6 +8,7 @@ declare -A PACKAGE_OF=(
     [cc]="gcc libc6-dev" [c++]="g++" [python3]=python3 [venv]=python3-venv
     [rclone]=rclone [restic]=restic [s3cmd]=s3cmd [openssl]=openssl
     [mkfs.ext4]=e2fsprogs [mount]=mount [prlimit]=util-linux [xargs]=findutils
+    [java]=openjdk-17-jdk-headless [javac]=openjdk-17-jdk-headless [mvn]=maven
 )
 
 # Administrators' tools are outside of an ordinary user's PATH on Debian.
