@@ -281,7 +281,7 @@ func applications(client *minio.Client) {
 		exists, err := client.BucketExists(ctx, check.Bucket+"-none")
 		return check.First(err, code("head", head, "NoSuchKey"), code("get", get, "NoSuchKey"), code("head without bucket", bucket, "NoSuchKey"),
 			code("put without bucket", put, "NoSuchBucket"), code("put twice", twice, "PreconditionFailed"), check.Equal("bucket", exists, false),
-			code("the bucket again", client.MakeBucket(ctx, check.Bucket, minio.MakeBucketOptions{}), "BucketAlreadyOwnedByYou"),
+			client.MakeBucket(ctx, check.Bucket, minio.MakeBucketOptions{}), // In us-east-1 one's own bucket may be made again.
 			code("a full bucket's end", client.RemoveBucket(ctx, check.Bucket), "BucketNotEmpty"))
 	})
 	check.Step("SlowDown is tried again", func() error {
