@@ -10,6 +10,10 @@ use crate::{
 };
 use std::ops::ControlFlow;
 
+/// Versions of a key that a repeated Complete is looked for in: it bounds the work of one command. In a bucket that
+/// keeps none there is just one.
+const MAX_VERSIONS_OF_REPEAT: usize = 1000;
+
 fn record<T: Record>(reader: &impl Reader, row: &[u8]) -> Result<Option<T>> {
     reader.get(row)?.map(|value| T::from_row(&value)).transpose()
 }
@@ -47,6 +51,44 @@ pub fn version(reader: &impl Reader, name: Name<'_>, selector: &Selector) -> Res
 /// An upload in progress.
 pub fn upload(reader: &impl Reader, name: Name<'_>, upload_id: Bytes16) -> Result<Option<UploadRecord>> {
     record(reader, &name.upload(upload_id))
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UploadState {
+    /// It is in progress.
+    Open(UploadRecord),
+    /// It was completed, and this version made of it is still there.
+    Completed(VersionRecord),
+}
+
+/// What became of an upload; `None` if nothing is known of it (any more).
+pub fn upload_state(reader: &impl Reader, name: Name<'_>, upload_id: Bytes16) -> Result<Option<UploadState>> {
+    Ok(match upload(reader, name, upload_id)? {
+        Some(upload) => Some(UploadState::Open(upload)),
+        None => made_by_upload(reader, name, upload_id)?.map(UploadState::Completed),
+    })
+}
+
+/// The version that was completed from this upload, if it is among the newest of its key.
+pub fn made_by_upload(
+    reader: &impl Reader,
+    name: Name<'_>,
+    upload_id: Bytes16,
+) -> Result<Option<VersionRecord>> {
+    if engine::canary!("completed-upload-forgotten") {
+        return Ok(None);
+    }
+    let mut looked_at = 0;
+    let mut found = None;
+    let start = name.versions();
+    reader.scan(&start, &key::prefix_end(&start), &mut |_, value| {
+        found = Some(VersionRecord::from_row(value)?).filter(|version| version.upload_id == Some(upload_id));
+        looked_at += 1;
+        let enough = found.is_some() || looked_at == MAX_VERSIONS_OF_REPEAT;
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found)
 }
 
 /// Blobs to reclaim, by data id from `after` (exclusive) on, `max` of them at most.

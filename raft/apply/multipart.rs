@@ -1,12 +1,16 @@
 //! Multipart uploads (AWS, "Uploading and copying objects using multipart upload").
 
-use super::{Change, Session, checksum, precondition::refusal, versions::Seen};
+use super::{Change, Session, checksum, precondition::refusal};
 use crate::{
     Result,
     command::{AbortUpload, CompleteUpload, CompletedPart, CreateUpload, Outcome, PutPart},
     key::{self, MAX_PART_NUMBER, Name},
     kv::Reader,
-    record::{BlobRef, Bytes16, PartRecord, Record, UploadRecord, VersionKind, VersionRecord},
+    read,
+    record::{
+        BlobRef, Bytes16, Checksum, ChecksumSpec, PartRecord, Record, UploadRecord, VersionKind,
+        VersionRecord,
+    },
 };
 use engine::hash::ChecksumAlgorithm;
 use md5::{Digest, Md5};
@@ -99,7 +103,7 @@ impl<R: Reader> Session<'_, R> {
         let Some(bucket) = self.bucket(&command.bucket)? else { return Ok(Outcome::NoSuchBucket) };
         let seen = self.look(name, bucket.versioning())?;
         let Some(upload) = self.record::<UploadRecord>(&name.upload(command.upload_id))? else {
-            return self.completed_before(name, &seen, command.version_id);
+            return self.repeated_complete(name, command);
         };
         if let Some(outcome) = refusal(command.precondition.as_ref(), seen.target()) {
             return Ok(outcome);
@@ -109,7 +113,7 @@ impl<R: Reader> Session<'_, R> {
             Ok(chosen) => chosen,
             Err(refused) => return Ok(refused),
         };
-        let version = match assemble(command, upload, &chosen, self.at_ms) {
+        let version = match assemble(command, upload, &chosen) {
             Ok(version) => version,
             Err(refused) => return Ok(refused),
         };
@@ -121,9 +125,11 @@ impl<R: Reader> Session<'_, R> {
         Ok(Outcome::Written { version })
     }
 
-    /// A Complete that is executed a second time finds its version; any other finds no upload.
-    fn completed_before(&self, name: Name<'_>, seen: &Seen, version_id: Bytes16) -> Result<Outcome> {
-        Ok(match self.written_before(name, seen, version_id)? {
+    /// Answers a Complete whose upload is gone: as the first time if the version that the same request made is still
+    /// there, since the first answer may have been lost.
+    fn repeated_complete(&self, name: Name<'_>, command: &CompleteUpload) -> Result<Outcome> {
+        let made = read::made_by_upload(&self.rows, name, command.upload_id)?;
+        Ok(match made.filter(|version| made_by(command, version)) {
             Some(version) => Outcome::Written { version: version.into() },
             None => Outcome::NoSuchUpload,
         })
@@ -187,29 +193,31 @@ fn choose<'a>(named: &[CompletedPart], stored: &'a [PartRecord]) -> Result<Vec<&
     Ok(chosen)
 }
 
+/// Whether a Complete of the version's upload asks for just this version.
+fn made_by(command: &CompleteUpload, version: &VersionRecord) -> bool {
+    let same = |(part, blob): (&CompletedPart, &BlobRef)| {
+        part.number == blob.part_number
+            && Some(part.md5) == blob.md5
+            && (part.checksum.is_empty() || part.checksum == blob.checksum)
+    };
+    command.parts.len() == version.blobs.len()
+        && command.parts.iter().zip(&version.blobs).all(same)
+        && command.expected_size.is_none_or(|size| size == version.size)
+        && (command.expected_checksum.is_none() || command.expected_checksum == version.checksum)
+}
+
 /// The version that the chosen parts make.
 fn assemble(
     command: &CompleteUpload,
     upload: UploadRecord,
     chosen: &[&PartRecord],
-    at_ms: u64,
 ) -> Result<VersionRecord, Refused> {
     let size = chosen.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size));
     let size = size.filter(|&size| size <= MAX_OBJECT_BYTES).ok_or(Outcome::EntityTooLarge)?;
     if command.expected_size.is_some_and(|expected| expected != size) {
         return Err(Outcome::SizeMismatch);
     }
-    let checksum = match upload.checksum {
-        None => None,
-        Some(spec) => {
-            let len = spec.algorithm().map_or(0, ChecksumAlgorithm::value_len);
-            if let Some(part) = chosen.iter().find(|part| part.checksum.len() != len) {
-                return Err(Outcome::InvalidPart { number: part.number });
-            }
-            let parts: Vec<_> = chosen.iter().map(|part| (part.checksum.as_slice(), part.size)).collect();
-            Some(checksum::combine(spec, &parts).ok_or(Outcome::BadChecksum)?)
-        }
-    };
+    let checksum = checksum_of(upload.checksum, chosen)?;
     if command.expected_checksum.is_some() && command.expected_checksum != checksum {
         return Err(Outcome::BadChecksum);
     }
@@ -221,7 +229,7 @@ fn assemble(
     Ok(VersionRecord {
         version_id: command.version_id,
         kind: VersionKind::Object.into(),
-        modified_ms: at_ms,
+        upload_id: Some(command.upload_id),
         size,
         md5: md5.into(),
         part_count: u32::try_from(chosen.len()).expect("part numbers are 10,000 at most"),
@@ -232,6 +240,21 @@ fn assemble(
         owner: upload.owner,
         ..VersionRecord::default()
     })
+}
+
+/// The checksum that the chosen parts make. An upload that asked for none gets the default one, provided that each part
+/// brought its share: one that came with a checksum of another algorithm did not.
+fn checksum_of(asked: Option<ChecksumSpec>, chosen: &[&PartRecord]) -> Result<Option<Checksum>, Refused> {
+    let spec = asked.unwrap_or(ChecksumSpec::DEFAULT);
+    let len = spec.algorithm().map_or(0, ChecksumAlgorithm::value_len);
+    let lacking = chosen.iter().find(|part| part.checksum.len() != len);
+    match (lacking, asked) {
+        (Some(_), None) => return Ok(None),
+        (Some(part), Some(_)) => return Err(Outcome::InvalidPart { number: part.number }),
+        (None, _) => {}
+    }
+    let parts: Vec<_> = chosen.iter().map(|part| (part.checksum.as_slice(), part.size)).collect();
+    checksum::combine(spec, &parts).map(Some).ok_or(Outcome::BadChecksum)
 }
 
 /// A part's blob as its version refers to it.

@@ -102,17 +102,16 @@ impl<R: Reader> Session<'_, R> {
             return Ok(outcome);
         }
         let existed = seen.target().is_some();
-        let marker = delete_marker(command.marker_version_id, self.at_ms, &command.owner);
+        let marker = delete_marker(command.marker_version_id, &command.owner);
         let marker = self.add_version(name, versioning, &seen, marker, changes)?;
         Ok(deleted(&marker, existed))
     }
 }
 
-fn delete_marker(version_id: Bytes16, modified_ms: u64, owner: &str) -> VersionRecord {
+fn delete_marker(version_id: Bytes16, owner: &str) -> VersionRecord {
     VersionRecord {
         version_id,
         kind: VersionKind::DeleteMarker.into(),
-        modified_ms,
         owner: owner.to_owned(),
         ..VersionRecord::default()
     }

@@ -12,10 +12,18 @@ use std::{ops::ControlFlow, sync::Arc};
 
 /// What a command needs to know of a key's list.
 pub(super) struct Seen {
-    /// The newest version's id, and its MD5 and part count if it is an object.
-    newest: Option<(Bytes16, Target)>,
+    newest: Option<Newest>,
     /// The null version, where a write replaces it.
     replaced: Option<Replaced>,
+}
+
+/// What a command needs to know of a key's newest version.
+#[derive(Clone, Copy)]
+struct Newest {
+    id: Bytes16,
+    modified_ms: u64,
+    /// Its MD5 and part count if it is an object.
+    target: Target,
 }
 
 /// A version that a write replaces.
@@ -29,12 +37,12 @@ enum Replaced {
 impl Seen {
     /// The current object.
     pub(super) fn target(&self) -> Target {
-        self.newest.and_then(|(_, target)| target)
+        self.newest.and_then(|newest| newest.target)
     }
 
     /// The newest version's id.
     pub(super) fn newest(&self) -> Option<Bytes16> {
-        self.newest.map(|(id, _)| id)
+        self.newest.map(|newest| newest.id)
     }
 }
 
@@ -47,13 +55,21 @@ impl<R: Reader> Session<'_, R> {
     pub(super) fn look(&self, name: Name<'_>, versioning: Versioning) -> Result<Seen> {
         if versioning == Versioning::Unversioned {
             let current: Option<CurrentRecord> = self.record(&name.current())?;
-            let newest = current.as_ref().map(|c| (c.version_id, Some((c.md5, c.part_count))));
+            let newest = current.as_ref().map(|current| Newest {
+                id: current.version_id,
+                modified_ms: current.modified_ms,
+                target: Some((current.md5, current.part_count)),
+            });
             return Ok(Seen { newest, replaced: current.map(Replaced::Only) });
         }
         let mut seen = Seen { newest: None, replaced: None };
         let want_null = versioning == Versioning::Suspended;
         self.each_version(name, None, |version| {
-            seen.newest.get_or_insert_with(|| (version.version_id, target_of(&version)));
+            seen.newest.get_or_insert_with(|| Newest {
+                id: version.version_id,
+                modified_ms: version.modified_ms,
+                target: target_of(&version),
+            });
             if want_null && version.null_version {
                 seen.replaced = Some(Replaced::Listed(version));
             }
@@ -69,10 +85,10 @@ impl<R: Reader> Session<'_, R> {
         seen: &Seen,
         proposed: Bytes16,
     ) -> Result<Option<VersionRecord>> {
-        match seen.newest {
-            Some((newest, _)) if newest == proposed => self.record(&name.version(proposed)),
+        match seen.newest() {
+            Some(newest) if newest == proposed => self.record(&name.version(proposed)),
             // Ids grow in log order: had it been written, the newest would not be older.
-            Some((newest, _)) if newest > proposed => {
+            Some(newest) if newest > proposed => {
                 let mut found = None;
                 self.each_version(name, Some(proposed), |version| {
                     let same = version.version_id == proposed || version.proposed_id == Some(proposed);
@@ -101,6 +117,9 @@ impl<R: Reader> Session<'_, R> {
     }
 
     /// Adds the newest version of a key, in place of the null version where the bucket's state says so.
+    ///
+    /// Its time is the command's, but never before that of the version that was the newest until now: clocks
+    /// disagree and jump, and a client that polls Last-Modified must not see it go back.
     pub(super) fn add_version(
         &mut self,
         name: Name<'_>,
@@ -113,12 +132,14 @@ impl<R: Reader> Session<'_, R> {
         if engine::canary!("live-blob-reclaimed") && seen.newest.is_some() {
             version.blobs.iter().for_each(|blob| self.let_go(blob, changes));
         }
+        let not_before = seen.newest.filter(|_| !engine::canary!("modified-goes-back"));
+        version.modified_ms = not_before.map_or(0, |newest| newest.modified_ms).max(self.at_ms);
         if engine::canary!("apply-reads-clock") {
             version.modified_ms = engine::io::unix_ms();
         }
         version.null_version = versioning != Versioning::Enabled;
         if versioning != Versioning::Unversioned
-            && let Some((newest, _)) = seen.newest
+            && let Some(newest) = seen.newest()
             && version.version_id <= newest
         {
             version.proposed_id = Some(version.version_id);

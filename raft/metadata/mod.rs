@@ -29,6 +29,7 @@ use hashbrown::HashMap;
 use crate::command::{Command, Outcome, Selector};
 use crate::feed::{Feed, Progress, partition_of};
 use crate::key::Name;
+use crate::read::UploadState;
 use crate::record::{BucketRecord, Bytes16, UploadRecord, VersionRecord};
 use crate::types::Proposal;
 use crate::{Error, Result, read};
@@ -332,6 +333,16 @@ impl Metadata {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let found = self.read_store(move |view| read::upload(view, Name::new(&bucket, &key)?, id)).await?;
         Ok(found.1.map(Arc::new))
+    }
+
+    /// What became of an upload; see [`read::upload_state`].
+    ///
+    /// # Errors
+    /// The name is none that a key can have, or the store can't be read.
+    pub async fn upload_state(&self, bucket: &str, key: &str, id: Bytes16) -> Result<Option<UploadState>> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let read = move |view: &reads::View<'_>| read::upload_state(view, Name::new(&bucket, &key)?, id);
+        Ok(self.read_store(read).await?.1)
     }
 
     /// What this part did.

@@ -71,6 +71,9 @@ impl Checksum {
 }
 
 impl ChecksumSpec {
+    /// What an object gets whose client asked for nothing: CRC-64/NVME of all its bytes.
+    pub const DEFAULT: ChecksumSpec = ChecksumSpec { algorithm: 3, kind: ChecksumType::FullObject as i32 };
+
     /// Of its parts.
     pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Self {
         Self { algorithm: number_of(algorithm), kind: kind.into() }

@@ -59,6 +59,7 @@ fn full_version() -> VersionRecord {
         storage_class: Some("STANDARD_IA".into()),
         owner: "o".into(),
         proposed_id: Some(id(0x10)),
+        upload_id: Some(id(0x33)),
     }
 }
 
@@ -123,6 +124,8 @@ fn the_bytes_of_an_upload_and_its_parts_are_frozen() {
 fn the_numbers_of_checksum_algorithms_are_frozen() {
     let number = |algorithm| ChecksumSpec::new(algorithm, ChecksumType::FullObject).algorithm;
     assert_eq!(ChecksumAlgorithm::ALL.map(number), [1, 2, 3, 4, 5]);
+    let default = ChecksumSpec::new(ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject);
+    assert_eq!(ChecksumSpec::DEFAULT, default);
     assert_eq!(
         ChecksumAlgorithm::ALL.map(|a| ChecksumSpec::new(a, ChecksumType::Composite).algorithm()),
         ChecksumAlgorithm::ALL.map(Some)
@@ -211,7 +214,7 @@ prop_compose! {
         part_count in 0..10_001u32, texts in prop::collection::vec(prop::option::of(".{0,9}"), 8),
         names in prop::collection::vec((".{0,5}", ".{0,5}"), 0..4), sha in prop::option::of(any::<[u8; 32]>()),
         blobs in prop::collection::vec(any_blob(), 0..5), owner in ".{0,5}",
-        proposed_id in prop::option::of(any_id())) -> VersionRecord {
+        proposed_id in prop::option::of(any_id()), upload_id in prop::option::of(any_id())) -> VersionRecord {
         let text = |at: usize| texts[at].clone();
         let headers = ObjectHeaders {
             content_type: text(0), cache_control: text(1), content_disposition: text(2), content_encoding: text(3),
@@ -222,7 +225,7 @@ prop_compose! {
             version_id, null_version, kind: 0, modified_ms, size: blobs.iter().map(|b| b.size).sum(), md5, part_count,
             headers: Some(headers),
             checksum: sha.map(|v| checksum(ChecksumAlgorithm::Sha256, ChecksumType::FullObject, &v)),
-            blobs, storage_class: text(7), owner, proposed_id,
+            blobs, storage_class: text(7), owner, proposed_id, upload_id,
         }
     }
 }
@@ -263,7 +266,7 @@ const GOLDEN_VERSION: &str = "010a1209111111111111111111111111111111111110012080
      22222222222222380142380a0a746578742f706c61696e12086e6f2d63616368651a06696e6c696e652204677a69702a\
      0264653201303a022f7842070a016b1202c3bc4a0a080210011a0409080706523e0a1209d1d1d1d1d1d1d1d111d1d1d1\
      d1d1d1d1d110c096b10218ff1f2004280230013803421209e5e5e5e5e5e5e5e511e5e5e5e5e5e5e5e54a04010203045a\
-     0b5354414e444152445f494162016f6a12091010101010101010111010101010101010";
+     0b5354414e444152445f494162016f6a120910101010101010101110101010101010107212093333333333333333113333333333333333";
 const GOLDEN_MARKER: &str = "010a12090101010101010101110101010101010101180120053200";
 const GOLDEN_CURRENT: &str = "010a120911111111111111111111111111111111111080d095ffbc3118c096b102221209222222222222222211222222\
      222222222228013204080210013a016f420b5354414e444152445f49414a3e0a1209d1d1d1d1d1d1d1d111d1d1d1d1d1\

@@ -20,7 +20,8 @@ pub struct UploadRecord {
     /// The headers that the object will have.
     #[prost(message, optional, tag = "5")]
     pub headers: Option<ObjectHeaders>,
-    /// The checksum that the object will have. With one, every part must bring its value.
+    /// The checksum that the client asked for. With one, every part must bring its value; without one the object gets
+    /// [`ChecksumSpec::DEFAULT`] where every part brings that.
     #[prost(message, optional, tag = "6")]
     pub checksum: Option<ChecksumSpec>,
     /// The storage class, where it is not STANDARD.
@@ -57,7 +58,7 @@ pub struct PartRecord {
     /// When it was written, milliseconds since 1970.
     #[prost(uint64, tag = "5")]
     pub modified_ms: u64,
-    /// Its checksum by the upload's algorithm; empty where it has none.
+    /// Its checksum by the upload's algorithm, or by the default one where the upload asked for none; may be empty then.
     #[prost(bytes = "vec", tag = "6")]
     pub checksum: Vec<u8>,
 }

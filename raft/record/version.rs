@@ -24,7 +24,8 @@ pub struct VersionRecord {
     /// Read it with `kind()`.
     #[prost(enumeration = "VersionKind", tag = "3")]
     pub kind: i32,
-    /// When it was written, milliseconds since 1970.
+    /// When it became visible, milliseconds since 1970. Apply decides it: never before that of the version that was
+    /// the newest until then.
     #[prost(uint64, tag = "4")]
     pub modified_ms: u64,
     /// Bytes of the object: the sum of its blobs'.
@@ -54,6 +55,10 @@ pub struct VersionRecord {
     /// The id that was proposed, where apply had to take a later one (two nodes' clocks disagreed).
     #[prost(message, optional, tag = "13")]
     pub proposed_id: Option<Bytes16>,
+    /// The upload that it was completed from, so that a repeated Complete is known. None for a PUT, and for what was
+    /// completed before this field existed.
+    #[prost(message, optional, tag = "14")]
+    pub upload_id: Option<Bytes16>,
 }
 
 impl VersionRecord {

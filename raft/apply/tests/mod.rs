@@ -24,12 +24,14 @@ struct World {
     kv: MemoryKv,
     applier: Applier,
     retry: bool,
+    /// The time that commands bear.
+    at_ms: u64,
     changes: Vec<Change>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { kv: MemoryKv::new(), applier: Applier::new(), retry: false, changes: Vec::new() }
+        Self { kv: MemoryKv::new(), applier: Applier::new(), retry: false, at_ms: 1000, changes: Vec::new() }
     }
 
     /// With bucket `b` in this state.
@@ -53,12 +55,18 @@ impl World {
 
     /// Executes commands as one batch; `self.changes` are theirs.
     fn run_all(&mut self, kinds: Vec<Kind>) -> Vec<Outcome> {
+        let at_ms = self.at_ms;
+        self.run_at(kinds.into_iter().map(|kind| (at_ms, kind)).collect())
+    }
+
+    /// Executes commands, each at its time, as one batch.
+    fn run_at(&mut self, commands: Vec<(u64, Kind)>) -> Vec<Outcome> {
         let snapshot = self.kv.snapshot();
         let mut session = self.applier.begin(&snapshot);
         self.changes.clear();
         let mut outcomes = Vec::new();
-        for kind in kinds {
-            let mut command = Command::new([0; 16], 1000, kind);
+        for (at_ms, kind) in commands {
+            let mut command = Command::new([0; 16], at_ms, kind);
             command.retry = self.retry;
             let entry = command.encode_bounded().unwrap();
             outcomes.push(session.apply(Command::from_entry(&entry).unwrap(), &mut self.changes).unwrap());
@@ -143,12 +151,13 @@ fn written(outcome: &Outcome) -> &VersionRecord {
     }
 }
 
-/// What holds of the rows after every batch: `c/` is derived from `v/`, a blob has one place, a bucket that
-/// never kept versions has null versions only, and what has rows has a bucket.
+/// What holds of the rows after every batch: `c/` is derived from `v/`, no version is older than one below it in its
+/// list, a blob has one place, a bucket that never kept versions has null versions only, and what has rows has a bucket.
 ///
 /// Gives all blobs that rows know.
 fn check_invariants(reader: &impl Reader) -> Vec<Bytes16> {
     let mut newest: BTreeMap<(String, String), VersionRecord> = BTreeMap::new();
+    let mut above: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut current = BTreeMap::new();
     let mut blobs: Vec<Bytes16> = Vec::new();
     reader
@@ -158,6 +167,8 @@ fn check_invariants(reader: &impl Reader) -> Vec<Bytes16> {
                 RowKey::Version(name, id) => {
                     let version = VersionRecord::from_row(value)?;
                     assert_eq!(version.version_id, id, "a record is in its row");
+                    let younger = above.insert(names(name), version.modified_ms);
+                    assert!(younger.is_none_or(|at| at >= version.modified_ms), "time goes back in a list");
                     blobs.extend(version.blobs.iter().map(|blob| blob.data_id));
                     let bucket: BucketRecord =
                         crate::read::bucket(reader, name.bucket())?.expect("has a bucket");

@@ -80,17 +80,71 @@ fn a_complete_assembles_the_parts_it_names_and_lets_go_of_the_rest() {
     assert!(world.changes.contains(&Change::Upload { upload_id: id(UPLOAD), open: false }));
     assert_eq!(world.rows(key::TAG_UPLOAD), 0);
 
-    assert_eq!(
-        world.run(Kind::CompleteUpload(complete(&[(1, 11)]))),
-        outcome,
-        "a second time by the same id"
-    );
-    assert_eq!(world.changes, []);
-    let other = CompleteUpload { version_id: id(501), ..complete(&[(1, 11)]) };
-    assert_eq!(world.run(Kind::CompleteUpload(other)), Outcome::NoSuchUpload);
     assert_eq!(world.run(abort()), Outcome::NoSuchUpload);
     assert_eq!(world.run(put_part(part(9, 19, 1))), Outcome::NoSuchUpload);
     assert_eq!(world.reclaimed_now(), [id(19)], "a part too late leaves nothing behind");
+}
+
+/// A Complete whose answer was lost was answered NoSuchUpload when the client sent it again, so that the client took a
+/// finished upload for a failed one, and uploaded everything anew.
+#[test]
+fn a_repeated_complete_is_answered_as_the_first_while_its_version_is_there() {
+    for versioning in [Versioning::Unversioned, Versioning::Enabled, Versioning::Suspended] {
+        let mut world = uploading(vec![part(1, 11, MIN), part(2, 12, 3)]);
+        world.set_bucket("b", versioning);
+        world.put("k", 1);
+        let absent = Some(Precondition { if_match: vec![version(1).etag()], ..Default::default() });
+        let first = CompleteUpload { precondition: absent, ..complete(&[(1, 11), (2, 12)]) };
+        let outcome = world.run(Kind::CompleteUpload(first.clone()));
+        written(&outcome);
+        // Each time under a new version id, as a client's repetition comes; and as it was, as a proposer's would.
+        let size = Some(MIN + 3);
+        for version_id in [500, 501] {
+            let again = CompleteUpload { version_id: id(version_id), expected_size: size, ..first.clone() };
+            assert_eq!(world.run(Kind::CompleteUpload(again)), outcome);
+            assert_eq!(world.changes, [], "nothing is done twice");
+        }
+        for other in [
+            complete(&[(1, 11)]),
+            complete(&[(1, 11), (3, 12)]),
+            complete(&[(1, 11), (2, 13)]),
+            CompleteUpload { expected_size: Some(1), ..first.clone() },
+            CompleteUpload { upload_id: id(UPLOAD + 1), ..first.clone() },
+        ] {
+            assert_eq!(
+                world.run(Kind::CompleteUpload(other)),
+                Outcome::NoSuchUpload,
+                "it made no such object"
+            );
+        }
+        assert_eq!(world.run(abort()), Outcome::NoSuchUpload);
+        assert_eq!(world.run(put_part(part(3, 13, 1))), Outcome::NoSuchUpload);
+        assert_eq!(world.rows(key::TAG_UPLOAD), 0, "it is in no list of uploads");
+
+        world.put("k", 600);
+        let kept = versioning == Versioning::Enabled;
+        let expected = if kept { outcome.clone() } else { Outcome::NoSuchUpload };
+        assert_eq!(world.run(Kind::CompleteUpload(first.clone())), expected, "it was replaced");
+        world.run(delete("k", Selector::Id(id(500)), 601));
+        assert_eq!(world.run(Kind::CompleteUpload(first)), Outcome::NoSuchUpload, "it is gone");
+    }
+}
+
+#[test]
+fn an_object_of_which_nobody_asked_a_checksum_gets_the_default_one_where_all_parts_have_it() {
+    let bodies = [vec![b'a'; MIN as usize], b"tail".to_vec()];
+    let crc = |bytes: &[u8]| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes();
+    let whole = checksum(ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject, &crc(&bodies.concat()));
+    for (last, expected) in [(crc(&bodies[1]).to_vec(), Some(whole)), (vec![], None), (vec![0; 4], None)] {
+        let sums = [crc(&bodies[0]).to_vec(), last];
+        let parts = [0, 1].map(|at| PartRecord {
+            checksum: sums[at].clone(),
+            ..part(at as u32 + 1, at as u64 + 11, bodies[at].len() as u64)
+        });
+        let mut world = uploading(parts.into());
+        let outcome = world.run(Kind::CompleteUpload(complete(&[(1, 11), (2, 12)])));
+        assert_eq!(written(&outcome).checksum, expected);
+    }
 }
 
 #[test]

@@ -248,3 +248,26 @@ fn a_refused_retry_lets_go_of_nothing() {
     assert_eq!(world.run(put("k", 2, if_absent())), Outcome::PreconditionFailed);
     assert_eq!(world.reclaimed_now(), []);
 }
+
+/// A version bore the time at which its request had begun. A PUT with a slow body, or one that came to a core whose clock
+/// had jumped back, made an object look older than the one it replaced, and If-Modified-Since hid it.
+#[test]
+fn the_time_of_a_key_never_goes_back() {
+    for versioning in [Versioning::Unversioned, Versioning::Enabled, Versioning::Suspended] {
+        let mut world = World::with_bucket(versioning);
+        let mut times = Vec::new();
+        for (number, at_ms) in [(1, 1000), (2, 900), (3, 1000), (4, 1200), (5, 0)] {
+            world.at_ms = at_ms;
+            times.push(written(&world.put("k", number)).modified_ms);
+        }
+        assert_eq!(times, [1000, 1000, 1000, 1200, 1200]);
+        if versioning != Versioning::Unversioned {
+            world.at_ms = 700;
+            world.run(delete("k", CURRENT, 6));
+            let marker = crate::read::newest(&world.kv.snapshot(), Name::new("b", "k").unwrap()).unwrap();
+            assert_eq!(marker.unwrap().modified_ms, 1200, "nor does a delete marker's");
+            assert_eq!(written(&world.put("k", 7)).modified_ms, 1200);
+        }
+        assert_eq!(written(&world.put("other", 8)).modified_ms, world.at_ms, "each key has its own");
+    }
+}
