@@ -13,6 +13,9 @@ use raft::record::{ChecksumSpec, ChecksumType};
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 
+/// The algorithm that is computed where a client names none, as at AWS; see [`ChecksumSpec::DEFAULT`].
+pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+
 /// An algorithm's name as in `x-amz-checksum-algorithm`, the header or trailer of its value, the value's XML element.
 fn spellings(algorithm: ChecksumAlgorithm) -> [&'static str; 3] {
     match algorithm {

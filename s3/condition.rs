@@ -145,17 +145,24 @@ impl Conditions {
     /// the tag of the current version, none where there is no object. If-None-Match takes only `*`; dates
     /// don't apply.
     pub fn check_write(&self, current: Option<&str>) -> Result<(), S3Error> {
-        match (&self.if_none_match, current) {
-            (Some(Tags::These(_)), _) => {
-                return Err(Code::NotImplemented.with("If-None-Match of a write can only be '*'."));
-            }
-            (Some(Tags::Any), Some(_)) => return Err(failed("If-None-Match")),
-            _ => {}
+        self.check_writable()?;
+        if self.demands_absence() && current.is_some() {
+            return Err(failed("If-None-Match"));
         }
         match (&self.if_match, current) {
             (Some(_), None) => Err(Code::NoSuchKey.into()),
             (Some(tags), Some(etag)) if !tags.names(etag) => Err(failed("If-Match")),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses what no write can ask for, whatever it would replace.
+    pub fn check_writable(&self) -> Result<(), S3Error> {
+        match &self.if_none_match {
+            Some(Tags::These(_)) => {
+                Err(Code::NotImplemented.with("If-None-Match of a write can only be '*'."))
+            }
+            Some(Tags::Any) | None => Ok(()),
         }
     }
 

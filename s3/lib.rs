@@ -15,6 +15,7 @@ pub mod meta;
 pub mod name;
 mod op;
 pub mod operation;
+pub mod part_number;
 pub mod proxies;
 pub mod range;
 pub mod rfc2047;

@@ -179,6 +179,31 @@ pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Err
     }
 }
 
+/// AWS's storage classes of general purpose buckets. All are stored alike; an object keeps the name.
+const STORAGE_CLASSES: [&str; 8] = [
+    "STANDARD",
+    "STANDARD_IA",
+    "INTELLIGENT_TIERING",
+    "ONEZONE_IA",
+    "REDUCED_REDUNDANCY",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+];
+
+fn storage_class_named(value: &[u8]) -> Result<&'static str, S3Error> {
+    let named = STORAGE_CLASSES.into_iter().find(|name| name.as_bytes() == value);
+    named.ok_or_else(|| {
+        Code::InvalidStorageClass.field("StorageClassRequested", String::from_utf8_lossy(value))
+    })
+}
+
+/// Reads `x-amz-storage-class`, as records keep it: none for STANDARD.
+pub fn storage_class(head: &RequestHead) -> Result<Option<String>, S3Error> {
+    let named = head.header("x-amz-storage-class").map(storage_class_named).transpose()?;
+    Ok(named.filter(|name| *name != STORAGE_CLASSES[0]).map(str::to_owned))
+}
+
 /// Refuses a request whose headers ask for a feature that its operation does not honour (`features` are those that it
 /// does). `owner` is the one owner of everything. To be called for every operation.
 pub fn refuse_unsupported(head: &RequestHead, features: &[Feature], owner: Owner<'_>) -> Result<(), S3Error> {
@@ -216,8 +241,7 @@ fn check(name: &[u8], value: &[u8], features: &[Feature], owner: Owner<'_>) -> R
             ),
             _ => Err(Code::InvalidArgument.field("ArgumentName", "x-amz-acl")),
         },
-        b"storage-class" if value == b"STANDARD" => Ok(()),
-        b"storage-class" => Err(Code::InvalidStorageClass.with("The only storage class here is STANDARD.")),
+        b"storage-class" => storage_class_named(value).map(drop),
         b"tagging-directive" if value == b"COPY" => Ok(()),
         b"tagging" | b"tagging-directive" => honoured(Feature::Tags, "Tags are"),
         b"object-ownership" if value == b"BucketOwnerEnforced" => Ok(()),

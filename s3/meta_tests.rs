@@ -89,6 +89,23 @@ fn the_expected_owner_is_an_account() {
     }
 }
 
+/// Every class but STANDARD was refused, which is what backup programs are set up with.
+#[test]
+fn storage_classes_keep_their_name_and_standard_needs_none() {
+    let of = |class: &str| {
+        let head = head(&format!("x-amz-storage-class: {class}\r\n"));
+        assert_eq!(refuse_unsupported(&head, &[], ME).is_ok(), storage_class(&head).is_ok(), "{class}");
+        storage_class(&head).map_err(|error| error.code())
+    };
+    assert_eq!((storage_class(&head("")), of("STANDARD")), (Ok(None), Ok(None)));
+    for class in ["STANDARD_IA", "GLACIER", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY"] {
+        assert_eq!(of(class), Ok(Some(class.to_owned())));
+    }
+    for class in ["", "standard", "OUTPOSTS", "STANDARD,GLACIER"] {
+        assert_eq!(of(class), Err(Code::InvalidStorageClass), "{class}");
+    }
+}
+
 #[test]
 fn no_op_headers_pass() {
     for headers in [
@@ -109,7 +126,8 @@ fn what_would_have_to_be_acted_on_is_refused() {
         ("x-amz-acl: x", Code::InvalidArgument),
         ("x-amz-grant-read: id=1", Code::NotImplemented),
         ("X-Amz-Grant-Full-Control: id=1", Code::NotImplemented),
-        ("x-amz-storage-class: GLACIER", Code::InvalidStorageClass),
+        ("x-amz-storage-class: OUTPOSTS", Code::InvalidStorageClass),
+        ("x-amz-storage-class: standard", Code::InvalidStorageClass),
         ("x-amz-server-side-encryption: AES256", Code::NotImplemented),
         ("x-amz-server-side-encryption-customer-algorithm: AES256", Code::NotImplemented),
         ("x-amz-copy-source-server-side-encryption-customer-algorithm: AES256", Code::NotImplemented),

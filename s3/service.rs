@@ -10,6 +10,7 @@ use engine::ids::{DataId, IdGenerator};
 use engine::io::{self, Event};
 use engine::peer::ByteStore;
 use raft::Metadata;
+use raft::command::{Command, Kind};
 
 use crate::conn::Spread;
 use crate::conn::deadline::Deadlines;
@@ -178,6 +179,13 @@ impl Service {
     /// A new UUIDv7, later than all that this core has given out.
     pub(crate) fn new_id(&self, now_ms: u64) -> [u8; 16] {
         self.ids.borrow_mut().next(now_ms, io::random_u128())
+    }
+
+    /// A command with a new id, at the present time: what it writes becomes visible soon after, however long ago its
+    /// request began.
+    pub(crate) fn command(&self, kind: Kind) -> Command {
+        let now_ms = io::unix_ms();
+        Command::new(self.new_id(now_ms), now_ms, kind)
     }
 
     pub(crate) fn new_data_id(&self, now_ms: u64) -> DataId {

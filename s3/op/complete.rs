@@ -1,74 +1,63 @@
 //! CompleteMultipartUpload (AWS, "CompleteMultipartUpload").
+//!
+//! A client that lost the answer sends the same request again, and is answered as the first time: so whatever depends
+//! on the upload, which is gone then, is checked here only while it is open. Apply compares the rest.
 
 use engine::hash::{self, ChecksumAlgorithm};
 use raft::command::{CompleteUpload, CompletedPart, Kind, Outcome};
+use raft::read::UploadState;
 use raft::record::{Bytes16, Checksum, ChecksumSpec, ChecksumType};
 
-use super::multipart::{no_such_upload, upload, upload_id};
+use super::multipart::{commit, missing_upload, upload_id};
 use super::{Exchange, document, headers};
 use crate::checksum::{self, Wanted};
 use crate::conn::Reply;
-use crate::error::{Code, S3Result};
-use crate::xml::{self, request};
+use crate::error::{Code, S3Error, S3Result};
+use crate::uri;
+use crate::xml;
+use crate::xml::request::{self, CompletePart};
 
 /// Answers CompleteMultipartUpload.
 pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let id = upload_id(ex)?;
-    let precondition = headers::write_precondition(ex).await?;
-    let expected = expected_checksum(ex)?;
-    let expected_size = match ex.head.header_str("x-amz-mp-object-size") {
-        None => None,
-        Some(text) => Some(
-            text.parse::<u64>()
-                .map_err(|_| Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes"))?,
-        ),
-    };
-    let document = document::read_as(ex, &Wanted::default()).await?;
-    let parts = request::complete(&document)?;
-    let upload = upload(ex, id).await?;
-    let spec = upload.checksum.and_then(ChecksumSpec::known);
-    let mut listed = Vec::with_capacity(parts.len());
-    for part in parts {
-        let invalid = || Code::InvalidPart.field("PartNumber", part.number.to_string());
-        if let (Some(sum), Some((algorithm, _))) = (&part.checksum, spec)
-            && sum.algorithm() != algorithm
-        {
-            return Err(invalid());
+    let upload_id = upload_id(ex).await?;
+    let precondition = headers::precondition_for_apply(ex)?;
+    let kind = checksum::checksum_type_from_head(ex.head)?;
+    let value = object_checksum(ex)?;
+    let expected_size = object_size(ex)?;
+    let parts = request::complete(&read_document(ex).await?)?;
+    let spec = match ex.service.metadata.upload_state(ex.bucket()?, ex.key()?, upload_id).await? {
+        Some(UploadState::Open(upload)) => {
+            if let Some((algorithm, kind)) = upload.checksum.and_then(ChecksumSpec::known) {
+                check_parts(&parts, algorithm, kind)?;
+            }
+            upload.checksum
         }
-        listed.push(CompletedPart {
-            number: part.number,
-            md5: Bytes16::from_hex(&part.etag).ok_or_else(invalid)?,
-            checksum: part
-                .checksum
-                .as_ref()
-                .filter(|_| spec.is_some())
-                .map(|sum| sum.as_bytes().to_vec())
-                .unwrap_or_default(),
-        });
+        Some(UploadState::Completed(version)) => version.checksum.map(|checksum| checksum.spec()),
+        None => return Err(missing_upload(ex).await),
+    };
+    let spec = spec.unwrap_or(ChecksumSpec::DEFAULT);
+    if let Some(kind) = kind.filter(|kind| *kind != spec.kind()) {
+        return Err(Code::BadDigest.with(format!(
+            "The checksum type {} is not that of the upload, {}.",
+            checksum::type_name(kind),
+            checksum::type_name(spec.kind())
+        )));
     }
-    let expected_checksum = expected.map(|(value, kind)| {
-        let kind = kind.or(spec.map(|(_, kind)| kind)).unwrap_or(ChecksumType::FullObject);
-        Checksum::new(&value, kind)
-    });
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
     let command = CompleteUpload {
         bucket: bucket.clone(),
         key: key.clone(),
-        upload_id: id,
-        parts: listed,
+        upload_id,
+        parts: parts.iter().map(|part| completed(part, spec)).collect::<S3Result<_>>()?,
         version_id: ex.service.new_id(ex.now_ms).into(),
         precondition,
-        expected_checksum,
+        expected_checksum: value.map(|(value, kind)| Checksum::new(&value, kind.unwrap_or(spec.kind()))),
         expected_size,
     };
-    let version = match ex.commit(Kind::CompleteUpload(command)).await {
-        Ok(Outcome::Written { version }) => version,
-        Ok(_) => return Err(Code::InternalError.into()),
-        Err(error) if error.code() == Code::NoSuchUpload => return Err(no_such_upload(ex)),
-        Err(error) => return Err(error),
+    let Outcome::Written { version } = commit(ex, Kind::CompleteUpload(command)).await? else {
+        return Err(Code::InternalError.into());
     };
-    let host = String::from_utf8_lossy(ex.head.host()).into_owned();
-    let location = format!("http://{host}/{bucket}/{}", path_text(&key));
+    let location = location(ex, &bucket, &key);
     let checksum = headers::checksum_of(&version);
     let mut reply = Reply::xml(|out| {
         xml::multipart::completed(&location, &bucket, &key, &version.etag(), checksum.as_ref(), out);
@@ -77,21 +66,75 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
-/// A key as it stands in a URL.
-fn path_text(key: &str) -> String {
-    let mut text = Vec::new();
-    crate::uri::encode_into(key.as_bytes(), crate::uri::Set::Path, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+/// The request's body. Its checksum headers speak of the object; its MD5 is its own.
+async fn read_document(ex: &mut Exchange<'_, '_>) -> S3Result<Vec<u8>> {
+    let content_md5 = ex.head.header("content-md5").map(checksum::parse_content_md5).transpose()?;
+    document::read_as(ex, &Wanted { content_md5, ..Wanted::default() }).await
 }
 
-/// The checksum of the whole object that the client expects, by header; a composite one may carry `-N`.
-fn expected_checksum(ex: &Exchange<'_, '_>) -> S3Result<Option<(hash::Checksum, Option<ChecksumType>)>> {
-    let asked = checksum::checksum_type_from_head(ex.head)?;
+/// Checks the list of an upload that was created with a checksum: its numbers leave no gap, and for a composite each part
+/// names its own (AWS, "CompletedPart"; "Checking object integrity").
+fn check_parts(parts: &[CompletePart], algorithm: ChecksumAlgorithm, kind: ChecksumType) -> S3Result<()> {
+    for (part, number) in parts.iter().zip(1_u32..) {
+        match part.checksum.map(|checksum| checksum.algorithm()) {
+            Some(other) if other != algorithm => return Err(invalid_part(part)),
+            None if kind == ChecksumType::Composite => {
+                return Err(Code::InvalidRequest.with(format!(
+                    "The upload was created using a {} checksum. The complete request must include the checksum for \
+                     each part. It was missing for part {} in the request.",
+                    checksum::name(algorithm).to_lowercase(),
+                    u32::from(part.number)
+                )));
+            }
+            _ => {}
+        }
+        if u32::from(part.number) != number {
+            return Err(Code::InvalidPartOrder
+                .with("The part numbers of an upload with a checksum must begin with 1 and leave no gap."));
+        }
+    }
+    Ok(())
+}
+
+/// A part as apply compares it. A checksum of another algorithm than the upload's says nothing of what is stored.
+fn completed(part: &CompletePart, spec: ChecksumSpec) -> S3Result<CompletedPart> {
+    let checksum = part.checksum.filter(|checksum| Some(checksum.algorithm()) == spec.algorithm());
+    Ok(CompletedPart {
+        number: part.number.into(),
+        md5: Bytes16::from_hex(&part.etag).ok_or_else(|| invalid_part(part))?,
+        checksum: checksum.map(|checksum| checksum.as_bytes().to_vec()).unwrap_or_default(),
+    })
+}
+
+fn invalid_part(part: &CompletePart) -> S3Error {
+    Code::InvalidPart.field("PartNumber", u32::from(part.number).to_string())
+}
+
+/// The object's URL, in the way in which the client addressed it.
+fn location(ex: &Exchange<'_, '_>, bucket: &str, key: &str) -> String {
+    let scheme = if ex.service.tls().is_some() { "https" } else { "http" };
+    let mut url = format!("{scheme}://{}/", String::from_utf8_lossy(ex.head.host())).into_bytes();
+    if !ex.route.virtual_host {
+        url.extend_from_slice(bucket.as_bytes());
+        url.push(b'/');
+    }
+    uri::encode_into(key.as_bytes(), uri::Set::Path, &mut url);
+    String::from_utf8_lossy(&url).into_owned()
+}
+
+/// The size that the client expects of the object, bytes.
+fn object_size(ex: &Exchange<'_, '_>) -> S3Result<Option<u64>> {
+    let size = ex.head.header_str("x-amz-mp-object-size").map(str::parse).transpose();
+    size.map_err(|_| Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes"))
+}
+
+/// The checksum that the client expects of the object, by header; a composite one may carry `-N`.
+fn object_checksum(ex: &Exchange<'_, '_>) -> S3Result<Option<(hash::Checksum, Option<ChecksumType>)>> {
     let mut found = None;
     for algorithm in ChecksumAlgorithm::ALL {
         let Some(text) = ex.head.header_str(checksum::header(algorithm)) else { continue };
         let (value, parts) = checksum::split_composite(text);
-        let kind = asked.or(parts.map(|_| ChecksumType::Composite));
+        let kind = parts.map(|_| ChecksumType::Composite);
         if found.replace((checksum::parse(algorithm, value.as_bytes())?, kind)).is_some() {
             return Err(checksum::one_checksum());
         }

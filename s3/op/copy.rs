@@ -11,7 +11,7 @@ use raft::record::VersionRecord;
 
 use super::get_object::parse_version_id;
 use super::multipart::{part_number, part_partition, upload, upload_id};
-use super::receive::Received;
+use super::receive::{NewObject, Received};
 use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket, receive};
 use crate::checksum;
 use crate::condition::Conditions;
@@ -26,12 +26,14 @@ use crate::xml;
 /// Answers CopyObject.
 pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let directive = meta::metadata_directive(ex.head)?;
+    let storage_class = meta::storage_class(ex.head)?;
     let asked = ex.head.header_str("x-amz-checksum-algorithm").map(checksum::parse_algorithm).transpose()?;
     let precondition = headers::write_precondition(ex).await?;
     ex.existing_bucket().await?;
     let source_name = CopySource::from_head(ex.head)?;
     let onto_itself = source_name.bucket.as_str() == ex.bucket()? && source_name.key.as_str() == ex.key()?;
-    if onto_itself && directive == MetadataDirective::Copy && source_name.version_id.is_none() {
+    let changes = directive == MetadataDirective::Replace || ex.head.header("x-amz-storage-class").is_some();
+    if onto_itself && !changes && source_name.version_id.is_none() {
         return Err(Code::InvalidRequest.with(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -51,9 +53,9 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     };
     // A copy keeps its source's algorithm; its value is computed anew, since a composite one says nothing of a whole.
     let stored = source.version.checksum.as_ref();
-    let algorithm = asked.or_else(|| stored.and_then(|stored| stored.spec().algorithm()));
+    let algorithm = asked.or_else(|| stored?.spec().algorithm()).unwrap_or(checksum::DEFAULT);
     let copied = source.copy(ex, ex.partition()?, algorithm).await?;
-    let version = copied.put_version(ex, headers, precondition).await?;
+    let version = copied.put_version(ex, NewObject { headers, storage_class, precondition }).await?;
     let checksum = headers::checksum_of(&version);
     let mut reply =
         Reply::xml(|out| xml::object::copied(&version.etag(), version.modified_ms, checksum.as_ref(), out));
@@ -64,7 +66,7 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 /// Answers UploadPartCopy.
 pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let number = part_number(ex)?;
-    let id = upload_id(ex)?;
+    let id = upload_id(ex).await?;
     let source_name = CopySource::from_head(ex.head)?;
     let range = ex.head.header("x-amz-copy-source-range").map(ByteRange::parse_copy_source).transpose()?;
     let upload = upload(ex, id).await?;
@@ -82,11 +84,13 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         Ok(range)
     });
     let source = source.await?;
-    let algorithm = upload.checksum.and_then(|spec| spec.algorithm());
+    let algorithm = upload.checksum.and_then(|spec| spec.algorithm()).unwrap_or(checksum::DEFAULT);
     let copied = source.copy(ex, part_partition(ex, number)?, algorithm).await?;
-    let (etag, checksum) = (copied.md5().to_hex(), copied.checksum);
-    copied.put_part(ex, id, number, algorithm.is_some()).await?;
-    Ok(Reply::xml(|out| xml::multipart::part_copied(&etag, ex.now_ms, checksum.as_ref(), out)))
+    let checksum = copied.checksum;
+    let part = copied.put_part(ex, id, number, algorithm).await?;
+    Ok(Reply::xml(|out| {
+        xml::multipart::part_copied(&part.md5.to_hex(), part.modified_ms, checksum.as_ref(), out);
+    }))
 }
 
 /// The version that a copy reads, once its conditions hold.
@@ -146,9 +150,9 @@ impl Source {
         mut self,
         ex: &Exchange<'_, '_>,
         partition: Partition,
-        checksum: Option<ChecksumAlgorithm>,
+        checksum: ChecksumAlgorithm,
     ) -> S3Result<Received> {
-        let plan = Plan { md5: true, sha256: false, checksum };
+        let plan = Plan { md5: true, sha256: false, checksum: Some(checksum) };
         let mut writer = receive::writer(ex, partition, Some(self.size), plan)?;
         while let Some(mut slice) = self.stream.next().await? {
             while !slice.is_empty() {

@@ -56,7 +56,7 @@ fn command(
         precondition,
         owner: String::new(),
     };
-    Command::new(service.new_id(now_ms), now_ms, Kind::DeleteVersion(delete))
+    service.command(Kind::DeleteVersion(delete))
 }
 
 /// Refuses to bypass a retention that no object has: no bucket has Object Lock.

@@ -7,7 +7,6 @@ use raft::command::Selector;
 use raft::metadata::Resolved;
 use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
-use super::multipart::parse_part_number;
 use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::{Conditions, if_range_holds};
@@ -16,6 +15,7 @@ use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
 use crate::meta::{self, Overrides};
+use crate::part_number::PartNumber;
 use crate::range::{ByteRange, Extent};
 use crate::time::http_date_string;
 use crate::uri::Query;
@@ -115,7 +115,7 @@ pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
 struct Read<'h> {
     head: &'h RequestHead,
     version: Option<Selector>,
-    part: Option<u32>,
+    part: Option<PartNumber>,
     range: Option<ByteRange>,
     conditions: Conditions,
     overrides: Overrides<'h>,
@@ -134,7 +134,7 @@ struct Selection {
 impl<'h> Read<'h> {
     fn parse(head: &'h RequestHead) -> S3Result<Read<'h>> {
         let query = head.query();
-        let part = query.get("partNumber")?.map(|text| parse_part_number(&text)).transpose()?;
+        let part = query.get("partNumber")?.map(|text| PartNumber::parse(&text)).transpose()?;
         let mut ranges = head.header_all("range");
         let range = ranges.next();
         if part.is_some() && range.is_some() {
@@ -164,7 +164,7 @@ impl<'h> Read<'h> {
             })?;
         }
         if let Some(number) = self.part {
-            return select_part(version, number);
+            return select_part(version, number.into());
         }
         let holds = |_: &ByteRange| if_range_holds(self.head, &version.etag(), version.modified_ms);
         match self.range.filter(holds) {
@@ -212,6 +212,9 @@ impl<'h> Read<'h> {
         let none = ObjectHeaders::default();
         let stored = version.headers.as_ref().unwrap_or(&none);
         meta::write_headers(stored, &self.overrides, &mut lines);
+        if let Some(class) = &version.storage_class {
+            lines.header("x-amz-storage-class", class);
+        }
         write_checksum(&mut lines, self.head, version, selection);
         reply
     }

@@ -21,17 +21,26 @@ pub(super) fn write_version_id(lines: &mut ResponseHead<'_>, version: &VersionRe
 /// What a write demands of the present object: checked now, so that no body is received in vain, and again by
 /// apply, where it counts.
 pub(super) async fn write_precondition(ex: &Exchange<'_, '_>) -> S3Result<Option<Precondition>> {
+    let precondition = precondition_for_apply(ex)?;
+    if precondition.is_some() {
+        let current = ex.service.metadata.resolve(ex.bucket()?, ex.key()?, Selector::Current(true)).await?;
+        let etag = current.filter(|version| !version.is_delete_marker()).map(|version| version.etag());
+        if etag.is_none() {
+            ex.existing_bucket().await?;
+        }
+        Conditions::from_head(ex.head).check_write(etag.as_deref())?;
+    }
+    Ok(precondition)
+}
+
+/// What a write demands of the present object, where apply alone decides.
+pub(super) fn precondition_for_apply(ex: &Exchange<'_, '_>) -> S3Result<Option<Precondition>> {
     let conditions = Conditions::from_head(ex.head);
+    conditions.check_writable()?;
     let tags = conditions.demanded_tags();
     if tags.is_none() && !conditions.demands_absence() {
-        // Whatever else was asked for is refused here.
-        conditions.check_write(None)?;
         return Ok(None);
     }
-    let current = ex.service.metadata.resolve(ex.bucket()?, ex.key()?, Selector::Current(true)).await?;
-    conditions.check_write(
-        current.filter(|version| !version.is_delete_marker()).map(|version| version.etag()).as_deref(),
-    )?;
     Ok(Some(Precondition {
         if_match_any: tags.is_some_and(<[String]>::is_empty),
         if_match: tags.unwrap_or_default().to_vec(),

@@ -3,7 +3,7 @@
 use raft::record::Bytes16;
 
 use super::listing::{Asked, limit, url_encoding};
-use super::multipart::{no_such_upload, upload_id};
+use super::multipart::{missing_upload, upload_id};
 use super::{Exchange, OWNER};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
@@ -33,7 +33,7 @@ pub(super) async fn uploads(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 /// Answers ListParts.
 pub(super) async fn parts(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let query = ex.head.query();
-    let id = upload_id(ex)?;
+    let id = upload_id(ex).await?;
     let max = limit(&query, "max-parts", LIST_KEYS_MAX)?;
     let url = url_encoding(&query)?;
     let marker = match query.get("part-number-marker")?.as_deref() {
@@ -45,10 +45,7 @@ pub(super) async fn parts(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     };
     let (bucket, key) = (ex.bucket()?, ex.key()?);
     let found = ex.service.metadata.list_parts(bucket, key, id, marker, max as usize).await?;
-    let Some(page) = found else {
-        ex.existing_bucket().await?;
-        return Err(no_such_upload(ex));
-    };
+    let Some(page) = found else { return Err(missing_upload(ex).await) };
     let asked = multipart::PartsAsked { bucket, key, marker, max, url };
     Ok(Reply::xml(|out| multipart::parts(asked, &page, OWNER, out)))
 }

@@ -27,7 +27,7 @@ mod unconfigured;
 use std::rc::Rc;
 
 use engine::placement::{self, Partition};
-use raft::command::{Command, Kind, Outcome};
+use raft::command::{Kind, Outcome};
 
 use crate::access::{self, Principal, Resource};
 use crate::conn::{Body, Reply};
@@ -79,14 +79,9 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// A command with a new id at the request's time.
-    fn command(&self, kind: Kind) -> Command {
-        Command::new(self.service.new_id(self.now_ms), self.now_ms, kind)
-    }
-
     /// Commits a command and gives its outcome where that is no refusal.
     async fn commit(&self, kind: Kind) -> S3Result<Outcome> {
-        outcome::accepted(self.service.metadata.commit(self.command(kind)).await?)
+        outcome::accepted(self.service.metadata.commit(self.service.command(kind)).await?)
     }
 
     fn partition(&self) -> S3Result<Partition> {

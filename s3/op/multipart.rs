@@ -4,21 +4,22 @@
 use std::sync::Arc;
 
 use engine::placement::{self, Partition};
-use raft::command::{AbortUpload, CreateUpload, Kind};
+use raft::command::{AbortUpload, CreateUpload, Kind, Outcome};
 use raft::record::{Bytes16, ChecksumSpec, UploadRecord};
 
 use super::{Exchange, headers, receive};
 use crate::checksum;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
-use crate::limits;
 use crate::meta;
+use crate::part_number::PartNumber;
 use crate::xml;
 
 /// Answers CreateMultipartUpload.
 pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let asked = checksum::multipart_from_head(ex.head)?;
     let headers = meta::stored_headers(ex.head)?;
+    let storage_class = meta::storage_class(ex.head)?;
     let bucket = ex.existing_bucket().await?.to_owned();
     let key = ex.key()?.to_owned();
     let upload_id = Bytes16::from(ex.service.new_id(ex.now_ms));
@@ -29,6 +30,7 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         created_ms: ex.now_ms,
         headers: Some(headers),
         checksum: asked,
+        storage_class,
         ..UploadRecord::default()
     };
     ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
@@ -43,52 +45,57 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 }
 
 /// The `uploadId` of a request; one that can't be ours names no upload.
-pub(super) fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
+pub(super) async fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
     let text = ex.head.query().get("uploadId")?.unwrap_or_default();
-    Bytes16::from_hex(&text).ok_or_else(|| no_such_upload(ex))
+    match Bytes16::from_hex(&text) {
+        Some(id) => Ok(id),
+        None => Err(missing_upload(ex).await),
+    }
 }
 
-/// The refusal of an upload that is not there.
-pub(super) fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
+/// The refusal of an upload that is not there; a bucket that is not there comes first.
+pub(super) async fn missing_upload(ex: &Exchange<'_, '_>) -> S3Error {
+    match ex.existing_bucket().await {
+        Ok(_) => no_such_upload(ex),
+        Err(error) => error,
+    }
+}
+
+/// Names the upload in the refusal of one that is not there.
+fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
     Code::NoSuchUpload.field("UploadId", ex.head.query().get("uploadId").ok().flatten().unwrap_or_default())
 }
 
-/// The `partNumber` of a request.
-pub(super) fn part_number(ex: &Exchange<'_, '_>) -> S3Result<u32> {
-    parse_part_number(&ex.head.query().get("partNumber")?.unwrap_or_default())
+/// Commits a command on the request's upload; a refusal names the bucket or the upload that is not there.
+pub(super) async fn commit(ex: &Exchange<'_, '_>, kind: Kind) -> S3Result<Outcome> {
+    ex.commit(kind).await.map_err(|error| match error.code() {
+        Code::NoSuchUpload => no_such_upload(ex),
+        _ => error,
+    })
 }
 
-/// Reads a `partNumber`.
-pub(super) fn parse_part_number(text: &str) -> S3Result<u32> {
-    text.parse().ok().filter(|number| (1..=limits::PART_NUMBER_MAX).contains(number)).ok_or_else(|| {
-        Code::InvalidArgument
-            .with("Part number must be an integer between 1 and 10000, inclusive")
-            .field("ArgumentName", "partNumber")
-            .field("ArgumentValue", text)
-    })
+/// The `partNumber` of a request.
+pub(super) fn part_number(ex: &Exchange<'_, '_>) -> S3Result<PartNumber> {
+    PartNumber::parse(&ex.head.query().get("partNumber")?.unwrap_or_default())
 }
 
 /// The upload of a request, which has to exist.
 pub(super) async fn upload(ex: &Exchange<'_, '_>, id: Bytes16) -> S3Result<Arc<UploadRecord>> {
-    let (bucket, key) = (ex.bucket()?, ex.key()?);
-    match ex.service.metadata.upload(bucket, key, id).await? {
+    match ex.service.metadata.upload(ex.bucket()?, ex.key()?, id).await? {
         Some(upload) => Ok(upload),
-        None => {
-            ex.existing_bucket().await?;
-            Err(no_such_upload(ex))
-        }
+        None => Err(missing_upload(ex).await),
     }
 }
 
 /// The partition of a part's blob.
-pub(super) fn part_partition(ex: &Exchange<'_, '_>, number: u32) -> S3Result<Partition> {
-    Ok(placement::partition_of_part(ex.bucket()?, ex.key()?.as_bytes(), number as u16))
+pub(super) fn part_partition(ex: &Exchange<'_, '_>, number: PartNumber) -> S3Result<Partition> {
+    Ok(placement::partition_of_part(ex.bucket()?, ex.key()?.as_bytes(), number.get()))
 }
 
 /// Answers UploadPart.
 pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let number = part_number(ex)?;
-    let id = upload_id(ex)?;
+    let id = upload_id(ex).await?;
     let upload = upload(ex, id).await?;
     let asked = upload.checksum.and_then(|spec| spec.algorithm());
     if let (Some(asked), Some(sent)) = (asked, checksum::Wanted::from_head(ex.head)?.algorithm())
@@ -101,12 +108,13 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         )));
     }
     let partition = part_partition(ex, number)?;
-    let received = receive::receive(ex, partition, asked).await?;
-    let (etag, checksum) = (received.md5().to_hex(), received.checksum);
-    received.put_part(ex, id, number, asked.is_some()).await?;
+    let algorithm = asked.unwrap_or(checksum::DEFAULT);
+    let received = receive::receive(ex, partition, algorithm).await?;
+    let checksum = received.checksum;
+    let part = received.put_part(ex, id, number, algorithm).await?;
     let mut reply = Reply::empty(200);
     let mut lines = reply.lines();
-    lines.etag(&etag);
+    lines.etag(&part.md5.to_hex());
     if let Some(checksum) = &checksum {
         headers::write_checksum(&mut lines, checksum);
     }
@@ -115,11 +123,8 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 
 /// Answers AbortMultipartUpload.
 pub(super) async fn abort(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let id = upload_id(ex)?;
+    let id = upload_id(ex).await?;
     let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
-    match ex.commit(Kind::AbortUpload(AbortUpload { bucket, key, upload_id: id })).await {
-        Ok(_) => Ok(Reply::empty(204)),
-        Err(error) if error.code() == Code::NoSuchUpload => Err(no_such_upload(ex)),
-        Err(error) => Err(error),
-    }
+    commit(ex, Kind::AbortUpload(AbortUpload { bucket, key, upload_id: id })).await?;
+    Ok(Reply::empty(204))
 }

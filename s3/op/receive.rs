@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::hash::{self, ChecksumAlgorithm, Digests, Plan, Sha256Chunk};
+use engine::io;
 use engine::placement::{Partition, Profile};
 use engine::write::{BlobWriter, Finished};
 use raft::command::{Kind, Outcome, Precondition, PutPart, PutVersion};
@@ -15,22 +16,31 @@ use crate::checksum::{self, Wanted};
 use crate::conn::Piece;
 use crate::error::{Code, S3Error, S3Result};
 use crate::limits;
+use crate::part_number::PartNumber;
 use crate::sigv4::PayloadMode;
 
 /// A blob whose bytes are all here, and are what the client said.
 pub(super) struct Received {
     blob: BlobRef,
-    /// The checksum that was asked for, by the client or by the upload.
+    /// By the algorithm that the client, the upload or the default asked for.
     pub(super) checksum: Option<hash::Checksum>,
     finished: Finished,
 }
 
-/// Reads the request's body into a new blob of `partition`. `compute` asks for a checksum where the client sent
-/// none. Nothing is left behind by an error.
+/// What a new object has besides its bytes, and what it demands of the one before it.
+pub(super) struct NewObject {
+    pub(super) headers: Option<ObjectHeaders>,
+    /// None: STANDARD.
+    pub(super) storage_class: Option<String>,
+    pub(super) precondition: Option<Precondition>,
+}
+
+/// Reads the request's body into a new blob of `partition`. `default` is the checksum that is computed where the
+/// client sent none. Nothing is left behind by an error.
 pub(super) async fn receive(
     ex: &mut Exchange<'_, '_>,
     partition: Partition,
-    compute: Option<ChecksumAlgorithm>,
+    default: ChecksumAlgorithm,
 ) -> S3Result<Received> {
     let wanted = Wanted::from_head(ex.head)?;
     if !ex.head.is_chunked() && ex.head.content_length().is_none() {
@@ -43,7 +53,7 @@ pub(super) async fn receive(
     let plan = Plan {
         md5: true,
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: wanted.algorithm().or(compute),
+        checksum: Some(wanted.algorithm().unwrap_or(default)),
     };
     let mut writer = writer(ex, partition, size, plan)?;
     fill(ex, &mut writer).await?;
@@ -159,16 +169,16 @@ impl Received {
     pub(super) async fn put_version(
         self,
         ex: &Exchange<'_, '_>,
-        headers: Option<ObjectHeaders>,
-        precondition: Option<Precondition>,
+        new: NewObject,
     ) -> S3Result<Arc<VersionRecord>> {
+        let NewObject { headers, storage_class, precondition } = new;
         let version = VersionRecord {
             version_id: ex.service.new_id(ex.now_ms).into(),
             kind: VersionKind::Object.into(),
-            modified_ms: ex.now_ms,
             size: self.blob.size,
             md5: self.md5(),
             headers,
+            storage_class,
             checksum: self.checksum.map(|value| Checksum::new(&value, ChecksumType::FullObject)),
             blobs: if self.blob.size > 0 { vec![self.blob] } else { Vec::new() },
             ..VersionRecord::default()
@@ -181,36 +191,39 @@ impl Received {
         }
     }
 
-    /// Makes it a part of an upload. Its checksum is kept where the upload asked for one.
+    /// Makes it a part of an upload whose parts have checksums by `algorithm`; one by another is not kept. Gives the
+    /// part as it was written.
     pub(super) async fn put_part(
         self,
         ex: &Exchange<'_, '_>,
         upload_id: Bytes16,
-        number: u32,
-        keep_checksum: bool,
-    ) -> S3Result<()> {
+        number: PartNumber,
+        algorithm: ChecksumAlgorithm,
+    ) -> S3Result<PartRecord> {
         let md5 = self.md5();
-        let mut blob = BlobRef { part_number: number, ..self.blob };
-        if !keep_checksum {
+        let mut blob = BlobRef { part_number: number.into(), ..self.blob };
+        if self.checksum.is_none_or(|checksum| checksum.algorithm() != algorithm) {
             blob.checksum.clear();
         }
         let part = PartRecord {
-            number,
+            number: number.into(),
             size: blob.size,
             md5,
-            modified_ms: ex.now_ms,
+            modified_ms: io::unix_ms(),
             checksum: blob.checksum.clone(),
             blob,
         };
         let (bucket, key) = (ex.bucket()?.to_owned(), ex.key()?.to_owned());
-        commit(ex, self.finished, Kind::PutPart(PutPart { bucket, key, upload_id, part })).await.map(drop)
+        let put = PutPart { bucket, key, upload_id, part: part.clone() };
+        commit(ex, self.finished, Kind::PutPart(put)).await?;
+        Ok(part)
     }
 }
 
 /// Commits a finished blob with the command that refers to it: a small one's bytes travel along. Gives the outcome
 /// where that is no refusal.
 async fn commit(ex: &Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
-    let (metadata, command) = (&ex.service.metadata, ex.command(kind));
+    let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
     let outcome = match finished {
         // An empty object has a record and no bytes.
         Finished::Small(blob) if blob.framed.is_empty() => metadata.commit(command).await?,

@@ -6,7 +6,7 @@ use raft::list::{Entry, ListedObject, ListedVersion, Page, VersionMarker};
 use raft::record::{BucketRecord, VersionRecord};
 
 use super::write::Xml;
-use super::{Owner, write_spec};
+use super::{Owner, write_spec, write_storage_class};
 
 /// Appends `ListAllMyBucketsResult`.
 pub fn buckets(
@@ -100,7 +100,7 @@ fn objects(xml: &mut Xml<'_>, url: bool, owner: Option<Owner<'_>>, found: &[Entr
         if let Some(owner) = owner {
             owner.write("Owner", xml);
         }
-        xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
+        write_storage_class(current.storage_class.as_deref(), xml);
         xml.close("Contents");
     });
 }
@@ -196,7 +196,7 @@ fn write_bytes(version: &VersionRecord, xml: &mut Xml<'_>) {
     xml.etag(&version.etag());
     write_spec(version.checksum.as_ref().map(raft::record::Checksum::spec), xml);
     xml.number("Size", version.size);
-    xml.raw(&["<StorageClass>STANDARD</StorageClass>"]);
+    write_storage_class(version.storage_class.as_deref(), xml);
 }
 
 fn marker_text(marker: VersionMarker) -> String {

@@ -59,6 +59,14 @@ fn write_spec(spec: Option<ChecksumSpec>, xml: &mut write::Xml<'_>) {
     }
 }
 
+/// Writes a storage class; records leave STANDARD out.
+fn write_storage_class(class: Option<&str>, xml: &mut write::Xml<'_>) {
+    match class {
+        None => xml.raw(&["<StorageClass>STANDARD</StorageClass>"]),
+        Some(class) => xml.text("StorageClass", class),
+    }
+}
+
 #[cfg(test)]
 #[path = "answers_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use raft::record::{Bytes16, UploadRecord};
 
 use super::list::{Asked, entries};
 use super::write::Xml;
-use super::{Checksum, Owner, write_spec};
+use super::{Checksum, Owner, write_spec, write_storage_class};
 use crate::checksum;
 
 /// Appends `InitiateMultipartUploadResult`.
@@ -80,7 +80,7 @@ pub fn parts(asked: PartsAsked<'_>, page: &PartsPage, owner: Owner<'_>, out: &mu
     xml.text("UploadId", &page.upload.upload_id.to_hex());
     owner.write("Initiator", &mut xml);
     owner.write("Owner", &mut xml);
-    xml.text("StorageClass", "STANDARD");
+    write_storage_class(page.upload.storage_class.as_deref(), &mut xml);
     xml.number("PartNumberMarker", asked.marker.into());
     xml.number("NextPartNumberMarker", page.parts.last().map_or(0, |part| part.number).into());
     xml.number("MaxParts", asked.max.into());
@@ -133,7 +133,7 @@ pub fn uploads(
         xml.text("UploadId", &upload.upload_id.to_hex());
         owner.write("Initiator", xml);
         owner.write("Owner", xml);
-        xml.text("StorageClass", "STANDARD");
+        write_storage_class(upload.storage_class.as_deref(), xml);
         xml.time("Initiated", upload.created_ms);
         write_spec(upload.checksum, xml);
         xml.close("Upload");

@@ -13,6 +13,7 @@ use crate::limits::{
     XML_BODY_BYTES_MAX,
 };
 use crate::name::ObjectKey;
+use crate::part_number::PartNumber;
 
 fn sized(document: &[u8], max: usize) -> Result<Elements<'_>, S3Error> {
     if document.len() > max {
@@ -121,8 +122,8 @@ fn delete_object(elements: &mut Elements<'_>) -> Result<DeleteObject, S3Error> {
 /// A CompleteMultipartUpload request: its parts in ascending order of number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletePart {
-    /// 1 to 10,000.
-    pub number: u32,
+    /// Its number.
+    pub number: PartNumber,
     /// Without quotes.
     pub etag: String,
     /// The checksum that the client names for it.
@@ -155,7 +156,7 @@ fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
     while let Some(name) = elements.child()? {
         let text = elements.text()?;
         match name.as_str() {
-            "PartNumber" => once(&mut number, text.trim().parse::<u32>().map_err(|_| malformed())?)?,
+            "PartNumber" => once(&mut number, part_number(text.trim())?)?,
             "ETag" => once(&mut etag, unquoted(&text))?,
             name => {
                 let algorithm = checksum::algorithm_of_element(name).ok_or_else(malformed)?;
@@ -166,12 +167,17 @@ fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
             }
         }
     }
-    let number = number.filter(|number| (1..=PART_NUMBER_MAX).contains(number)).ok_or_else(|| {
-        Code::InvalidArgument
-            .with("Part number must be an integer between 1 and 10000, inclusive")
-            .field("ArgumentName", "partNumber")
-    })?;
-    Ok(CompletePart { number, etag: etag.ok_or_else(malformed)?, checksum: found })
+    Ok(CompletePart {
+        number: number.ok_or_else(malformed)?,
+        etag: etag.ok_or_else(malformed)?,
+        checksum: found,
+    })
+}
+
+/// A number outside of the range is a wrong argument, what is no number is no document of this kind.
+fn part_number(text: &str) -> Result<PartNumber, S3Error> {
+    let number = text.parse().map_err(|_| malformed())?;
+    PartNumber::new(number).ok_or_else(|| PartNumber::refusal(text))
 }
 
 fn boolean(text: &str) -> Result<bool, S3Error> {

@@ -119,14 +119,15 @@ fn a_completion_gives_its_parts_in_order() {
         <Part><PartNumber>10000</PartNumber><ETag>b</ETag></Part>",
     )
     .unwrap();
-    assert_eq!((parts[0].number, parts[0].etag.as_str()), (1, "a"));
+    assert_eq!((u32::from(parts[0].number), parts[0].etag.as_str()), (1, "a"));
     assert_eq!(parts[0].checksum, Some(checksum::parse(ChecksumAlgorithm::Crc32c, b"4waSgw==").unwrap()));
-    assert_eq!((parts[1].number, parts[1].etag.as_str(), &parts[1].checksum), (10_000, "b", &None));
+    assert_eq!((u32::from(parts[1].number), parts[1].etag.as_str(), parts[1].checksum), (10_000, "b", None));
 
     let part = |number: &str| format!("<Part><ETag>a</ETag><PartNumber>{number}</PartNumber></Part>");
     assert_eq!(code(of(&format!("{}{}", part("2"), part("1")))), Code::InvalidPartOrder);
     assert_eq!(code(of(&format!("{}{}", part("2"), part("2")))), Code::InvalidPartOrder);
     assert_eq!(code(of(&part("0"))), Code::InvalidArgument);
+    assert_eq!(code(of(&part("-1"))), Code::InvalidArgument);
     assert_eq!(code(of(&part("10001"))), Code::InvalidArgument);
     assert_eq!(code(of(&part("x"))), Code::MalformedXML);
     assert_eq!(code(of("")), Code::MalformedXML);

@@ -128,6 +128,68 @@ def test_wrong_part_checksums_are_refused(s3, bucket, refused):
         s3.complete_multipart_upload(**where, MultipartUpload={"Parts": [wrong]})
 
 
+def unchecked(node):
+    """A client that sends no checksum of its own, as SDKs before 2025."""
+    return node.boto3(request_checksum_calculation="when_required")
+
+
+def test_an_object_without_a_checksum_gets_crc64nvme(server, bucket):
+    s3 = unchecked(server)
+    for body in (b"", b"body", value(3, 200_000)):
+        want = checksum("crc64nvme", body)
+        put = s3.put_object(Bucket=bucket, Key="k", Body=body)
+        assert (put["ChecksumCRC64NVME"], put["ChecksumType"]) == (want, "FULL_OBJECT")
+        assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+        head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert (head["ChecksumCRC64NVME"], head["ChecksumType"]) == (want, "FULL_OBJECT")
+        assert "ChecksumCRC64NVME" not in s3.head_object(Bucket=bucket, Key="k")
+        entry = s3.list_objects_v2(Bucket=bucket)["Contents"][0]
+        assert (entry["ChecksumAlgorithm"], entry["ChecksumType"]) == (["CRC64NVME"], "FULL_OBJECT")
+        copy = s3.copy_object(Bucket=bucket, Key="k2", CopySource={"Bucket": bucket, "Key": "k"})["CopyObjectResult"]
+        assert copy["ChecksumCRC64NVME"] == want
+        s3.delete_object(Bucket=bucket, Key="k2")
+
+
+def test_an_upload_without_a_checksum_gets_crc64nvme(server, bucket):
+    s3 = unchecked(server)
+    source = value(7, 2 * PART)
+    s3.put_object(Bucket=bucket, Key="src", Body=source)
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    where = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+    bodies = [value(1, PART), source[5:PART + 5], value(2, 1000)]
+    first = s3.upload_part(**where, PartNumber=2, Body=bodies[0])
+    copied = s3.upload_part_copy(**where, PartNumber=5, CopySource={"Bucket": bucket, "Key": "src"}, CopySourceRange=f"bytes=5-{PART + 4}")
+    last = s3.upload_part(**where, PartNumber=9, Body=bodies[2])
+    assert last["ChecksumCRC64NVME"] == checksum("crc64nvme", bodies[2])
+    assert "ChecksumAlgorithm" not in s3.list_parts(**where), "nobody asked for one"
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in
+             ((2, first["ETag"]), (5, copied["CopyPartResult"]["ETag"]), (9, last["ETag"]))]
+    done = s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+    want = slow_checksum("CRC64NVME", b"".join(bodies))
+    assert (done["ChecksumCRC64NVME"], done["ChecksumType"]) == (want, "FULL_OBJECT")
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC64NVME"], head["ChecksumType"]) == (want, "FULL_OBJECT")
+
+
+@pytest.mark.parametrize("algorithm, kind", [("SHA256", None), ("CRC32", None), ("CRC32", "FULL_OBJECT")])
+def test_a_complete_must_fit_the_checksum_of_its_upload(s3, bucket, algorithm, kind, refused):
+    """AWS, "CompleteMultipartUpload": the type is compared, a composite needs each part's, numbers leave no gap."""
+    upload_id, parts = upload(s3, bucket, algorithm, kind, [value(1, PART), value(2, 1000)])
+    where = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+    other = "COMPOSITE" if kind else "FULL_OBJECT"
+    with refused(400, "BadDigest"):
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, ChecksumType=other)
+    with refused(400, "InvalidPartOrder"):
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts[1:]})
+    bare = [parts[0], {"PartNumber": 2, "ETag": parts[1]["ETag"]}]
+    if kind:
+        assert s3.complete_multipart_upload(**where, MultipartUpload={"Parts": bare})["ETag"]
+        return
+    with refused(400, "InvalidRequest", message="It was missing for part 2"):
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": bare})
+    s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, ChecksumType="COMPOSITE")
+
+
 def test_an_upload_without_algorithm_takes_parts_with_any(s3, bucket):
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
     part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload_id, PartNumber=1, Body=b"x")

@@ -119,3 +119,14 @@ def test_complete_multipart_obeys_if_none_match(s3, bucket, put, refused):
     upload("fresh", IfNoneMatch="*")
     upload("k", IfMatch=put[0])
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"part"
+
+
+def test_a_missing_bucket_comes_before_a_condition(s3, refused):
+    for call in (
+        lambda: s3.put_object(Bucket="no-such-bucket", Key="k", Body=b"x", IfMatch='"x"'),
+        lambda: s3.delete_object(Bucket="no-such-bucket", Key="k", IfMatch='"x"'),
+        lambda: s3.complete_multipart_upload(Bucket="no-such-bucket", Key="k", UploadId="0" * 32, IfMatch='"x"',
+                                             MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": "x"}]}),
+    ):
+        with refused(404, "NoSuchBucket"):
+            call()

@@ -55,6 +55,31 @@ def test_a_copy_onto_itself_needs_a_change(s3, bucket, source, refused):
     assert data == b"source body" and got["Metadata"] == {"n": "3"}
 
 
+def test_a_copy_onto_itself_may_name_the_storage_class(s3, bucket, source, refused):
+    s3.copy_object(Bucket=bucket, Key="src", CopySource=source, StorageClass="STANDARD_IA")
+    got, data = read(s3, bucket, "src")
+    assert data == b"source body" and got["Metadata"] == {"a": "1"} and got["StorageClass"] == "STANDARD_IA"
+    entry = s3.list_objects_v2(Bucket=bucket)["Contents"][0]
+    assert entry["StorageClass"] == "STANDARD_IA"
+    version = s3.list_object_versions(Bucket=bucket)["Versions"][0]
+    assert version["StorageClass"] == "STANDARD_IA"
+    s3.copy_object(Bucket=bucket, Key="dst", CopySource=source)
+    assert "StorageClass" not in s3.head_object(Bucket=bucket, Key="dst"), "a copy has the class that it names, not its source's"
+    s3.copy_object(Bucket=bucket, Key="src", CopySource=source, StorageClass="STANDARD")
+    assert "StorageClass" not in s3.head_object(Bucket=bucket, Key="src")
+    with refused(400, "InvalidStorageClass"):
+        s3.copy_object(Bucket=bucket, Key="src", CopySource=source, StorageClass="BOGUS")
+
+
+def test_a_put_keeps_its_storage_class(s3, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass="GLACIER_IR")
+    assert s3.get_object(Bucket=bucket, Key="k")["StorageClass"] == "GLACIER_IR"
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass="STANDARD")
+    assert "StorageClass" not in s3.head_object(Bucket=bucket, Key="k")
+    with refused(400, "InvalidStorageClass"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass="BOGUS")
+
+
 def test_a_copy_obeys_its_conditions(s3, bucket, source, refused):
     head = s3.head_object(**source)
     etag, modified = head["ETag"], head["LastModified"]

@@ -1,11 +1,14 @@
 """The seven multipart operations, by boto3."""
 
+import base64
 import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.values import value
+from support.wire import RawClient
 
 MIB = 1 << 20
 PART = 5 * MIB
@@ -171,15 +174,143 @@ def test_unknown_uploads_are_404(s3, bucket, refused):
         upload.part(1, b"x")
 
 
-def test_completing_twice_does_no_harm(s3, bucket):
+def told(reply):
+    """What a Complete tells of the object it made."""
+    return {name: value for name, value in reply.items() if name != "ResponseMetadata"}
+
+
+@pytest.mark.parametrize("asked", [{}, {"ChecksumAlgorithm": "SHA256"}, {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}])
+def test_a_repeated_complete_is_answered_as_the_first_also_after_a_restart(own_server, refused, bodies, asked):
+    """Its client lost the first answer: 404 made it take a finished upload for a failed one and send everything again."""
+    node = own_server()
+    s3 = node.boto3()
+    s3.create_bucket(Bucket="bucket")
+    upload = Upload(s3, "bucket", "k", **asked)
+    field = "Checksum" + asked.get("ChecksumAlgorithm", "CRC32")
+    parts = []
+    for number in (1, 2):
+        reply = upload.part(number, bodies[2 * number - 2], ChecksumAlgorithm=asked.get("ChecksumAlgorithm", "CRC32"))
+        parts.append({"PartNumber": number, "ETag": reply["ETag"], field: reply[field]})
+    first = upload.complete(parts, IfNoneMatch="*")
+    assert told(upload.complete(parts, IfNoneMatch="*")) == told(first)
+    node.kill()
+    node.start()
+    assert told(upload.complete(parts, IfNoneMatch="*")) == told(first) and first["ETag"] == etag_of([bodies[0], bodies[2]])
+    for calls in (lambda: upload.complete(parts[:1]), upload.list, upload.abort, lambda: upload.part(3, b"x")):
+        with refused(404, "NoSuchUpload"):
+            calls()
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
+    assert read(s3, "bucket", "k") == bodies[0] + bodies[2]
+    s3.put_object(Bucket="bucket", Key="k", Body=b"another")
+    with refused(404, "NoSuchUpload"):
+        upload.complete(parts)
+    assert read(s3, "bucket", "k") == b"another"
+
+
+def test_a_complete_can_demand_what_it_replaces(s3, bucket, refused):
+    upload = Upload(s3, bucket, "k")
+    upload.part(1, b"new")
+    with refused(404, "NoSuchKey"):
+        upload.complete(IfMatch='"x"')
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"old")["ETag"]
+    with refused(412, "PreconditionFailed"):
+        upload.complete(IfNoneMatch="*")
+    with refused(412, "PreconditionFailed"):
+        upload.complete(IfMatch='"x"')
+    with refused(501, "NotImplemented"):
+        upload.complete(IfNoneMatch=etag)
+    upload.complete(IfMatch=etag)
+    assert read(s3, bucket, "k") == b"new"
+
+
+def test_the_last_part_may_be_empty(s3, bucket, bodies):
+    upload = Upload(s3, bucket, "k")
+    upload.part(1, bodies[0])
+    assert upload.part(2, b"")["ETag"] == '"d41d8cd98f00b204e9800998ecf8427e"'
+    assert [p["Size"] for p in upload.list()["Parts"]] == [PART, 0]
+    assert upload.complete()["ETag"] == etag_of([bodies[0], b""])
+    assert read(s3, bucket, "k") == bodies[0] and read(s3, bucket, "k", Range=f"bytes={PART - 2}-") == bodies[0][-2:]
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"})
+    assert read(s3, bucket, "copy") == bodies[0]
+    alone = Upload(s3, bucket, "alone")
+    alone.copy(1, {"Bucket": bucket, "Key": s3.put_object(Bucket=bucket, Key="none") and "none"})
+    alone.complete()
+    assert read(s3, bucket, "alone") == b"" and s3.head_object(Bucket=bucket, Key="alone")["ETag"] == etag_of([b""])
+
+
+def test_a_missing_bucket_comes_before_an_upload_that_can_not_be(s3, refused):
+    for upload_id in ("no-id", "0" * 32):
+        where = {"Bucket": "no-such-bucket", "Key": "k", "UploadId": upload_id}
+        part = [{"PartNumber": 1, "ETag": "x"}]
+        for call in (
+            lambda: s3.upload_part(**where, PartNumber=1, Body=b"x"),
+            lambda: s3.upload_part_copy(**where, PartNumber=1, CopySource={"Bucket": "no-such-bucket", "Key": "s"}),
+            lambda: s3.complete_multipart_upload(**where, MultipartUpload={"Parts": part}),
+            lambda: s3.abort_multipart_upload(**where),
+            lambda: s3.list_parts(**where),
+        ):
+            with refused(404, "NoSuchBucket"):
+                call()
+    with refused(404, "NoSuchBucket"):
+        s3.create_multipart_upload(Bucket="no-such-bucket", Key="k")
+
+
+def complete_by_hand(raw, path, upload_id, body, **headers):
+    return raw.request("POST", path, query=[("uploadId", upload_id)], headers=headers, body=body)
+
+
+def listed(number, etag):
+    return f"<CompleteMultipartUpload><Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>".encode()
+
+
+def test_a_part_number_out_of_bounds_in_a_complete_is_a_wrong_argument(s3, raw, bucket):
     upload = Upload(s3, bucket, "k")
     upload.part(1, b"x")
+    for number in ("0", "-1", "10001"):
+        reply = complete_by_hand(raw, f"/{bucket}/k", upload.id, listed(number, "x"))
+        assert (reply.status, reply.code) == (400, "InvalidArgument"), number
+    assert complete_by_hand(raw, f"/{bucket}/k", upload.id, listed("one", "x")).code == "MalformedXML"
+
+
+def test_the_md5_of_a_complete_is_checked(s3, raw, bucket):
+    upload = Upload(s3, bucket, "k")
+    body = listed(1, upload.part(1, b"x")["ETag"])
+    reply = complete_by_hand(raw, f"/{bucket}/k", upload.id, body, **{"content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="})
+    assert (reply.status, reply.code) == (400, "BadDigest")
+    reply = complete_by_hand(raw, f"/{bucket}/k", upload.id, body, **{"content-md5": "x"})
+    assert (reply.status, reply.code) == (400, "InvalidDigest")
+    right = base64.b64encode(hashlib.md5(body).digest()).decode()
+    assert complete_by_hand(raw, f"/{bucket}/k", upload.id, body, **{"content-md5": right}).status == 200
+
+
+def test_the_location_is_the_url_that_the_client_used(own_server):
+    """On a virtual host the bucket stood in it twice."""
+    node = own_server(serve_args=["--domain", "s3.test.local"], cores=1)
+    raw = RawClient(node)
+
+    def location(path):
+        started = raw.request("POST", path, query=[("uploads", "")])
+        upload_id = re.search(rb"<UploadId>(.*?)<", started.body).group(1).decode()
+        etag = raw.request("PUT", path, query=[("partNumber", "1"), ("uploadId", upload_id)], body=b"x").headers["etag"]
+        done = complete_by_hand(raw, path, upload_id, listed(1, etag))
+        return re.search(rb"<Location>(.*?)<", done.body).group(1).decode()
+
+    assert raw.request("PUT", "/my-bucket").status == 200
+    address = raw.host
+    assert location("/my-bucket/a%20b/%C3%BC%2B%26") == f"http://{address}/my-bucket/a%20b/%C3%BC%2B%26"
+    raw.host = f"my-bucket.s3.test.local:{node.s3_port}"
+    assert location("/a/key") == f"http://{raw.host}/a/key"
+
+
+@pytest.mark.parametrize("storage_class", ["STANDARD_IA", "DEEP_ARCHIVE"])
+def test_an_upload_keeps_its_storage_class(s3, bucket, storage_class):
+    upload = Upload(s3, bucket, "k", StorageClass=storage_class)
+    upload.part(1, b"x")
+    assert upload.list()["StorageClass"] == storage_class
+    assert s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["StorageClass"] == storage_class
     upload.complete()
-    try:
-        upload.complete()
-    except s3.exceptions.ClientError as error:
-        assert error.response["Error"]["Code"] == "NoSuchUpload"
-    assert read(s3, bucket, "k") == b"x"
+    assert s3.head_object(Bucket=bucket, Key="k")["StorageClass"] == storage_class
+    assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["StorageClass"] == storage_class
 
 
 def test_list_parts_pages(s3, bucket):

@@ -13,7 +13,7 @@ fn plainly(parts: &[CompletePart]) -> String {
     let mut out = String::from("<CompleteMultipartUpload>");
     for part in parts {
         let etag = escaped(&format!("\"{}\"", part.etag));
-        out += &format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag>", part.number);
+        out += &format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag>", u32::from(part.number));
         if let Some(checksum) = &part.checksum {
             let name = s3::checksum::element(checksum.algorithm());
             out += &format!("<{name}>{}</{name}>", s3::checksum::text(checksum, ChecksumType::FullObject, 0));
@@ -27,7 +27,7 @@ fn raw(document: &[u8]) {
     let Ok(parts) = bounded(64 * document.len() + 65_536, || complete(document)) else { return };
     assert!((1..=10_000).contains(&parts.len()));
     assert!(parts.is_sorted_by(|a, b| a.number < b.number));
-    assert!(parts.iter().all(|part| (1..=10_000).contains(&part.number)));
+    assert!(parts.iter().all(|part| (1..=10_000).contains(&u32::from(part.number))));
     assert_eq!(complete(plainly(&parts).as_bytes()).ok().as_ref(), Some(&parts));
 }
 
@@ -56,7 +56,7 @@ fn made(plan: &mut Source<'_>) {
         Ok(wanted.iter().map(|(number, tag)| (*number, etag(tag))).collect::<Vec<_>>())
     };
     let found = complete(document.as_bytes()).map_err(|error| error.code());
-    let found = found.map(|parts| parts.into_iter().map(|part| (part.number, part.etag)).collect());
+    let found = found.map(|parts| parts.into_iter().map(|part| (part.number.into(), part.etag)).collect());
     assert_eq!(found, expected, "{document}");
 }
 
