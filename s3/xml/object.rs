@@ -2,8 +2,8 @@
 
 use raft::record::VersionRecord;
 
-use super::Checksum;
 use super::write::Xml;
+use super::{Checksum, write_storage_class};
 use crate::checksum;
 use crate::error::S3Error;
 
@@ -61,7 +61,7 @@ pub fn attributes(
         xml.close("ObjectParts");
     }
     if wanted.storage_class {
-        xml.text("StorageClass", "STANDARD");
+        write_storage_class(version.storage_class.as_deref(), &mut xml);
     }
     if wanted.size {
         xml.number("ObjectSize", version.size);

@@ -274,7 +274,7 @@ fn unix_seconds() -> i64 {
 }
 
 /// An HTTP date, in seconds since 1970.
-fn http_date(text: &str) -> Option<i64> {
+pub fn http_date(text: &str) -> Option<i64> {
     let date = jiff::civil::DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text).ok()?;
     Some(jiff::tz::Offset::UTC.to_timestamp(date).ok()?.as_second())
 }

@@ -62,10 +62,23 @@ pub struct Entry {
     pub client: usize,
 }
 
+/// The time of a key's last change, as a read showed it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// In seconds since 1970.
+    pub modified_s: i64,
+    /// When the read began.
+    pub invoked: u64,
+    /// When its client had the answer.
+    pub returned: u64,
+}
+
 /// All operations, by key.
 #[derive(Default)]
 pub struct History {
     pub keys: BTreeMap<String, Vec<Entry>>,
+    /// The times that reads showed of each key.
+    pub sights: BTreeMap<String, Vec<Sight>>,
     time: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
@@ -87,6 +100,12 @@ impl History {
     /// Adds an operation.
     pub fn add(&mut self, key: &str, entry: Entry) {
         self.keys.entry(key.to_owned()).or_default().push(entry);
+    }
+
+    /// Adds the time of a key's last change, as a read that began at `invoked` showed it.
+    pub fn saw(&mut self, key: &str, modified_s: i64, invoked: u64) {
+        let sight = Sight { modified_s, invoked, returned: self.tick() };
+        self.sights.entry(key.to_owned()).or_default().push(sight);
     }
 
     /// Records a violation.

@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 18] = [
+const CANARIES: [&str; 20] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -83,6 +83,8 @@ const CANARIES: [&str; 18] = [
     "cache-not-invalidated",
     "stale-row-kept",
     "reads-do-not-wait",
+    "completed-upload-forgotten",
+    "modified-goes-back",
 ];
 
 fn parse_canary(name: &str) -> Result<&'static str, String> {

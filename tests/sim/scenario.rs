@@ -112,6 +112,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     report.violations.extend(check::answers::check(&history).err());
     // A node that loses the only copy of the log's end can't know that there was more.
     if !control::is_damaged(&Machine::wal_dir()) {
+        report.violations.extend(check::modified::check(&history).err());
         match check::linearizability::check(&history, &shared.values.borrow()) {
             Ok(undecided) => report.undecided = undecided,
             Err(violation) => report.violations.push(violation),

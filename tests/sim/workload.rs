@@ -1,5 +1,7 @@
 //! What the clients do: all operations, on few keys, so that they collide.
 
+mod multipart;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +15,9 @@ use engine::io::sleep;
 use crate::check::durability;
 use crate::check::linearizability::ENTRIES_MAX;
 use crate::check::lists::Page;
-use crate::client::{Answer, Client, Failed, Payload, Request, element, elements};
+use crate::client::{Answer, Client, Failed, Payload, Request, element, elements, http_date};
 use crate::history::{Action, Entry, History};
-use crate::value::{Contents, ValueId, Values};
+use crate::value::{ValueId, Values};
 
 /// The bucket of all keys.
 pub const BUCKET: &str = "bucket";
@@ -24,8 +26,6 @@ pub const KEYS: [&str; 10] =
     ["a", "b/1", "b/2", "b/2/deep", "c c+%", "d-é-世界", "e/", "f//g", "z.~_", "zz/../zz"];
 /// Sizes around which storage changes: the number of blocks, log record or extent, the number of extents.
 const EDGES: [usize; 7] = [0, 1, 4096, 65_504, 128 << 10, 262_016, 2_096_128];
-/// The smallest size of a part that is not the last one, on a simulated node.
-const PART_BYTES_MIN: usize = 64 << 10;
 
 /// State shared by all clients of a run.
 pub struct Shared {
@@ -260,6 +260,14 @@ impl Worker {
         self.note(key, action, invoked, fate);
     }
 
+    /// Records the time of a key's last change that the answer to a read shows, which began at `invoked`.
+    fn note_time(&self, key: &str, answer: &Answer, invoked: u64) {
+        match answer.header("last-modified").and_then(http_date) {
+            Some(modified_s) => self.shared.history.borrow_mut().saw(key, modified_s, invoked),
+            None => self.shared.violation(format!("{key:?} was shown without the time of its last change")),
+        }
+    }
+
     /// The value that an answer shows, checked byte for byte; `None` if it shows none.
     fn seen(&self, key: &'static str, answer: &Answer, range: Option<(usize, usize)>) -> Option<ValueId> {
         let read = durability::read(&self.shared.values.borrow(), key, answer, range);
@@ -270,9 +278,14 @@ impl Worker {
 
     /// What a key holds, if the answer says.
     async fn ask_for(&mut self, key: &'static str) -> Option<Option<ValueId>> {
+        let invoked = self.shared.tick();
         let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
         let answer = answer.filter(|_| fate == Fate::Done)?;
-        Some(if answer.status == 200 { self.seen(key, &answer, None) } else { None })
+        if answer.status != 200 {
+            return Some(None);
+        }
+        self.note_time(key, &answer, invoked);
+        Some(self.seen(key, &answer, None))
     }
 
     /// Reads a key; true if the answer said what it holds.
@@ -304,6 +317,9 @@ impl Worker {
         let done: &[u16] = if resumed.is_some() { &[200, 206, 404] } else { &[206, 404] };
         let (fate, answer) = self.ask(&request, done).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
+        if answer.status != 404 {
+            self.note_time(key, &answer, invoked);
+        }
         let found = match answer.status {
             206 => self.seen(key, &answer, Some((from, to))),
             200 => self.seen(key, &answer, None),
@@ -320,7 +336,10 @@ impl Worker {
         let (fate, answer) = self.ask(&Request::new("HEAD", object(key)), &[200, 404]).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
         let found = match answer.status {
-            200 => self.shared.holds(durability::described(&self.shared.values.borrow(), key, &answer)),
+            200 => {
+                self.note_time(key, &answer, invoked);
+                self.shared.holds(durability::described(&self.shared.values.borrow(), key, &answer))
+            }
             _ => None,
         };
         self.note(key, Action::Read(found), invoked, Fate::Done);
@@ -412,82 +431,6 @@ impl Worker {
                 self.note(key, Action::CopyOf(source.to_owned()), invoked, Fate::Unknown);
             }
             None => self.shared.violation(format!("a copy has the ETag {etag}, which nothing has")),
-        }
-    }
-
-    async fn multipart(&mut self, key: &'static str) {
-        let (_, answer) = self.ask(&Request::new("POST", object(key)).query("uploads", ""), &[200]).await;
-        let text = answer.map(|answer| answer.text()).unwrap_or_default();
-        let Some(upload) = element(&text, "UploadId").map(str::to_owned) else { return };
-        let mut parts: Vec<(usize, Contents)> = Vec::new();
-        let mut number = 0;
-        for _ in 0..1 + self.random.index(3) {
-            number += 1 + self.random.index(3);
-            // Parts may be sent more than once; the last one counts.
-            for _ in 0..1 + usize::from(self.random.one_in(4)) {
-                let length = PART_BYTES_MIN + self.random.index(3) * self.random.index(100 << 10);
-                let body = Contents::new(number, length, &mut self.random);
-                let request = self
-                    .write("PUT", object(key), body.bytes())
-                    .query("partNumber", number.to_string())
-                    .query("uploadId", upload.clone());
-                let (fate, answer) = self.ask(&request, &[200]).await;
-                let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
-                    // The content of the part is now unknown.
-                    return self.abort(key, &upload).await;
-                };
-                self.shared.holds(durability::acknowledged(key, &body.md5_hex(), &answer));
-                parts.retain(|(other, _)| *other != number);
-                parts.push((number, body));
-            }
-        }
-        match self.random.below(6) {
-            0 => self.abort(key, &upload).await,
-            // Some uploads stay open.
-            1 => {}
-            _ => self.complete(key, &upload, parts).await,
-        }
-    }
-
-    async fn abort(&mut self, key: &'static str, upload: &str) {
-        let request = Request::new("DELETE", object(key)).query("uploadId", upload);
-        drop(self.ask(&request, &[204]).await);
-    }
-
-    async fn complete(&mut self, key: &'static str, upload: &str, parts: Vec<(usize, Contents)>) {
-        let named: String = parts
-            .iter()
-            .map(|(number, body)| {
-                let etag = body.md5_hex();
-                format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
-            })
-            .collect();
-        let bodies: Vec<Contents> = parts.into_iter().map(|(_, body)| body).collect();
-        let value = self.shared.values.borrow_mut().of_parts(&bodies);
-        let body = format!("<CompleteMultipartUpload>{named}</CompleteMultipartUpload>").into_bytes();
-        let request =
-            Request { body: body.into(), ..Request::new("POST", object(key)) }.query("uploadId", upload);
-        let invoked = self.shared.tick();
-        let mut fate = Fate::NotDone;
-        let again = usize::from(self.random.one_in(3));
-        for _ in 0..1 + again {
-            let (this, answer) = self.ask(&request, &[200]).await;
-            let etag = answer.map(|answer| answer.text()).unwrap_or_default();
-            let told = element(&etag, "ETag").is_some();
-            fate = match (fate, this) {
-                (Fate::Done, _) => Fate::Done,
-                (_, Fate::Done) if told => Fate::Done,
-                (Fate::Unknown, _) | (_, Fate::Done | Fate::Unknown) => Fate::Unknown,
-                (Fate::NotDone, Fate::NotDone) => Fate::NotDone,
-            };
-            if fate == Fate::Done {
-                break;
-            }
-        }
-        self.note(key, Action::Write(value), invoked, fate);
-        if fate == Fate::Done && self.random.one_in(3) {
-            // Complete it again: whatever the answer, nothing may change.
-            drop(self.ask(&request, &[200]).await);
         }
     }
 

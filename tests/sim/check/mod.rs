@@ -9,6 +9,7 @@ pub mod limits;
 pub mod linearizability;
 pub mod lists;
 pub mod log;
+pub mod modified;
 pub mod rot;
 pub mod versions;
 
