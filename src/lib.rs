@@ -11,7 +11,7 @@ mod admin;
 mod checks;
 pub mod cli;
 mod cluster;
-mod config;
+pub mod config;
 pub mod core;
 pub mod cpus;
 pub mod credentials;
