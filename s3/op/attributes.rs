@@ -1,6 +1,6 @@
 //! GetObjectAttributes (AWS, "GetObjectAttributes"): what is known of an object, without its bytes and headers.
 
-use super::get_object::{find, version_selector};
+use super::get_object::existing_object;
 use super::{Exchange, headers};
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
@@ -15,7 +15,7 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         max_parts: number(ex.head, "x-amz-max-parts")?.unwrap_or(LIST_KEYS_MAX).min(LIST_KEYS_MAX),
         ..parse_names(ex.head)?
     };
-    let (version, _) = find(ex, &version_selector(ex.head.query())?, false).await?;
+    let version = existing_object(ex).await?;
     let checksum = headers::checksum_of(&version);
     let mut reply = Reply::xml(|out| attributes(&version, checksum.as_ref(), &wanted, out));
     let mut lines = reply.lines();

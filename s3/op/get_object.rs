@@ -56,7 +56,7 @@ pub(super) async fn existing_object(ex: &Exchange<'_, '_>) -> S3Result<Arc<Versi
 }
 
 /// The version that the request is about, and where its bytes lie if that is wanted and known.
-pub(super) async fn find(
+async fn find(
     ex: &Exchange<'_, '_>,
     version: &Option<Selector>,
     with_bytes: bool,
