@@ -44,6 +44,11 @@ struct Core {
     primed: RefCell<Vec<u64>>,
 }
 
+/// Whether this thread has an executor.
+pub fn is_running() -> bool {
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+}
+
 fn current() -> Rc<Core> {
     CURRENT
         .with(|current| current.borrow().clone())

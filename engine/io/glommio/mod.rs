@@ -20,4 +20,4 @@ mod net;
 pub use super::host::*;
 pub use executor::{JoinHandle, Sleep, block_on, run_executors, sleep, spawn, yield_if_needed};
 pub use file::File;
-pub use net::{Listener, Stream};
+pub use net::{Accepted, Listener, Stream};

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use glommio::net::{TcpListener, TcpStream};
+use glommio::net::{AcceptedTcpStream, TcpListener, TcpStream};
 
+use super::executor;
 use crate::io::host::stream;
 
 /// A listening socket. Several cores may listen on one address: the kernel spreads the connections.
@@ -23,11 +24,37 @@ impl Listener {
         Ok(self.inner.local_addr()?)
     }
 
-    /// The next connection; small writes leave at once.
+    /// The next connection, for this core; small writes leave at once.
     pub async fn accept(&self) -> io::Result<Stream> {
-        let socket = self.inner.accept().await?;
-        socket.set_nodelay(true)?;
-        Ok(Stream::plain(socket))
+        self.accept_unbound().await.map(Accepted::into_stream)
+    }
+
+    /// The next connection, for any core.
+    pub async fn accept_unbound(&self) -> io::Result<Accepted> {
+        Ok(Accepted(Some(self.inner.shared_accept().await?)))
+    }
+}
+
+/// A connection that no core reads or writes yet. It may be sent to another core; dropping it on a core closes it.
+pub struct Accepted(Option<AcceptedTcpStream>);
+
+impl Accepted {
+    /// Binds the connection to this core.
+    pub fn into_stream(mut self) -> Stream {
+        let accepted = self.0.take().unwrap_or_else(|| unreachable!("it is taken once"));
+        let socket = accepted.bind_to_executor();
+        // A connection that has ended already refuses it, and the first read tells.
+        let _ = socket.set_nodelay(true);
+        Stream::plain(socket)
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        // glommio closes only what was bound to an executor. Where none runs, the process is ending.
+        if let Some(accepted) = self.0.take().filter(|_| executor::is_running()) {
+            drop(accepted.bind_to_executor());
+        }
     }
 }
 
