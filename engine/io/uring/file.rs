@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,30 +11,12 @@ use std::task::{Context, Poll};
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{Mode, OFlags};
 
+use super::descriptor::Descriptor;
 use super::executor;
 use super::ring::Held;
 use crate::buf::Buf;
 use crate::io::ALIGNMENT;
-use crate::io::host::{blocking, drop_elsewhere};
-
-/// An open file's descriptor. The last one of a removed file frees its space, which takes time: on another thread.
-pub struct Descriptor(Option<OwnedFd>);
-
-impl Descriptor {
-    fn get(&self) -> &OwnedFd {
-        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken by drop alone"))
-    }
-
-    fn raw(&self) -> types::Fd {
-        types::Fd(self.get().as_raw_fd())
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        drop_elsewhere(self.0.take());
-    }
-}
+use crate::io::host::blocking;
 
 /// A file open for direct I/O on this core. Any core may open the same path.
 pub struct File {
@@ -69,7 +51,7 @@ impl File {
         let path = path.to_owned();
         let flags = flags | OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
         let opened = blocking(move || Ok(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?)).await?;
-        Ok(File { descriptor: Rc::new(Descriptor(Some(opened))) })
+        Ok(File { descriptor: Rc::new(Descriptor::of(opened)) })
     }
 
     /// Opens a file that exists, for reading and writing.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::file::Descriptor;
+use super::descriptor::Descriptor;
 use crate::buf::Buf;
 
 /// Submission entries; completions have four times as many, and the kernel keeps what overflows.
@@ -99,6 +99,11 @@ pub struct Ring {
     min_wait: bool,
     doorbell: RawFd,
     doorbell_polled: bool,
+    /// Tasks whose events were fetched while something was submitted; they are woken by the next look.
+    fetched: Vec<Waker>,
+    /// As kernels 5.15 to 5.18: refuses submissions while completions wait to be fetched.
+    #[cfg(test)]
+    refuses_while_unfetched: bool,
 }
 
 impl Ring {
@@ -119,7 +124,25 @@ impl Ring {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let min_wait = known.is_feature_min_timeout();
-        Ok(Ring { ring, entries: Slab::new(), moving: 0, min_wait, doorbell, doorbell_polled: false })
+        Ok(Ring {
+            ring,
+            entries: Slab::new(),
+            moving: 0,
+            min_wait,
+            doorbell,
+            doorbell_polled: false,
+            fetched: Vec::new(),
+            #[cfg(test)]
+            refuses_while_unfetched: false,
+        })
+    }
+
+    fn submit(&mut self) -> io::Result<usize> {
+        #[cfg(test)]
+        if self.refuses_while_unfetched && !self.ring.completion().is_empty() {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
+        self.ring.submit()
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
@@ -128,9 +151,12 @@ impl Ring {
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return;
             }
-            // Full: hand over what is there. Where the kernel can't take it now, its completions are in the way.
-            if self.ring.submit().is_err() {
-                std::thread::yield_now();
+            // Full: hand over what is there. The kernel refuses with EBUSY for as long as completions overflow, so
+            // those are fetched; whoever waits for them is woken after this round.
+            if self.submit().is_err() {
+                let mut fetched = std::mem::take(&mut self.fetched);
+                self.reap(&mut fetched);
+                self.fetched = fetched;
             }
         }
     }
@@ -196,11 +222,12 @@ impl Ring {
 
     /// Hands new submissions to the kernel and fetches what is complete, without waiting.
     pub fn look(&mut self, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        wakers.append(&mut self.fetched);
         let submission = self.ring.submission();
         let needed = !submission.is_empty() || submission.taskrun() || submission.cq_overflow();
         drop(submission);
         if needed {
-            passed(self.ring.submit())?;
+            passed(self.submit())?;
         }
         self.reap(wakers);
         Ok(())
@@ -219,6 +246,9 @@ impl Ring {
             self.doorbell_polled = true;
             let poll = opcode::PollAdd::new(types::Fd(self.doorbell), READABLE).multi(true).build();
             self.push(&poll.user_data(DOORBELL));
+        }
+        if !self.fetched.is_empty() {
+            return self.look(wakers);
         }
         let mut args = types::SubmitArgs::new();
         let spec = types::Timespec::from(timeout.unwrap_or_default());
@@ -317,7 +347,52 @@ impl Drop for Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Kernels 5.15 to 5.18 answer EBUSY to submissions while completions overflow. A full submission queue then spun
+    /// for ever: what it waited for was in its own completion queue.
+    #[test]
+    fn a_full_ring_fetches_completions_and_wakes_those_who_wait_for_them() {
+        let doorbell = eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd");
+        let mut ring = Ring::new(doorbell.as_raw_fd()).expect("a ring");
+        let nop = || opcode::Nop::new().build();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let cx = &mut Context::from_waker(&waker);
+        let held = || Held {
+            file: Rc::new(Descriptor::of(doorbell.try_clone().expect("clone"))),
+            buf: Buf::empty(),
+        };
+        let key = ring.begin(nop(), held());
+        assert!(ring.poll_operation(key, cx).is_pending());
+        ring.submit().expect("submitted");
+        ring.refuses_while_unfetched = true;
+        for _ in 0..=ENTRIES {
+            ring.push(&nop().user_data(IGNORED));
+        }
+        assert!(!woken.0.load(Ordering::Relaxed), "not while a task runs");
+        let mut wakers = Vec::new();
+        ring.wait(None, None, &mut wakers).expect("it does not sleep");
+        wakers.drain(..).for_each(Waker::wake);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(matches!(ring.poll_operation(key, cx), Poll::Ready((0, _))));
+    }
 
     #[test]
     fn a_socket_that_hung_up_stays_readable() {

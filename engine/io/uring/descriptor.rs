@@ -1,0 +1,33 @@
+//! A file's descriptor, held by its handles and by the operations on it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::types;
+
+use crate::io::host::drop_elsewhere;
+
+/// An open file's descriptor. The last one of a removed file frees its space, which takes time: on another thread.
+pub struct Descriptor(Option<OwnedFd>);
+
+impl Descriptor {
+    /// Takes a descriptor over.
+    pub fn of(fd: OwnedFd) -> Descriptor {
+        Descriptor(Some(fd))
+    }
+
+    /// The descriptor itself.
+    pub fn get(&self) -> &OwnedFd {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken by drop alone"))
+    }
+
+    /// As submissions name it.
+    pub fn raw(&self) -> types::Fd {
+        types::Fd(self.get().as_raw_fd())
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        drop_elsewhere(self.0.take());
+    }
+}
