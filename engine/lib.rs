@@ -13,6 +13,7 @@ macro_rules! canary {
 }
 
 pub mod ack;
+pub mod budget;
 pub mod buf;
 pub mod error;
 pub mod format;

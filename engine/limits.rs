@@ -2,6 +2,8 @@
 //!
 //! A simulated node has smaller segments, so that a short run fills, seals, compacts and reuses many.
 
+use std::time::Duration;
+
 /// Payload of a block at most, bytes.
 pub const BLOCK_PAYLOAD_BYTES: usize = 65_504;
 /// A block's trailer, bytes.
@@ -22,8 +24,21 @@ pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
 /// Extents of one shard at most (a blob of 5 GiB has 81).
 pub const MAX_EXTENTS: usize = 1 << 12;
 
-/// Bytes that the bodies of all requests of one core may hold in buffers.
+/// Bytes that the bodies of all requests of one core may hold: buffers, documents, long answers.
 pub const BODY_BUDGET_BYTES: usize = 96 << 20;
+/// Of them, bytes that only bodies of [`SMALL_BLOB_BYTES`] at most may hold.
+pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
+/// Bytes that incomplete heads, and what came behind a request that is served, may hold on one core. What a connection
+/// holds of this up to [`FREE_INPUT_BYTES`] is not counted.
+pub const INPUT_BUDGET_BYTES: usize = 16 << 20;
+/// See [`INPUT_BUDGET_BYTES`].
+pub const FREE_INPUT_BYTES: usize = 8 << 10;
+/// A request that waits so long for memory is refused.
+pub const BUDGET_WAIT: Duration = Duration::from_secs(10);
+/// A request whose client has neither taken nor sent anything for so long gives its buffers back when memory is short.
+pub const SHRINK_AFTER_STALL: Duration = Duration::from_millis(100);
+/// A request whose client has neither taken nor sent anything for so long is ended when memory is still short then.
+pub const LEAVE_AFTER_STALL: Duration = Duration::from_secs(1);
 /// Blocks that one write or read of a large blob moves at most.
 pub const PIECE_BLOCKS: usize = 16;
 /// Writes of one request in flight at most.
@@ -77,6 +92,8 @@ const _: () =
 const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
 const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
 const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
+const _: () =
+    assert!(2 * SMALL_BLOB_BYTES < SMALL_RESERVE_BYTES && SMALL_RESERVE_BYTES < BODY_BUDGET_BYTES / 4);
 const _: () = assert!(SMALL_BLOB_BYTES + 3 * BLOCK_TRAILER_BYTES <= MAX_RECORD_BODY_BYTES);
 const _: () = assert!(MAX_RECORD_BODY_BYTES * 2 <= MAX_BATCH_BYTES);
 const _: () = assert!(MAX_DELETES_PER_RECORD * 24 <= MAX_RECORD_BODY_BYTES);

@@ -4,17 +4,20 @@
 //! each block is verified before any of its bytes is handed out.
 //!
 //! Promises: what comes out is what was written, or an error; extents stay in place while they are read; memory
-//! per request is bounded. It leaves to others which version is read, and repair.
+//! per request is bounded, and none is held after [`BlobReader::release`]. It leaves to others which version is read,
+//! and repair.
 
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::budget::{Class as MemoryClass, Held, Holder};
 use crate::buf::Buf;
 use crate::error::{Corrupt, Error, Result};
 use crate::frame::{BlockPlace, block_len, blocks_of, framed_len, payload_of_block, verify_block};
-use crate::io::{self, JoinHandle, Permit, align_down, align_up};
+use crate::io::{self, JoinHandle, align_down, align_up};
 use crate::limits::{
-    BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, PIECE_BLOCKS, SMALL_BLOB_BYTES,
+    BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, PIECE_BLOCKS, SLICE_BLOCKS,
+    SMALL_BLOB_BYTES,
 };
 use crate::peer::{BlobRef, ByteStore, Hold, Located};
 use crate::placement::Profile;
@@ -24,7 +27,10 @@ use crate::write::piece_blocks;
 /// Reads one range of one blob from front to back.
 pub struct BlobReader {
     bytes: ByteStore,
+    holder: Rc<Holder>,
+    class: MemoryClass,
     blob: BlobRef,
+    /// What is still to come.
     range: Range<u64>,
     located: Option<Rc<Located>>,
     /// A record that moved was looked for again already.
@@ -32,6 +38,10 @@ pub struct BlobReader {
     /// The next block to hand out, and the end.
     blocks: Range<u64>,
     piece: Option<Piece>,
+    /// Where verified bytes lie in the piece.
+    verified: Range<usize>,
+    /// Blocks of the next piece at most: few after a release, until the bytes are taken steadily again.
+    window: usize,
     ahead: Option<JoinHandle<Result<Piece>>>,
 }
 
@@ -41,54 +51,86 @@ struct Piece {
     /// Where the first block starts.
     start: usize,
     blocks: Range<u64>,
-    _permit: Permit,
+    held: Held,
 }
 
 impl BlobReader {
-    /// A reader of the payload bytes `range`, cut to the blob's size. `located` is where its first shard lies, if
-    /// the caller knows.
-    pub fn new(bytes: &ByteStore, blob: BlobRef, located: Option<Located>, range: Range<u64>) -> BlobReader {
+    /// A reader of the payload bytes `range`, cut to the blob's size, whose buffers are the holder's. `located` is
+    /// where its first shard lies, if the caller knows.
+    pub fn new(
+        bytes: &ByteStore,
+        holder: &Rc<Holder>,
+        blob: BlobRef,
+        located: Option<Located>,
+        range: Range<u64>,
+    ) -> BlobReader {
         let range = range.start.min(blob.size)..range.end.min(blob.size);
         let off = BLOCK_PAYLOAD_BYTES as u64;
         let range = match range.start >= off && crate::canary!("range-off-by-one-block") {
             true => range.start - off..range.end - off,
             false => range,
         };
+        let small = range.end.saturating_sub(range.start) <= SMALL_BLOB_BYTES as u64;
         BlobReader {
             bytes: bytes.clone(),
+            holder: holder.clone(),
+            class: if small { MemoryClass::Small } else { MemoryClass::Large },
             blob,
             located: located.map(Rc::new),
             relocated: false,
             blocks: blocks_of(range.clone()),
             range,
             piece: None,
+            verified: 0..0,
+            window: PIECE_BLOCKS,
             ahead: None,
         }
     }
 
-    /// The next verified payload bytes, of one block at most; `None` at the end of the range.
+    /// The verified payload bytes that come next, of one block at most; none at the end of the range. The same ones
+    /// come until they are [consumed](BlobReader::consume).
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for rotten blocks, [`Error::NotFound`] where the blob is not stored, [`Error::Io`]. The
+    /// [`Error::Corrupt`] for rotten blocks, [`Error::NotFound`] where the blob is not stored (before the first byte
+    /// it may have been deleted since it was resolved), [`Error::Busy`] where no memory is to be had, [`Error::Io`]. The
     /// same call may be tried again.
-    pub async fn next(&mut self) -> Result<Option<&[u8]>> {
-        if self.blocks.is_empty() {
-            return Ok(None);
+    pub async fn fill(&mut self) -> Result<&[u8]> {
+        if self.verified.is_empty() && !self.blocks.is_empty() {
+            self.verified = self.found().await?;
         }
-        let bytes = self.found().await?;
-        self.blocks.start += 1;
-        Ok(self.piece.as_ref().map(|piece| &piece.buf[bytes]))
+        let bytes = self.verified.clone();
+        Ok(self.piece.as_ref().map_or(&[], |piece| &piece.buf[bytes]))
     }
 
-    /// Loads and verifies the next block, so that its reader knows that it is there before it promises it.
+    /// Says that the first `count` of the bytes that [`BlobReader::fill`] gave were taken.
+    pub fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.verified.len(), "more than was given");
+        self.verified.start += count;
+        self.range.start += count as u64;
+        if self.verified.is_empty() && count > 0 {
+            self.blocks.start += 1;
+        }
+    }
+
+    /// Gives all memory back; what was not consumed is read again when it is asked for.
+    pub fn release(&mut self) {
+        (self.piece, self.ahead, self.verified, self.window) = (None, None, 0..0, 1);
+    }
+
+    /// What accounts for the buffer that was read last, without the buffer.
+    pub fn into_held(self) -> Option<Held> {
+        self.piece.map(|piece| piece.held)
+    }
+
+    /// Like [`BlobReader::fill`], and consumes what it gives; `None` at the end.
     ///
     /// # Errors
-    /// As [`BlobReader::next`]. [`Error::NotFound`] may mean that the blob was deleted since it was resolved.
-    pub async fn prime(&mut self) -> Result<()> {
-        if !self.blocks.is_empty() {
-            self.found().await?;
-        }
-        Ok(())
+    /// As [`BlobReader::fill`].
+    pub async fn next(&mut self) -> Result<Option<&[u8]>> {
+        self.fill().await?;
+        let bytes = self.verified.clone();
+        self.consume(bytes.len());
+        Ok(self.piece.as_ref().map(|piece| &piece.buf[bytes]).filter(|bytes| !bytes.is_empty()))
     }
 
     /// Loads the next block, also if it has moved; tells where the wanted part of its payload lies in the piece.
@@ -152,11 +194,12 @@ impl BlobReader {
         let piece = match self.ahead.take() {
             Some(ahead) => ahead.await.ok_or(Error::Closed)??,
             None => {
-                let plan = self.plan(&located, self.blocks.start, self.bytes.budget_free());
-                let permit = self.bytes.budget().acquire(plan.aligned()).await;
-                plan.read(self.bytes.files(), located.clone(), permit).await?
+                let plan = self.plan(&located, self.blocks.start);
+                let held = self.holder.acquire(self.class, plan.aligned()).await?;
+                plan.read(self.bytes.files(), located.clone(), held).await?
             }
         };
+        self.window = (self.window * SLICE_BLOCKS).min(PIECE_BLOCKS);
         self.read_ahead(&located, piece.blocks.end);
         Ok(piece)
     }
@@ -164,14 +207,14 @@ impl BlobReader {
     /// Starts reading the next piece while memory is plenty; a client that does not take its bytes must not hold
     /// two pieces when others wait.
     fn read_ahead(&mut self, located: &Rc<Located>, from: u64) {
-        let free = self.bytes.budget_free();
-        if from >= self.blocks.end || free < BODY_BUDGET_BYTES / 2 {
+        let plenty = self.bytes.budget().free() >= BODY_BUDGET_BYTES / 2 && self.window == PIECE_BLOCKS;
+        if from >= self.blocks.end || !plenty {
             return;
         }
-        let plan = self.plan(located, from, free);
-        if let Some(permit) = self.bytes.budget().try_acquire(plan.aligned()) {
+        let plan = self.plan(located, from);
+        if let Some(held) = self.holder.try_acquire(self.class, plan.aligned()) {
             let (files, located) = (self.bytes.files(), located.clone());
-            self.ahead = Some(io::spawn(async move { plan.read(files, located, permit).await }));
+            self.ahead = Some(io::spawn(async move { plan.read(files, located, held).await }));
         }
     }
 
@@ -185,8 +228,8 @@ impl BlobReader {
     }
 
     /// The blocks from `from` on that one read takes: within the range and one extent.
-    fn plan(&self, located: &Located, from: u64, budget_free: usize) -> Plan {
-        let blocks = piece_blocks(budget_free) as u64;
+    fn plan(&self, located: &Located, from: u64) -> Plan {
+        let blocks = piece_blocks(self.bytes.budget().free()).min(self.window) as u64;
         let extent = from / EXTENT_BLOCKS as u64;
         let mut end = self.blocks.end.min((extent + 1) * EXTENT_BLOCKS as u64);
         if self.blob.size > SMALL_BLOB_BYTES as u64 {
@@ -231,7 +274,7 @@ impl Plan {
         Some((align_down(start), align_up(start + self.len as u64)))
     }
 
-    async fn read(self, files: Rc<Files>, located: Rc<Located>, permit: Permit) -> Result<Piece> {
+    async fn read(self, files: Rc<Files>, located: Rc<Located>, held: Held) -> Result<Piece> {
         let (Some(location), Some((from, to))) = (self.location, self.window()) else {
             return Err(Corrupt::Field("length of an extent").into());
         };
@@ -239,7 +282,7 @@ impl Plan {
         let read = file.read_at(from, (to - from) as usize).await;
         let buf = read.map_err(|error| Error::io("read a blob", &error))?;
         let start = (location.offset + self.offset - from) as usize;
-        Ok(Piece { buf, start, blocks: self.blocks, _permit: permit })
+        Ok(Piece { buf, start, blocks: self.blocks, held })
     }
 }
 
@@ -265,7 +308,7 @@ pub async fn read_to_vec(
     range: Range<u64>,
     limit: usize,
 ) -> Result<Vec<u8>> {
-    let mut reader = BlobReader::new(bytes, blob, located, range);
+    let mut reader = BlobReader::new(bytes, &bytes.budget().holder(), blob, located, range);
     let len = reader.range.end.saturating_sub(reader.range.start);
     if len > limit as u64 {
         return Err(Error::Invalid("a range longer than the limit"));

@@ -48,7 +48,7 @@ proptest! {
 fn a_small_range_of_a_large_blob_reads_one_block() {
     on_one_core(|bytes| async move {
         let blob = stored(&bytes, 3, 1, &pattern(5 << 20)).await;
-        let mut reader = BlobReader::new(&bytes, blob, None, 1_000_000..1_004_096);
+        let mut reader = BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 1_000_000..1_004_096);
         assert_eq!(reader.next().await.expect("read").map(<[u8]>::len), Some(4096));
         let piece = reader.piece.as_ref().expect("a piece");
         assert_eq!(piece.buf.len(), BLOCK_BYTES);
@@ -101,7 +101,7 @@ fn a_blob_deleted_while_it_is_read_is_read_to_its_end() {
     on_one_core(|bytes| async move {
         let payload = pattern(6 << 20);
         let blob = stored(&bytes, 3, 1, &payload).await;
-        let mut reader = BlobReader::new(&bytes, blob, None, 0..u64::MAX);
+        let mut reader = BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 0..u64::MAX);
         let mut back = reader.next().await.expect("read").expect("bytes").to_vec();
         bytes.delete(3, vec![blob.data_id]).await.expect("deleted");
         // Its place would be taken by the next blob, were it free.
@@ -181,4 +181,34 @@ fn blobs_of_other_cores_are_written_and_read_through_own_handles() {
     });
     executors.expect("executors").join().expect("join");
     assert_eq!(done.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_reader_that_was_released_holds_nothing_and_goes_on_where_it_was() {
+    on_one_core(|bytes| async move {
+        for len in [100_000, 5 << 20] {
+            let payload = pattern(len);
+            let blob = stored(&bytes, 3, (len % 251) as u8, &payload).await;
+            let mut reader = BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 1000..u64::MAX);
+            let (mut back, mut step) = (Vec::new(), 1);
+            loop {
+                let slice = reader.fill().await.expect("read");
+                let count = slice.len().min(step);
+                back.extend_from_slice(&slice[..count]);
+                reader.consume(count);
+                if count == 0 {
+                    break;
+                }
+                if step % 3 == 0 {
+                    reader.release();
+                    while bytes.budget_free() < BODY_BUDGET_BYTES {
+                        // What was being read ahead.
+                        io::sleep(std::time::Duration::from_millis(1)).await;
+                    }
+                }
+                step += 7000;
+            }
+            assert!(back == payload[1000..], "{len} bytes differ");
+        }
+    });
 }

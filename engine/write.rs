@@ -5,7 +5,8 @@
 //! home core, several writes in flight. What stays small is handed back framed, to be stored together with the
 //! command that commits it.
 //!
-//! Promises: memory per request is bounded at any size ([`crate::limits`]); a stored blob is durable and
+//! Promises: memory per request is bounded at any size ([`crate::limits`]), and a body that stands still can be made
+//! to hold no more than what came of its current block ([`BlobWriter::park`]); a stored blob is durable and
 //! published when [`BlobWriter::finish`] returns; a writer that is dropped at any point leaves nothing behind:
 //! its writes in flight end before their places are free again. It leaves to others what is committed.
 
@@ -15,13 +16,14 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use crate::ack::{Decision, ShardState, decide};
+use crate::budget::{Class as MemoryClass, Held, Holder};
 use crate::buf::Buf;
 use crate::error::{Error, Result};
 use crate::format::BlobHeader;
-use crate::frame::{BlockPlace, block_of, close_block, framed_len};
+use crate::frame::{BlockPlace, block_len, block_of, close_block, framed_len};
 use crate::hash::{BodyHash, Digests, Plan};
 use crate::ids::DataId;
-use crate::io::{self, ALIGNMENT, File, JoinHandle, Permit, oneshot};
+use crate::io::{self, ALIGNMENT, File, JoinHandle, oneshot};
 use crate::limits::{
     BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES, MAX_EXTENTS,
     PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES, WRITES_IN_FLIGHT,
@@ -33,12 +35,15 @@ use crate::segment::Class;
 /// Receives one blob.
 pub struct BlobWriter {
     bytes: ByteStore,
+    holder: Rc<Holder>,
     blob: BlobHeader,
     /// The exact payload, if it was announced.
     size: Option<u64>,
     taken: u64,
     closed_blocks: u64,
     filling: Option<Filling>,
+    /// Blocks of the next buffer at most: few after the body stood still, until it comes steadily again.
+    window: usize,
     sinks: SmallVec<[ShardSink; 1]>,
     hash: Option<BodyHash>,
     ended: bool,
@@ -50,7 +55,9 @@ pub struct BlobWriter {
 /// The buffer being filled.
 struct Filling {
     buf: Buf,
-    permit: Permit,
+    held: Held,
+    /// The buffer holds what came and has no room for more.
+    parked: bool,
     /// Where the current block starts.
     start: usize,
     /// Payload bytes in it.
@@ -88,13 +95,14 @@ pub(crate) fn piece_blocks(budget_free: usize) -> usize {
 }
 
 impl BlobWriter {
-    /// A writer of the blob `data_id`. `size` is its exact payload, where it is known ahead; `plan` says what to
-    /// compute over it.
+    /// A writer of the blob `data_id`, whose buffers are the holder's. `size` is its exact payload, where it is known
+    /// ahead; `plan` says what to compute over it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a profile with more than one shard.
     pub fn new(
         bytes: &ByteStore,
+        holder: &Rc<Holder>,
         partition: Partition,
         data_id: DataId,
         profile: Profile,
@@ -119,11 +127,13 @@ impl BlobWriter {
         let hash = (plan != Plan::default()).then(|| bytes.hashes().open(plan));
         Ok(BlobWriter {
             bytes: bytes.clone(),
+            holder: holder.clone(),
             blob,
             size,
             taken: 0,
             closed_blocks: 0,
             filling: None,
+            window: PIECE_BLOCKS,
             sinks,
             hash,
             ended: false,
@@ -140,15 +150,15 @@ impl BlobWriter {
     /// for a buffer, if one is needed. What the area holds before is arbitrary.
     ///
     /// # Errors
-    /// Those of earlier writes.
+    /// Those of earlier writes; [`Error::Busy`] where no memory is to be had.
     pub async fn space(&mut self) -> Result<&mut [u8]> {
         self.check_intact()?;
         let left = self.size.map_or(u64::MAX, |size| size - self.taken);
         if left == 0 {
             return Ok(&mut []);
         }
-        if self.filling.is_none() {
-            self.filling = Some(self.open_buffer(left).await?);
+        if !self.has_buffer() {
+            self.open_buffer(left).await?;
         }
         let filling = self.filling.as_mut().unwrap_or_else(|| unreachable!("opened above"));
         let room = (BLOCK_PAYLOAD_BYTES - filling.fill).min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -163,28 +173,88 @@ impl BlobWriter {
         Ok(())
     }
 
-    async fn open_buffer(&mut self, left: u64) -> Result<Filling> {
-        let blocks = match self.size {
-            // May turn out small: then it must fit the first buffer.
-            None if self.closed_blocks == 0 => SLICE_BLOCKS,
-            _ => piece_blocks(self.bytes.budget().available()),
-        };
-        let left_in_extent = EXTENT_BLOCKS - self.closed_blocks as usize % EXTENT_BLOCKS;
-        let limit = blocks.min(left_in_extent) * BLOCK_BYTES;
-        let framed_left = if self.size.is_some() { framed_len(left) } else { u64::MAX };
-        let (limit, wanted) = match self.size {
-            // A small blob stays in one buffer.
-            Some(size) if size <= SMALL_BLOB_BYTES as u64 => (usize::MAX, framed_left as usize),
-            _ => (limit, limit.min(usize::try_from(framed_left).unwrap_or(usize::MAX))),
-        };
+    /// Whether [`BlobWriter::space`] is there without new memory.
+    pub fn has_buffer(&self) -> bool {
+        self.filling.as_ref().is_some_and(|filling| !filling.parked)
+    }
+
+    /// Whether all that came is still in one buffer, since the blob is small or may turn out so.
+    fn stays_together(&self) -> bool {
+        self.size.unwrap_or(self.taken) <= SMALL_BLOB_BYTES as u64
+    }
+
+    /// Opens a buffer for `left` bytes at most and what was parked.
+    async fn open_buffer(&mut self, left: u64) -> Result<()> {
         for sink in &mut self.sinks {
             sink.make_room().await?;
         }
+        let (start, fill) = self.filling.as_ref().map_or((0, 0), |parked| (parked.start, parked.fill));
+        let blocks = match self.size {
+            // May turn out small: then it must fit the first buffer.
+            None if self.closed_blocks as usize * BLOCK_BYTES == start => SLICE_BLOCKS,
+            _ => piece_blocks(self.bytes.budget().free()).min(self.window),
+        };
+        let left_in_extent = EXTENT_BLOCKS - self.closed_blocks as usize % EXTENT_BLOCKS;
+        let limit = blocks.min(left_in_extent) * BLOCK_BYTES;
+        let (class, limit, wanted) = match self.size {
+            // A small blob stays in one buffer.
+            Some(size) if size <= SMALL_BLOB_BYTES as u64 => {
+                (MemoryClass::Small, usize::MAX, framed_len(size) as usize)
+            }
+            Some(_) => {
+                let framed_left = usize::try_from(framed_len(fill as u64 + left)).unwrap_or(usize::MAX);
+                (MemoryClass::Large, limit, limit.min(framed_left))
+            }
+            None => (MemoryClass::Large, limit, limit),
+        };
         let wanted = wanted.max(ALIGNMENT).next_power_of_two();
-        let permit = self.bytes.budget().acquire(wanted).await;
+        let held = self.holder.acquire(class, wanted).await?;
         let mut buf = Buf::with_capacity(wanted);
         buf.set_len(buf.capacity());
-        Ok(Filling { buf, permit, start: 0, fill: 0, limit })
+        if let Some(parked) = self.filling.take() {
+            buf[..start + fill].copy_from_slice(&parked.buf[..start + fill]);
+        }
+        self.filling = Some(Filling { buf, held, parked: false, start, fill, limit });
+        Ok(())
+    }
+
+    /// Gives back the memory that a body which stands still does not need: whole blocks are written, and the rest moves
+    /// to a buffer of its size.
+    ///
+    /// # Errors
+    /// Those of earlier writes.
+    pub async fn park(&mut self) -> Result<()> {
+        self.check_intact()?;
+        self.window = 1;
+        let together = self.stays_together();
+        let Some(filling) = self.filling.as_mut().filter(|filling| !filling.parked) else { return Ok(()) };
+        let blocks = filling.start;
+        let kept = if together { 0..blocks + filling.fill } else { blocks..blocks + filling.fill };
+        if kept.is_empty() && blocks == 0 {
+            self.filling = None;
+            return Ok(());
+        }
+        // The block may turn out to be complete.
+        let needed = kept.len() - filling.fill + block_len(filling.fill);
+        if blocks == 0 && needed.next_multiple_of(ALIGNMENT) >= filling.buf.capacity() {
+            return Ok(());
+        }
+        let mut rest = Buf::with_capacity(needed);
+        rest.extend_from_slice(&filling.buf[kept]);
+        rest.set_len(rest.capacity());
+        if together || blocks == 0 {
+            filling.buf = rest;
+            filling.held.shrink(filling.buf.capacity());
+            filling.parked = true;
+            return Ok(());
+        }
+        let (fill, limit) = (filling.fill, filling.limit);
+        let held = filling.held.split(rest.capacity());
+        self.passing = true;
+        self.flush().await?;
+        self.passing = false;
+        self.filling = (fill > 0).then_some(Filling { buf: rest, held, parked: true, start: 0, fill, limit });
+        Ok(())
     }
 
     /// Says that the first `count` bytes of [`BlobWriter::space`] hold payload now.
@@ -225,6 +295,7 @@ impl BlobWriter {
         let full = filling.start >= filling.limit;
         self.filling = Some(filling);
         if full {
+            self.window = (self.window * SLICE_BLOCKS).min(PIECE_BLOCKS);
             self.flush().await?;
         }
         self.passing = false;
@@ -239,7 +310,7 @@ impl BlobWriter {
         // One sink takes it all; where k is larger, slices are dealt out and parity is added here.
         let [sink] = &mut self.sinks[..] else { return Err(Error::Unsupported("more than one shard")) };
         let whole = Whole { partition: self.blob.partition, framed: self.size.map(framed_len) };
-        sink.write(&self.bytes, whole, filling.buf, filling.start, filling.permit).await
+        sink.write(&self.bytes, whole, filling.buf, filling.start, filling.held).await
     }
 
     /// Ends the payload and returns its digests, to be compared before [`BlobWriter::finish`].
@@ -372,7 +443,7 @@ impl ShardSink {
         whole: Whole,
         mut buf: Buf,
         len: usize,
-        permit: Permit,
+        held: Held,
     ) -> Result<()> {
         self.make_room().await?;
         if self.extents.last().is_none_or(|extent| extent.framed == EXTENT_BYTES) {
@@ -391,7 +462,7 @@ impl ShardSink {
         self.framed += len as u64;
         self.writes.push_back(io::spawn(async move {
             let result = file.write_at(buf, position).await;
-            drop((place, permit));
+            drop((place, held));
             result
         }));
         Ok(())

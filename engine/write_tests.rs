@@ -79,8 +79,16 @@ fn an_abandoned_blob_gives_everything_back() {
     on_one_core(|bytes| async move {
         let payload = pattern(9 << 20);
         for size in [None, Some(20 << 20)] {
-            let mut writer =
-                BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, size, Plan::default()).expect("writer");
+            let mut writer = BlobWriter::new(
+                &bytes,
+                &bytes.budget().holder(),
+                7,
+                DataId([1; 16]),
+                PROFILE,
+                size,
+                Plan::default(),
+            )
+            .expect("writer");
             fill(&mut writer, &payload, usize::MAX).await.expect("written");
             assert!(bytes.home().segments().stats().extent_live_bytes > 0);
             drop(writer);
@@ -96,8 +104,16 @@ fn an_abandoned_blob_gives_everything_back() {
 #[test]
 fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
     on_one_core(|bytes| async move {
-        let mut writer =
-            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, Plan::default()).expect("writer");
+        let mut writer = BlobWriter::new(
+            &bytes,
+            &bytes.budget().holder(),
+            7,
+            DataId([1; 16]),
+            PROFILE,
+            None,
+            Plan::default(),
+        )
+        .expect("writer");
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
         writer.end().await.expect("ended");
         let mut finish = Box::pin(writer.finish());
@@ -120,7 +136,17 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
 #[test]
 fn more_or_fewer_bytes_than_announced_are_refused() {
     on_one_core(|bytes| async move {
-        let open = || BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, Some(10), Plan::default());
+        let open = || {
+            BlobWriter::new(
+                &bytes,
+                &bytes.budget().holder(),
+                7,
+                DataId([1; 16]),
+                PROFILE,
+                Some(10),
+                Plan::default(),
+            )
+        };
         let mut writer = open().expect("writer");
         assert_eq!(writer.space().await.expect("space").len(), 10);
         assert!(matches!(writer.advance(11).await, Err(Error::Invalid(_))));
@@ -139,7 +165,9 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
         let plan = Plan { md5: true, ..Plan::default() };
         // Another request is under way, so that the hash waits for its company.
         let _both = (io::underway(), io::underway());
-        let mut writer = BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, plan).expect("writer");
+        let mut writer =
+            BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([1; 16]), PROFILE, None, plan)
+                .expect("writer");
         let count = writer.space().await.expect("space").len();
         let mut advance = Box::pin(writer.advance(count));
         std::future::poll_fn(|cx| {
@@ -157,7 +185,15 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
 fn profiles_with_more_than_one_shard_are_refused() {
     on_one_core(|bytes| async move {
         let profile = Profile { k: 2, m: 1 };
-        let writer = BlobWriter::new(&bytes, 7, DataId([1; 16]), profile, None, Plan::default());
+        let writer = BlobWriter::new(
+            &bytes,
+            &bytes.budget().holder(),
+            7,
+            DataId([1; 16]),
+            profile,
+            None,
+            Plan::default(),
+        );
         assert!(matches!(writer.map(|_| ()), Err(Error::Unsupported(_))));
     });
 }
@@ -173,15 +209,23 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
             let (bytes, payload, least) = (bytes.clone(), payload.clone(), least.clone());
             tasks.push(io::spawn(async move {
                 let data_id = DataId([id; 16]);
-                let mut writer =
-                    BlobWriter::new(&bytes, 7, data_id, PROFILE, Some(1_300_000), Plan::default())?;
+                let mut writer = BlobWriter::new(
+                    &bytes,
+                    &bytes.budget().holder(),
+                    7,
+                    data_id,
+                    PROFILE,
+                    Some(1_300_000),
+                    Plan::default(),
+                )?;
                 for piece in payload.chunks(40_000) {
                     fill(&mut writer, piece, usize::MAX).await?;
                     least.set(least.get().min(bytes.budget_free()));
                     io::yield_now().await;
                 }
                 let blob = writer.finish().await?.blob_ref();
-                let mut reader = crate::read::BlobReader::new(&bytes, blob, None, 0..u64::MAX);
+                let mut reader =
+                    crate::read::BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 0..u64::MAX);
                 let mut at = 0;
                 while let Some(piece) = reader.next().await? {
                     assert!(piece == &payload[at..at + piece.len()]);
@@ -198,4 +242,67 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
         assert!(least.get() < BODY_BUDGET_BYTES / 4, "the budget was tight: {} free", least.get());
         assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
     });
+}
+
+#[test]
+fn a_body_that_stands_still_holds_no_more_than_came_of_its_block() {
+    on_one_core(|bytes| async move {
+        let payload = pattern(5 << 20);
+        let holder = bytes.budget().holder();
+        let plan = Plan::default();
+        for (size, kept) in [(Some(5 << 20), BLOCK_BYTES), (Some(100_000), 40 << 10), (None, BLOCK_BYTES)] {
+            let writer = BlobWriter::new(&bytes, &holder, 7, DataId([1; 16]), PROFILE, size, plan);
+            let mut writer = writer.expect("writer");
+            let came = if size == Some(100_000) { 40_000 } else { 700_000 };
+            fill(&mut writer, &payload[..came], 50_000).await.expect("written");
+            writer.park().await.expect("parked");
+            assert!(!writer.has_buffer());
+            // What is on its way to the disk is given back when it is there.
+            while BODY_BUDGET_BYTES - bytes.budget_free() > kept {
+                io::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            assert_eq!(writer.taken(), came as u64);
+        }
+        assert_eq!(settled(&bytes).await, 0);
+    });
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(8))]
+    #[test]
+    fn a_blob_that_was_parked_anywhere_is_what_was_sent(
+        len in proptest::prop_oneof![1usize..140_000, 140_000usize..3_000_000],
+        known in proptest::bool::ANY,
+        steps in proptest::collection::vec((1usize..200_000, proptest::bool::ANY), 1..40),
+    ) {
+        on_one_core(|bytes| async move {
+            let (payload, holder) = (pattern(len), bytes.budget().holder());
+            let plan = Plan { md5: true, ..Plan::default() };
+            let size = known.then_some(len as u64);
+            let mut writer =
+                BlobWriter::new(&bytes, &holder, 7, DataId([1; 16]), PROFILE, size, plan).expect("writer");
+            let mut rest = &payload[..];
+            for (step, park) in steps.into_iter().cycle() {
+                let count = step.min(rest.len());
+                fill(&mut writer, &rest[..count], usize::MAX).await.expect("written");
+                rest = &rest[count..];
+                if park {
+                    writer.park().await.expect("parked");
+                }
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let digests = writer.end().await.expect("ended");
+            assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
+            let finished = writer.finish().await.expect("finished");
+            let blob = finished.blob_ref();
+            if let Finished::Small(small) = finished {
+                bytes.store(small).await.expect("stored");
+            }
+            let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
+            assert!(back == payload, "{len} bytes differ");
+            assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+        });
+    }
 }

@@ -9,8 +9,13 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body or an answer that makes no progress for so long ends its connection.
 pub const STALL: Duration = Duration::from_secs(60);
-/// A body that comes slower than this, over all the time that it was waited for and [`STALL`], ends its connection.
+/// A body that comes slower than this, or an answer that is taken slower, over all the time that the client was waited
+/// for and [`STALL`], ends its connection.
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
+/// The answer to a long copy or completion begins after so long, before its work is done.
+pub const DEFERRED_AFTER: Duration = Duration::from_secs(5);
+/// White space follows as often as that.
+pub const WHITE_SPACE_EVERY: Duration = Duration::from_secs(5);
 /// TLS handshakes take no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest PROXY header, bytes; the specification's own advice is to keep below 536.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::budget::Class as MemoryClass;
 use engine::io::{self, sleep};
 use engine::peer::ByteStore;
 use engine::segment::Store;
@@ -73,6 +74,8 @@ fn core_stats(sources: &Sources) -> CoreStats {
         index_bytes: store.index_bytes as u64,
         buffers_used_bytes: (engine::limits::BODY_BUDGET_BYTES - sources.bytes.budget_free()) as u64,
         buffers_limit_bytes: engine::limits::BODY_BUDGET_BYTES as u64,
+        shortages: sources.bytes.budget().shortages(),
+        input_used_bytes: sources.bytes.budget().held(MemoryClass::Input) as u64,
         corrupt_reads: sources.bytes.corrupt_reads(),
         damaged: store.damaged,
         busy,

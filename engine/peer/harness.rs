@@ -76,7 +76,8 @@ pub(crate) async fn write(
     let size = known.then_some(payload.len() as u64);
     let plan = Plan { md5: true, ..Plan::default() };
     let mut writer =
-        BlobWriter::new(bytes, partition, DataId([id; 16]), PROFILE, size, plan).expect("writer");
+        BlobWriter::new(bytes, &bytes.budget().holder(), partition, DataId([id; 16]), PROFILE, size, plan)
+            .expect("writer");
     fill(&mut writer, payload, 50_000).await.expect("written");
     let digests = writer.end().await.expect("ended");
     (writer.finish().await.expect("finished"), digests)

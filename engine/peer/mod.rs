@@ -19,13 +19,14 @@ use std::rc::Rc;
 pub use lease::{Hold, Located, Place};
 pub use local::Home;
 
+use crate::budget::Budget;
 pub use crate::error::Error;
 use crate::error::Result;
 use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
 use crate::io::{Permit, Semaphore, spawn};
-use crate::limits::{BODY_BUDGET_BYTES, COPIES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
+use crate::limits::{COPIES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
@@ -129,7 +130,7 @@ struct Inner {
     home: Home,
     mesh: Mesh<Request, Result<Reply>>,
     files: Rc<Files>,
-    budget: Semaphore,
+    budget: Budget,
     copies: Semaphore,
     hashes: HashService,
     corrupt_reads: Cell<u64>,
@@ -146,7 +147,7 @@ impl ByteStore {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
         spawn(Files::keep_closing_idle(Rc::downgrade(&files)));
-        let (budget, copies) = (Semaphore::new(BODY_BUDGET_BYTES), Semaphore::new(COPIES));
+        let (budget, copies) = (Budget::new(), Semaphore::new(COPIES));
         let hashes = HashService::new();
         ByteStore(Rc::new(Inner { home, mesh, files, budget, copies, hashes, corrupt_reads: Cell::new(0) }))
     }
@@ -182,7 +183,12 @@ impl ByteStore {
 
     /// Bytes of the buffer budget that nobody holds.
     pub fn budget_free(&self) -> usize {
-        self.0.budget.available()
+        self.0.budget.free()
+    }
+
+    /// The memory that this core's requests share.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     /// Operations that wait here or elsewhere.
@@ -249,10 +255,6 @@ impl ByteStore {
 
     pub(crate) fn files(&self) -> Rc<Files> {
         self.0.files.clone()
-    }
-
-    pub(crate) fn budget(&self) -> &Semaphore {
-        &self.0.budget
     }
 }
 

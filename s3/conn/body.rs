@@ -10,16 +10,19 @@ use crate::http::Step;
 use crate::http::chunked::ChunkedDecoder;
 use crate::http::head::RequestHead;
 use crate::http::response::CONTINUE;
+use crate::limits::DISCARD_BYTES;
 use crate::sigv4::PayloadMode;
 use crate::sigv4::chunks::{AwsChunked, Coding};
 
-use super::wire::Wire;
+use super::wire::{Moved, Wire};
 
 /// What a read of a body gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// So many bytes were put into the caller's buffer.
     Data(usize),
+    /// The client sends nothing and memory is short: buffers are to be given back, and [`Body::ready`] waited for.
+    Asked,
     /// A signed chunk ended: its SHA-256 is to be given to [`Body::verify_chunk`] before the next read.
     ChunkEnd,
     /// The body is complete.
@@ -32,6 +35,41 @@ enum Framing {
     Chunked(ChunkedDecoder),
 }
 
+/// What of a body is on the wire, or still to come, once its request was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// So many bytes, that may be read and dropped.
+    Bytes(u64),
+    /// Nobody knows how many, or the client did not send them in time.
+    Unknown,
+    /// The client waits for leave to send them.
+    HeldBack,
+}
+
+impl Rest {
+    /// Whether the connection can go on. An answer without the 100 that the client waits for would be taken for the
+    /// next one's.
+    pub(crate) fn can_be_dropped(self) -> bool {
+        matches!(self, Rest::Bytes(left) if left <= DISCARD_BYTES)
+    }
+
+    /// Of a body that nobody touched.
+    pub(crate) fn of_unread(head: &RequestHead) -> Rest {
+        match (head.expect_continue(), head.is_chunked()) {
+            (true, _) => Rest::HeldBack,
+            (false, true) => Rest::Unknown,
+            (false, false) => Rest::Bytes(head.content_length().unwrap_or(0)),
+        }
+    }
+}
+
+/// Whether content waits at the front of the wire's buffer.
+enum Front {
+    Content,
+    End,
+    Asked,
+}
+
 /// The body of the request at hand.
 pub(crate) struct Body<'a> {
     wire: &'a mut Wire,
@@ -42,6 +80,8 @@ pub(crate) struct Body<'a> {
     expects_continue: bool,
     announced: Option<u64>,
     ended: bool,
+    /// The client is gone, was too slow, or had to make room: no more comes.
+    lost: bool,
 }
 
 impl<'a> Body<'a> {
@@ -69,7 +109,10 @@ impl<'a> Body<'a> {
             Coding::Plain(mode) => (None, length, mode),
         };
         let expects_continue = head.expect_continue();
-        Ok((Body { wire, framing, front: 0, aws, expects_continue, announced, ended: false }, mode))
+        Ok((
+            Body { wire, framing, front: 0, aws, expects_continue, announced, ended: false, lost: false },
+            mode,
+        ))
     }
 
     /// Length of the content, bytes, where the client told.
@@ -77,25 +120,43 @@ impl<'a> Body<'a> {
         self.announced
     }
 
-    /// Whether the client still waits for a `100 Continue`.
-    pub(crate) fn expects_continue(&self) -> bool {
-        self.expects_continue
+    /// The connection that it comes by, for a sign of life in the other direction.
+    pub(super) fn wire(&mut self) -> &mut Wire {
+        self.wire
     }
 
-    /// Bytes of the body that are left on the wire; none where that can't be told.
-    pub(crate) fn left(&self) -> Option<u64> {
+    /// What is left of it.
+    pub(crate) fn rest(&self) -> Rest {
         match &self.framing {
-            Framing::Length(left) => Some(*left + self.front as u64),
-            Framing::Chunked(decoder) => (self.front == 0 && decoder.is_done()).then_some(0),
+            _ if self.lost => Rest::Unknown,
+            _ if self.expects_continue => Rest::HeldBack,
+            Framing::Length(left) => Rest::Bytes(*left + self.front as u64),
+            Framing::Chunked(decoder) if self.front == 0 && decoder.is_done() => Rest::Bytes(0),
+            Framing::Chunked(_) => Rest::Unknown,
         }
     }
 
     /// Tells the client to send its body, if it waits for that.
     pub(crate) async fn send_continue(&mut self) -> S3Result<()> {
         if std::mem::take(&mut self.expects_continue) {
-            self.wire.write_all(CONTINUE).await.map_err(lost)?;
+            let sent = self.wire.write_all(CONTINUE).await;
+            sent.map_err(|error| self.lost(&error))?;
         }
         Ok(())
+    }
+
+    /// Waits until the client may have sent something, so that no buffer is taken before.
+    pub(crate) async fn ready(&mut self) -> S3Result<()> {
+        let complete = match &self.framing {
+            Framing::Length(left) => *left == 0,
+            Framing::Chunked(decoder) => decoder.is_done(),
+        };
+        if complete || self.ended || !self.wire.buffered().is_empty() {
+            return Ok(());
+        }
+        self.send_continue().await?;
+        let ready = self.wire.readable().await;
+        ready.map_err(|error| self.lost(&error))
     }
 
     /// Reads content into `dst`, which is not empty.
@@ -112,16 +173,23 @@ impl<'a> Body<'a> {
             && let Framing::Length(left @ 1..) = &mut self.framing
         {
             let want = usize::try_from(*left).unwrap_or(usize::MAX).min(dst.len());
-            let count = self.wire.read(&mut dst[..want]).await.map_err(lost)?;
-            if count == 0 {
-                return Err(Code::IncompleteBody.into());
-            }
-            *left -= count as u64;
-            return Ok(Piece::Data(count));
+            return match self.wire.read(&mut dst[..want]).await {
+                Ok(Moved::Asked) => Ok(Piece::Asked),
+                Ok(Moved::Bytes(0)) => Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(Moved::Bytes(count)) => {
+                    *left -= count as u64;
+                    Ok(Piece::Data(count))
+                }
+                Err(error) => Err(self.lost(&error)),
+            };
         }
-        if !self.fill_front().await? {
-            self.ended = true;
-            return Ok(Piece::End);
+        match self.fill_front().await? {
+            Front::Content => {}
+            Front::Asked => return Ok(Piece::Asked),
+            Front::End => {
+                self.ended = true;
+                return Ok(Piece::End);
+            }
         }
         let count = self.front.min(dst.len());
         dst[..count].copy_from_slice(&self.wire.buffered()[..count]);
@@ -131,7 +199,11 @@ impl<'a> Body<'a> {
 
     async fn read_aws(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
         loop {
-            let more = self.fill_front().await?;
+            let more = match self.fill_front().await? {
+                Front::Asked => return Ok(Piece::Asked),
+                Front::Content => true,
+                Front::End => false,
+            };
             let Some(decoder) = self.aws.as_mut() else { return Ok(Piece::End) };
             let input = &self.wire.buffered()[..self.front];
             let step = decoder.feed(input, dst.len())?;
@@ -149,12 +221,16 @@ impl<'a> Body<'a> {
                 }
                 Step::Done(_) => {
                     self.take_front(used);
-                    if self.fill_front().await? {
-                        return Err(
-                            Code::InvalidRequest.with("There is more body than its last chunk announced.")
-                        );
-                    }
-                    return self.end_aws();
+                    return loop {
+                        match self.fill_front().await? {
+                            Front::Asked => {}
+                            Front::End => break self.end_aws(),
+                            Front::Content => {
+                                break Err(Code::InvalidRequest
+                                    .with("There is more body than its last chunk announced."));
+                            }
+                        }
+                    };
                 }
                 Step::NeedMore if !more => return self.end_aws(),
                 Step::NeedMore => self.take_front(used),
@@ -186,12 +262,12 @@ impl<'a> Body<'a> {
         self.aws.iter().flat_map(|decoder| decoder.trailers())
     }
 
-    /// Makes sure that content waits at the front of the wire's buffer; false at the end of the body.
-    async fn fill_front(&mut self) -> S3Result<bool> {
+    /// Makes sure that content waits at the front of the wire's buffer, unless the body ends or memory is asked for.
+    async fn fill_front(&mut self) -> S3Result<Front> {
         while self.front == 0 {
             let buffered = self.wire.buffered().len();
             match &mut self.framing {
-                Framing::Length(0) => return Ok(false),
+                Framing::Length(0) => return Ok(Front::End),
                 Framing::Length(left) => {
                     let count = buffered.min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= count as u64;
@@ -199,7 +275,7 @@ impl<'a> Body<'a> {
                 }
                 Framing::Chunked(decoder) => {
                     if decoder.is_done() {
-                        return Ok(false);
+                        return Ok(Front::End);
                     }
                     match decoder.feed(self.wire.buffered())? {
                         Step::Data(range) => {
@@ -208,29 +284,42 @@ impl<'a> Body<'a> {
                         }
                         Step::Done(used) | Step::ChunkEnd(used) => {
                             self.wire.consume(used);
-                            return Ok(false);
+                            return Ok(Front::End);
                         }
                         Step::NeedMore => self.wire.consume(buffered),
                     }
                 }
             }
-            if self.front == 0 && self.wire.fill_body().await.map_err(lost)? == 0 {
-                return Err(Code::IncompleteBody.into());
+            if self.front > 0 {
+                break;
+            }
+            match self.wire.fill_body().await {
+                Ok(Moved::Asked) => return Ok(Front::Asked),
+                Ok(Moved::Bytes(0)) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(Moved::Bytes(_)) => {}
+                Err(error) => return Err(self.lost(&error)),
             }
         }
-        Ok(true)
+        Ok(Front::Content)
     }
 
     fn take_front(&mut self, count: usize) {
         self.front -= count;
         self.wire.consume(count);
     }
+
+    /// No more of it comes. The client is told why, if it can be.
+    fn lost(&mut self, error: &std::io::Error) -> S3Error {
+        self.lost = true;
+        wait_failed(error).unwrap_or(Code::IncompleteBody).into()
+    }
 }
 
-/// The client is gone or too slow; the answer will hardly reach it.
-fn lost(error: std::io::Error) -> S3Error {
+/// What a wait for the client that this server ended is to be called; none where the client is gone.
+pub(super) fn wait_failed(error: &std::io::Error) -> Option<Code> {
     match error.kind() {
-        std::io::ErrorKind::TimedOut => Code::RequestTimeout.into(),
-        _ => Code::IncompleteBody.into(),
+        std::io::ErrorKind::TimedOut => Some(Code::RequestTimeout),
+        std::io::ErrorKind::ResourceBusy => Some(Code::SlowDown),
+        _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Time-outs of connections, without a timer per read.
 //!
 //! Each connection has a slot with the instant at which it counts as dead. One task per core looks at all
-//! slots every second and wakes the expired ones, so a request pays for two stores and no timer.
+//! slots every second and wakes the expired ones, so a request pays for two stores and no timer. Whoever was late may
+//! go on with a new deadline, so that a client that let its time pass is still told so.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -17,10 +18,21 @@ use super::spread::Seat;
 /// How often deadlines are looked at: a time-out is late by that much at most.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whether a connection's time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// It is not.
+    Not,
+    /// What it waited for did not come in time.
+    Late,
+    /// The node stops.
+    Stopped,
+}
+
 /// When one connection is given up.
 pub(crate) struct Slot {
     deadline: Cell<Instant>,
-    expired: Cell<bool>,
+    expiry: Cell<Expiry>,
     idle: Cell<bool>,
     /// The last look found it idle, too.
     was_idle: Cell<bool>,
@@ -32,6 +44,9 @@ impl Slot {
     /// Moves the deadline to `after` from now.
     pub(crate) fn extend(&self, after: Duration) {
         self.deadline.set(eio::now() + after);
+        if self.expiry.get() == Expiry::Late {
+            self.expiry.set(Expiry::Not);
+        }
     }
 
     /// Says whether the connection waits between two requests.
@@ -46,16 +61,15 @@ impl Slot {
     /// Gives up what has expired, and lets rest what is idle for the second time in a row.
     fn look(&self, now: Instant) {
         if self.deadline.get() <= now && self.waker.borrow().is_some() {
-            self.expire();
+            self.expire(Expiry::Late);
         }
         if self.idle.get() && self.was_idle.replace(true) {
             self.seat.set_active(false);
         }
     }
 
-    /// Ends the wait for this connection now, as when its time is up.
-    pub(crate) fn expire(&self) {
-        self.expired.set(true);
+    fn expire(&self, expiry: Expiry) {
+        self.expiry.set(expiry);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -67,11 +81,11 @@ impl Slot {
         mut io: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
         poll_fn(|cx| {
-            if self.expired.get() {
+            if self.expiry.get() != Expiry::Not {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let result = io(cx);
-            // Only who waits can be late: a handler may take its time.
+            // Only a connection that waits can be late: a handler may take its time.
             *self.waker.borrow_mut() = result.is_pending().then(|| cx.waker().clone());
             result
         })
@@ -88,7 +102,7 @@ impl Deadlines {
     pub(crate) fn register(&self, after: Duration, seat: Seat) -> Rc<Slot> {
         let slot = Rc::new(Slot {
             deadline: Cell::new(eio::now() + after),
-            expired: Cell::new(false),
+            expiry: Cell::new(Expiry::Not),
             idle: Cell::new(false),
             was_idle: Cell::new(false),
             seat,
@@ -120,14 +134,14 @@ impl Deadlines {
     /// Expires the connections that wait between two requests.
     pub(crate) fn expire_idle(&self) {
         for slot in self.0.borrow().iter().filter_map(Weak::upgrade).filter(|slot| slot.idle.get()) {
-            slot.expire();
+            slot.expire(Expiry::Late);
         }
     }
 
     /// Expires every connection: the node stops.
     pub(crate) fn expire_all(&self) {
         for slot in self.0.borrow().iter().filter_map(Weak::upgrade) {
-            slot.expire();
+            slot.expire(Expiry::Stopped);
         }
     }
 }

@@ -7,30 +7,38 @@
 mod accept;
 mod body;
 pub(crate) mod deadline;
+mod deferral;
 mod probe;
 mod reply;
 mod spread;
 mod wire;
 
-use std::net::SocketAddr;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use engine::FixedState;
+use engine::budget::Account;
 use engine::io::{self, Stream};
 
 pub use accept::serve;
 pub(crate) use body::{Body, Piece};
+use body::{Rest, wait_failed};
+pub(crate) use deferral::Deferral;
+use deferral::Ended;
 use reply::Sent;
 pub(crate) use reply::{Reply, ReplyBody};
 pub use spread::{Inbox, Spread};
 
 use crate::access::{self, Principal, Resource};
-use crate::error::{Code, S3Error};
+use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::{Method, RequestHead};
 use crate::limits;
 use crate::name::{BucketName, ObjectKey};
 use crate::op::{self, Exchange};
 use crate::route::Route;
-use crate::service::{Finished, Service};
+use crate::service::{Finished, RequestId, Service};
 use deadline::Slot;
 use wire::Wire;
 
@@ -45,16 +53,26 @@ enum Next {
     Gone,
 }
 
+/// What a wait for a head came to.
+enum Arrival {
+    Head,
+    /// The client is gone or silent.
+    Gone,
+    /// What came is no head, came too slowly, or took memory that others wait for.
+    Refused(S3Error),
+}
+
 /// Serves one connection to its end.
 async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAddr>, slot: Rc<Slot>) {
-    let mut wire = Wire::new(stream, slot, limits::STALL);
+    let holder = service.bytes.budget().holder();
+    let mut wire = Wire::new(stream, slot, holder, limits::STALL);
     let mut head = RequestHead::new();
     let mut out = Vec::new();
     loop {
         let next = match receive_head(&mut wire, &mut head).await {
-            Ok(true) => exchange(&service, &mut wire, &head, peer, &mut out).await,
-            Ok(false) => Next::Gone,
-            Err(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,
+            Arrival::Head => exchange(&service, &mut wire, &head, peer, &mut out).await,
+            Arrival::Gone => Next::Gone,
+            Arrival::Refused(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,
         };
         match next {
             Next::Request if !service.draining() => {}
@@ -67,32 +85,40 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
     }
 }
 
-/// Waits for a head and parses it; false where the client is gone or silent.
-async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Result<bool, S3Error> {
-    let mut begun = false;
+/// Waits for a head and parses it.
+async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
+    let mut begun = None;
     loop {
-        if !wire.buffered().is_empty() {
-            if !begun {
-                begun = true;
+        if wire.buffered().is_empty() {
+            head.trim();
+            wire.extend(limits::IDLE_TIMEOUT, true);
+        } else {
+            if begun.is_none() {
+                begun = Some(io::now());
                 // From its first byte on, a head has so long to arrive, however many pieces it comes in.
                 wire.extend(limits::HEAD_TIMEOUT, false);
             }
-            if let Some(used) = head.parse(wire.buffered())? {
-                wire.consume(used);
-                return Ok(true);
+            match head.parse(wire.buffered()) {
+                Ok(Some(used)) => {
+                    wire.consume(used);
+                    return match wire.begin(used) {
+                        Ok(()) => Arrival::Head,
+                        Err(_) => Arrival::Refused(Code::SlowDown.into()),
+                    };
+                }
+                Ok(None) => wire.compact(),
+                Err(error) => return Arrival::Refused(error),
             }
-            wire.compact();
-        } else {
-            head.trim();
-            wire.extend(limits::IDLE_TIMEOUT, true);
         }
-        match wire.fill().await {
-            Ok(0) => return Ok(false),
+        match wire.fill(begun.unwrap_or_else(io::now)).await {
+            Ok(0) => return Arrival::Gone,
             Ok(_) => {}
-            Err(error) if begun && error.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(Code::RequestTimeout.into());
+            Err(error) => {
+                return match wait_failed(&error).filter(|_| !wire.buffered().is_empty()) {
+                    Some(code) => Arrival::Refused(code.into()),
+                    None => Arrival::Gone,
+                };
             }
-            Err(_) => return Ok(false),
         }
     }
 }
@@ -135,44 +161,23 @@ async fn exchange(
     let peer = peer.map(|peer| service.client(peer, head));
     let started = io::now();
     let _underway = io::underway();
-    wire.begin_body();
     let request_id = service.next_request_id();
     let (bytes_in, bytes_out) = (wire.bytes_in, wire.bytes_out);
     let mut record = Finished::begin(head, peer, &request_id);
-    let route = service.route(head);
-    if let Ok(route) = &route {
-        record.operation = Some(route.operation);
-    }
-    let (mut reply, body_state) = match handle(service, wire, head, route, &mut record).await {
-        (Ok(reply), state) => (reply, state),
-        (Err(error), state) => {
-            let error = with_region(error, head, service);
-            let reply = Reply::error(&error, &String::from_utf8_lossy(head.path()), &request_id);
-            record.error = Some(error.code());
-            (reply, state)
+    let mut rest = Rest::of_unread(head);
+    let mut deferral = Deferral::new(service, head, &request_id);
+    let result = handle(service, wire, head, &mut record, &mut rest, &mut deferral).await;
+    let (sent, close) = match deferral.finish(result, head.path(), wire).await {
+        Ok(Ended { sent, error, close }) => {
+            (record.status, record.error) = (200, error);
+            (sent, close)
+        }
+        Err(result) => {
+            let close = !head.keep_alive() || !rest.can_be_dropped() || service.draining();
+            let answer = Answer { service, head, request_id: &request_id, close };
+            (answer.send(result, wire, out, &mut record).await, close)
         }
     };
-    // An answer without the 100 that the client waits for would be taken for the next one's: close instead.
-    let left = body_state.left.filter(|left| *left <= limits::DISCARD_BYTES);
-    let close = !head.keep_alive() || left.is_none() || body_state.expects_continue || service.draining();
-    out.clear();
-    let without_body = head.method() == Method::Head;
-    reply.write_head(out, service, &request_id, without_body, close);
-    record.status = reply.status;
-    if without_body {
-        reply.body = ReplyBody::Empty;
-    }
-    let mut sent = reply.send(wire, out).await;
-    if let Err(error) = &sent {
-        // Nothing has left yet: the client is told what went wrong.
-        let refusal = Reply::error(error, &String::from_utf8_lossy(head.path()), &request_id);
-        record.error = Some(error.code());
-        record.status = refusal.status;
-        out.clear();
-        refusal.write_head(out, service, &request_id, false, close);
-        sent = refusal.send(wire, out).await;
-    }
-    let sent = sent.unwrap_or(Sent::Lost);
     if let Sent::BrokenOff(code) = sent {
         record.error = Some(code);
     }
@@ -180,14 +185,12 @@ async fn exchange(
     record.bytes_in = wire.bytes_in - bytes_in;
     record.bytes_out = wire.bytes_out - bytes_out;
     service.finished(&record);
-    match (sent, close) {
+    match (sent, rest) {
         (Sent::Lost | Sent::BrokenOff(_), _) => Next::Gone,
-        (Sent::Whole, true) => Next::Close,
+        (Sent::Whole, _) if close => Next::Close,
         // The answer does not wait for a body that nobody wants.
-        (Sent::Whole, false) => match wire.discard(left.unwrap_or(0)).await {
-            Ok(()) => Next::Request,
-            Err(_) => Next::Gone,
-        },
+        (Sent::Whole, Rest::Bytes(left)) if wire.discard(left).await.is_ok() => Next::Request,
+        (Sent::Whole, _) => Next::Gone,
     }
 }
 
@@ -199,15 +202,8 @@ fn with_region(error: S3Error, head: &RequestHead, service: &Service) -> S3Error
     if wrong_region || refused_head { error.header("x-amz-bucket-region", service.region()) } else { error }
 }
 
-/// How a body was left by its handler.
-struct BodyState {
-    /// Bytes left on the wire, where that can be told.
-    left: Option<u64>,
-    expects_continue: bool,
-}
-
 /// The route, where the sender may go it. A stranger is not told what is wrong with his request.
-fn authorised(principal: &Principal, route: Result<Route, S3Error>) -> Result<Route, S3Error> {
+fn authorised(principal: &Principal, route: S3Result<Route>) -> S3Result<Route> {
     let (action, resource) = match &route {
         Ok(route) => {
             let resource = Resource { bucket: route.bucket.as_ref(), key: route.key.as_ref() };
@@ -219,38 +215,88 @@ fn authorised(principal: &Principal, route: Result<Route, S3Error>) -> Result<Ro
     route
 }
 
+/// Checks who asks for what, and has it done. `rest` says what of the body is left then.
 async fn handle(
     service: &Rc<Service>,
     wire: &mut Wire,
     head: &RequestHead,
-    route: Result<Route, S3Error>,
     record: &mut Finished<'_>,
-) -> (Result<Reply, S3Error>, BodyState) {
-    let announced = (!head.is_chunked()).then(|| head.content_length().unwrap_or(0));
-    let early = BodyState { left: announced, expects_continue: head.expect_continue() };
+    rest: &mut Rest,
+    deferral: &mut Deferral,
+) -> S3Result<Reply> {
+    let route = service.route(head);
+    record.operation = route.as_ref().ok().map(|route| route.operation);
     let now_ms = io::unix_ms();
-    let verified = match service.verify(head, now_ms / 1000) {
-        Ok(verified) => verified,
-        Err(error) => return (Err(error), early),
-    };
-    record.access_key = verified.principal.access_key().cloned();
-    let route = match authorised(&verified.principal, route) {
-        Ok(route) => route,
-        Err(error) => return (Err(error), early),
-    };
-    let (mut body, payload) = match Body::new(wire, head, verified.payload) {
-        Ok(body) => body,
-        Err(error) => return (Err(error), early),
-    };
+    let verified = service.verify(head, now_ms / 1000)?;
     let principal = verified.principal;
-    let mut exchange = Exchange { service, head, principal, route, now_ms, payload, body: &mut body };
-    let result = op::dispatch(&mut exchange).await;
+    record.access_key = principal.access_key().cloned();
+    let route = authorised(&principal, route)?;
+    let holder = wire.holder().clone();
+    holder.set_account(account(principal.access_key(), record.peer));
+    let (mut body, payload) = Body::new(wire, head, verified.payload)?;
+    deferral.allow(route.operation);
+    let (holder, body) = (&holder, &mut body);
+    let mut exchange = Exchange { service, head, principal, route, now_ms, payload, holder, deferral, body };
+    let mut result = op::dispatch(&mut exchange).await;
     record.bucket = exchange.route.bucket.map(BucketName::into_string);
     record.key = exchange.route.key.map(ObjectKey::into_string);
-    // An accepted request gets its 100 even if nobody read the body, for example an empty one.
-    if result.is_ok() && body.send_continue().await.is_err() {
-        return (result, BodyState { left: None, expects_continue: false });
+    if result.is_ok()
+        && let Err(error) = body.send_continue().await
+    {
+        // An accepted request gets its 100 even if nobody read the body, for example an empty one.
+        result = Err(error);
     }
-    let state = BodyState { left: body.left(), expects_continue: body.expects_continue() };
-    (result, state)
+    *rest = body.rest();
+    result
+}
+
+/// Whose memory a request takes: an address of IPv6 counts by the 64 bits that a site is given.
+fn account(access_key: Option<&Arc<str>>, peer: Option<SocketAddr>) -> Account {
+    let address = match peer.map(|peer| peer.ip().to_canonical()) {
+        None => 0,
+        Some(IpAddr::V4(address)) => u64::from(address.to_bits()),
+        Some(IpAddr::V6(address)) => (address.to_bits() >> 64) as u64,
+    };
+    Account { credential: FixedState.hash_one(access_key), address }
+}
+
+/// What is the same for every answer to one request.
+struct Answer<'a> {
+    service: &'a Service,
+    head: &'a RequestHead,
+    request_id: &'a RequestId,
+    close: bool,
+}
+
+impl Answer<'_> {
+    /// Sends what a handler gave, or the refusal where it, or the first byte of its object, is not to be had.
+    async fn send(
+        &self,
+        result: S3Result<Reply>,
+        wire: &mut Wire,
+        out: &mut Vec<u8>,
+        record: &mut Finished<'_>,
+    ) -> Sent {
+        let mut next = result;
+        loop {
+            let refused = next.is_err();
+            let mut reply = next.unwrap_or_else(|error| {
+                let error = with_region(error, self.head, self.service);
+                record.error = Some(error.code());
+                Reply::error(&error, &String::from_utf8_lossy(self.head.path()), self.request_id)
+            });
+            let without_body = self.head.method() == Method::Head;
+            out.clear();
+            reply.write_head(out, self.service, self.request_id, without_body, self.close);
+            record.status = reply.status;
+            if without_body {
+                reply.body = ReplyBody::Empty;
+            }
+            match reply.send(wire, out).await {
+                Ok(sent) => return sent,
+                Err(_) if refused => return Sent::Lost,
+                Err(error) => next = Err(error),
+            }
+        }
+    }
 }

@@ -1,11 +1,17 @@
 //! What a handler answers, and how it leaves: head and a small body in one write, a large one slice by slice.
 
+use std::rc::Rc;
+
+use engine::budget::{Class, Held, Holder};
+use engine::limits::{FREE_INPUT_BYTES, SMALL_BLOB_BYTES};
+
 use crate::error::{Code, S3Error};
 use crate::http::response::ResponseHead;
 use crate::op::ObjectStream;
 use crate::service::{RequestId, Service};
 
-use super::wire::Wire;
+use super::body::wait_failed;
+use super::wire::{Moved, Wire};
 
 /// Bodies up to this size leave in one write with their head.
 const ONE_WRITE_BYTES: usize = 64 << 10;
@@ -32,13 +38,14 @@ pub(crate) struct Reply {
 }
 
 /// How an answer left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// To its end.
     Whole,
     /// The connection is lost.
     Lost,
-    /// An object turned out unreadable half way. The connection has to end: the client must not take what it has for the
-    /// whole.
+    /// Not to its end, since the object turned out unreadable half way or the client took it too slowly. The connection
+    /// has to end: the client must not take what it has for the whole.
     BrokenOff(Code),
 }
 
@@ -112,43 +119,84 @@ impl Reply {
     /// Sends the head in `out` and the body.
     ///
     /// # Errors
-    /// The object can't be read and nothing has been sent yet.
+    /// The object can't be read, or there is no memory to send it from, and nothing has been sent yet.
     pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<Sent, S3Error> {
-        let whole = match self.body {
-            ReplyBody::Empty => wire.write_all(out).await.is_ok(),
-            ReplyBody::Bytes(bytes) if bytes.len() <= ONE_WRITE_BYTES => {
-                out.extend_from_slice(&bytes);
-                wire.write_all(out).await.is_ok()
-            }
+        let sent = match self.body {
+            ReplyBody::Empty => wire.write_all(out).await,
             ReplyBody::Bytes(bytes) => {
-                wire.write_all(out).await.is_ok() && wire.write_all(&bytes).await.is_ok()
-            }
-            ReplyBody::Object(_, mut stream) => loop {
-                match stream.next().await {
-                    Ok(Some(slice)) if !out.is_empty() && slice.len() <= ONE_WRITE_BYTES => {
-                        out.extend_from_slice(slice);
-                        if wire.write_all(out).await.is_err() {
-                            return Ok(Sent::Lost);
-                        }
-                        out.clear();
+                let _held = hold(wire.holder(), bytes.len())?;
+                if bytes.len() <= ONE_WRITE_BYTES {
+                    out.extend_from_slice(&bytes);
+                    drop(bytes);
+                    wire.write_all(out).await
+                } else {
+                    match wire.write_all(out).await {
+                        Ok(()) => wire.write_all(&bytes).await,
+                        lost => lost,
                     }
-                    Ok(Some(slice)) => {
-                        if !out.is_empty() && wire.write_all(out).await.is_err() {
-                            return Ok(Sent::Lost);
-                        }
-                        out.clear();
-                        if wire.write_all(slice).await.is_err() {
-                            return Ok(Sent::Lost);
-                        }
-                    }
-                    Ok(None) => break out.is_empty() || wire.write_all(out).await.is_ok(),
-                    Err(error) if !out.is_empty() => return Err(error),
-                    Err(error) => return Ok(Sent::BrokenOff(error.code())),
                 }
-            },
+            }
+            ReplyBody::Object(_, stream) => return send_object(wire, out, *stream).await,
         };
-        Ok(if whole { Sent::Whole } else { Sent::Lost })
+        Ok(Sent::of(sent))
     }
+}
+
+impl Sent {
+    pub(super) fn of(written: std::io::Result<()>) -> Sent {
+        written.map_or_else(|error| wait_failed(&error).map_or(Sent::Lost, Sent::BrokenOff), |()| Sent::Whole)
+    }
+}
+
+/// Memory for a document that waits for its client to take it; for a short one the connection's own is enough.
+fn hold(holder: &Rc<Holder>, bytes: usize) -> Result<Option<Held>, S3Error> {
+    if bytes <= FREE_INPUT_BYTES {
+        return Ok(None);
+    }
+    let class = if bytes <= SMALL_BLOB_BYTES { Class::Small } else { Class::Large };
+    let busy = || Code::SlowDown.with("The memory for answers is in use.");
+    holder.try_acquire(class, bytes).map(Some).ok_or_else(busy)
+}
+
+/// Sends an object as its client takes it. When memory is short and the client takes nothing, what was read is given
+/// back, and read again once the socket has room.
+async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStream) -> Result<Sent, S3Error> {
+    if stream.left() <= ONE_WRITE_BYTES as u64 {
+        while stream.left() > 0 {
+            let slice = stream.fill().await?;
+            let count = slice.len();
+            out.extend_from_slice(slice);
+            stream.consume(count);
+        }
+        // What it was read into is free, and still accounted for: `out` is as large.
+        let _held = stream.into_held();
+        return Ok(Sent::of(wire.write_all(out).await));
+    }
+    stream.fill().await?;
+    if let Err(error) = wire.write_all(out).await {
+        return Ok(Sent::of(Err(error)));
+    }
+    while stream.left() > 0 {
+        let slice = match stream.fill().await {
+            Ok(slice) => slice,
+            Err(error) => return Ok(Sent::BrokenOff(error.code())),
+        };
+        let moved = match wire.write(slice).await {
+            Ok(Moved::Bytes(count)) => {
+                stream.consume(count);
+                Ok(())
+            }
+            Ok(Moved::Asked) => {
+                stream.release();
+                wire.writable().await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = moved {
+            return Ok(Sent::of(Err(error)));
+        }
+    }
+    Ok(Sent::of(wire.flush().await))
 }
 
 fn has_length(headers: &[u8]) -> bool {

@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use engine::budget::{Ask, Class, Held, Holder};
 use engine::io::{Instant, Stream, now, yield_if_needed};
+use engine::limits::FREE_INPUT_BYTES;
 
 use super::deadline::Slot;
 use crate::limits::BODY_BYTES_PER_SECOND;
@@ -24,37 +27,79 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What a wait for the client came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many bytes were read or written.
+    Bytes(usize),
+    /// The client does nothing and memory is short: give back what can be had again, then wait on.
+    Asked,
+}
+
+/// How fast the client sends or takes the body.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// How long the next bytes are waited for: a client that moves a byte now and then earns no time.
+    fn patience(&self, stall: Duration) -> Duration {
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / BODY_BYTES_PER_SECOND);
+        (stall + earned).saturating_sub(self.waited).min(stall)
+    }
+
+    fn note(&mut self, began: Instant, count: usize) {
+        self.waited += began.elapsed();
+        self.bytes += count as u64;
+    }
+}
+
 /// A connection's bytes.
 pub(crate) struct Wire {
     stream: Stream,
     slot: Rc<Slot>,
+    holder: Rc<Holder>,
     input: Vec<u8>,
     start: usize,
+    /// Bytes of the head that is served.
+    head_bytes: usize,
+    /// For the input and the head, where they are long.
+    input_held: Option<Held>,
     turn: usize,
     /// A read or write without progress for so long ends the connection.
     stall: Duration,
-    /// Of the body at hand: time waited for it, and what came.
-    waited: Duration,
-    body_bytes: u64,
+    /// Of the request's body and of its answer.
+    pace_in: Pace,
+    pace_out: Pace,
     /// Bytes taken from and given to the socket since the connection began.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Stream, slot: Rc<Slot>, stall: Duration) -> Wire {
+    pub(crate) fn new(stream: Stream, slot: Rc<Slot>, holder: Rc<Holder>, stall: Duration) -> Wire {
         Wire {
             stream,
             slot,
+            holder,
             input: Vec::new(),
             start: 0,
+            head_bytes: 0,
+            input_held: None,
             turn: 0,
             stall,
-            waited: Duration::ZERO,
-            body_bytes: 0,
+            pace_in: Pace::default(),
+            pace_out: Pace::default(),
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Who holds this connection's memory.
+    pub(crate) fn holder(&self) -> &Rc<Holder> {
+        &self.holder
     }
 
     /// Bytes received and not yet used.
@@ -77,59 +122,124 @@ impl Wire {
         }
     }
 
-    /// Waits for more bytes and buffers them; 0 at the end of the stream. The deadline is the caller's.
-    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+    /// Waits for more bytes and buffers them; 0 at the end of the stream. The deadline is the caller's; `since` is when
+    /// it began to wait, which decides who is ended first when memory is short.
+    pub(crate) async fn fill(&mut self, since: Instant) -> io::Result<usize> {
+        loop {
+            if let Moved::Bytes(count) = self.fill_once(since, false).await? {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn fill_once(&mut self, since: Instant, shrinks: bool) -> io::Result<Moved> {
         self.take_turn().await;
-        let (stream, input) = (&mut self.stream, &mut self.input);
-        let count = self
+        if self.input.capacity() > FREE_INPUT_BYTES && !self.input.is_empty() {
+            // It may be long until the rest comes.
+            self.compact();
+            self.input.shrink_to_fit();
+        }
+        let room = if self.holder.input_is_short() { FREE_INPUT_BYTES / 2 } else { SCRATCH_BYTES };
+        let (stream, input, holder) = (&mut self.stream, &mut self.input, &self.holder);
+        let moved = self
             .slot
             .guard(|cx| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    stream.poll_read(cx, scratch).map_ok(|count| {
+                let polled = SCRATCH.with_borrow_mut(|scratch| {
+                    stream.poll_read(cx, &mut scratch[..room]).map_ok(|count| {
                         if input.capacity() == 0 {
                             *input = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
                         }
                         input.extend_from_slice(&scratch[..count]);
                         count
                     })
-                })
+                });
+                or_asked(polled, holder, since, shrinks, cx)
             })
-            .await?;
-        self.moved(count);
-        self.bytes_in += count as u64;
-        Ok(count)
+            .await;
+        let moved = self.settle(moved)?;
+        self.bytes_in += moved.bytes() as u64;
+        self.hold_input()?;
+        Ok(moved)
     }
 
     /// Like [`Wire::fill`], within a body: a client that sends nothing for too long is given up.
-    pub(crate) async fn fill_body(&mut self) -> io::Result<usize> {
-        self.slot.extend(self.patience());
+    pub(crate) async fn fill_body(&mut self) -> io::Result<Moved> {
+        self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
-        let count = self.fill().await?;
-        self.note_body(began, count);
-        Ok(count)
+        let moved = self.fill_once(began, true).await?;
+        self.pace_in.note(began, moved.bytes());
+        Ok(moved)
     }
 
-    /// A new request: nothing was waited for yet.
-    pub(crate) fn begin_body(&mut self) {
-        self.waited = Duration::ZERO;
-        self.body_bytes = 0;
+    /// A head of so many bytes is served from now on: nothing was waited for yet.
+    pub(crate) fn begin(&mut self, head_bytes: usize) -> io::Result<()> {
+        (self.pace_in, self.pace_out) = (Pace::default(), Pace::default());
+        self.head_bytes = head_bytes;
+        self.hold_input()
     }
 
-    /// How long the next bytes of a body are waited for: a client that sends a byte now and then earns no time.
-    fn patience(&self) -> Duration {
-        let earned = Duration::from_millis(self.body_bytes * 1000 / BODY_BYTES_PER_SECOND);
-        (self.stall + earned).saturating_sub(self.waited).min(self.stall)
+    /// Accounts for what came in and is kept.
+    fn hold_input(&mut self) -> io::Result<()> {
+        let bytes = self.input.len() + self.head_bytes;
+        if bytes <= FREE_INPUT_BYTES {
+            self.input_held = None;
+        } else if self.input_held.as_ref().is_none_or(|held| held.bytes() < bytes) {
+            self.input_held = None;
+            self.input_held = self.holder.try_acquire(Class::Input, bytes);
+            if self.input_held.is_none() {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
+        }
+        Ok(())
     }
 
-    fn note_body(&mut self, began: Instant, count: usize) {
-        self.waited += began.elapsed();
-        self.body_bytes += count as u64;
+    /// Waits until the client may have sent something, without memory for it.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        self.slot.extend(self.pace_in.patience(self.stall));
+        let began = now();
+        let (stream, holder) = (&mut self.stream, &self.holder);
+        let ready = self.slot.guard(|cx| {
+            let polled = stream.poll_readable(cx).map(|()| Ok(0));
+            or_asked(polled, holder, began, false, cx)
+        });
+        let moved = ready.await;
+        self.settle(moved)?;
+        self.pace_in.note(began, 0);
+        Ok(())
+    }
+
+    /// Waits until the client may take something, without memory for it.
+    pub(crate) async fn writable(&mut self) -> io::Result<()> {
+        self.slot.extend(self.pace_out.patience(self.stall));
+        let began = now();
+        let (stream, holder) = (&mut self.stream, &self.holder);
+        let ready = self.slot.guard(|cx| {
+            let polled = stream.poll_writable(cx).map(|()| Ok(0));
+            or_asked(polled, holder, began, false, cx)
+        });
+        let moved = ready.await;
+        self.settle(moved)?;
+        self.pace_out.note(began, 0);
+        Ok(())
+    }
+
+    /// The wait is over, unless it goes on after memory was given back.
+    fn settle(&mut self, moved: io::Result<Moved>) -> io::Result<Moved> {
+        match &moved {
+            Ok(Moved::Asked) => {}
+            Ok(Moved::Bytes(count)) => {
+                self.turn += count;
+                self.holder.moved();
+            }
+            Err(_) => self.holder.moved(),
+        }
+        moved
     }
 
     /// Reads and drops `count` bytes of a body that nobody wants.
     pub(crate) async fn discard(&mut self, mut count: u64) -> io::Result<()> {
         while count > 0 {
-            if self.buffered().is_empty() && self.fill_body().await? == 0 {
+            if self.buffered().is_empty() && self.fill_body().await? == Moved::Bytes(0) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let used = self.buffered().len().min(usize::try_from(count).unwrap_or(usize::MAX));
@@ -148,45 +258,62 @@ impl Wire {
     }
 
     /// Reads body bytes: what is buffered first, else from the socket straight into `dst`.
-    pub(crate) async fn read(&mut self, dst: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn read(&mut self, dst: &mut [u8]) -> io::Result<Moved> {
         let buffered = self.buffered();
         if !buffered.is_empty() {
             let count = buffered.len().min(dst.len());
             dst[..count].copy_from_slice(&buffered[..count]);
             self.consume(count);
-            return Ok(count);
+            return Ok(Moved::Bytes(count));
         }
         self.take_turn().await;
-        self.slot.extend(self.patience());
+        self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
-        let stream = &mut self.stream;
-        let count = self.slot.guard(|cx| stream.poll_read(cx, dst)).await?;
-        self.note_body(began, count);
-        self.moved(count);
-        self.bytes_in += count as u64;
-        Ok(count)
+        let (stream, holder) = (&mut self.stream, &self.holder);
+        let read = self.slot.guard(|cx| or_asked(stream.poll_read(cx, dst), holder, began, true, cx));
+        let moved = read.await;
+        let moved = self.settle(moved)?;
+        self.pace_in.note(began, moved.bytes());
+        self.bytes_in += moved.bytes() as u64;
+        Ok(moved)
     }
 
-    /// Writes all of `bytes`; each piece that leaves renews the stall deadline.
+    /// Writes some of `bytes`. A client that takes too little is given up.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
+        self.write_some(bytes, true).await
+    }
+
+    async fn write_some(&mut self, bytes: &[u8], shrinks: bool) -> io::Result<Moved> {
+        self.take_turn().await;
+        self.slot.extend(self.pace_out.patience(self.stall));
+        let began = now();
+        let (stream, holder) = (&mut self.stream, &self.holder);
+        let written =
+            self.slot.guard(|cx| or_asked(stream.poll_write(cx, bytes), holder, began, shrinks, cx));
+        let moved = written.await;
+        let moved = self.settle(moved)?;
+        self.pace_out.note(began, moved.bytes());
+        self.bytes_out += moved.bytes() as u64;
+        if moved == Moved::Bytes(0) { Err(io::ErrorKind::WriteZero.into()) } else { Ok(moved) }
+    }
+
+    /// Writes all of `bytes`.
     pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.slot.extend(self.stall);
         while !bytes.is_empty() {
-            self.take_turn().await;
-            let stream = &mut self.stream;
-            let count = self.slot.guard(|cx| stream.poll_write(cx, bytes)).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            bytes = &bytes[count..];
-            self.moved(count);
-            self.bytes_out += count as u64;
-            if !bytes.is_empty() {
-                self.slot.extend(self.stall);
-            }
+            let moved = self.write_some(bytes, false).await?;
+            bytes = &bytes[moved.bytes()..];
         }
+        self.flush().await
+    }
+
+    /// Sends what TLS still holds back.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if self.stream.is_encrypted() {
+            self.slot.extend(self.pace_out.patience(self.stall));
+            let began = now();
             let stream = &mut self.stream;
             self.slot.guard(|cx| stream.poll_flush(cx)).await?;
+            self.pace_out.note(began, 0);
         }
         Ok(())
     }
@@ -205,9 +332,9 @@ impl Wire {
         }
         self.consume(self.buffered().len());
         self.slot.extend(wait);
-        let mut left = limit_bytes;
+        let (mut left, since) = (limit_bytes, now());
         while left > 0 {
-            match self.fill().await {
+            match self.fill(since).await {
                 Ok(0) | Err(_) => return,
                 Ok(count) => {
                     left = left.saturating_sub(count);
@@ -215,10 +342,6 @@ impl Wire {
                 }
             }
         }
-    }
-
-    fn moved(&mut self, count: usize) {
-        self.turn += count;
     }
 
     /// A socket that is always ready never waits, so the others would starve.
@@ -232,10 +355,67 @@ impl Wire {
     }
 }
 
+impl Moved {
+    /// How many bytes.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Moved::Bytes(count) => count,
+            Moved::Asked => 0,
+        }
+    }
+}
+
+/// What was polled; while that is pending, whether memory is asked for. Who can't shrink waits on until it has to end.
+fn or_asked(
+    polled: Poll<io::Result<usize>>,
+    holder: &Holder,
+    since: Instant,
+    shrinks: bool,
+    cx: &Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    if polled.is_ready() {
+        return polled.map_ok(Moved::Bytes);
+    }
+    loop {
+        match holder.poll_asked(since, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ask::Leave) => return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into())),
+            Poll::Ready(Ask::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Asked)),
+            Poll::Ready(Ask::Shrink) => {}
+        }
+    }
+}
+
 fn recycle(buffer: Vec<u8>) {
     FREE.with_borrow_mut(|free| {
         if free.len() < FREE_BUFFERS {
             free.push(buffer);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn whoever_moves_less_than_the_least_rate_runs_out_of_patience() {
+        // 16 KiB every 15 s is just enough, a byte now and then is not, in either direction.
+        let mut pace = Pace::default();
+        for _ in 0..1000 {
+            assert_eq!(pace.patience(STALL), STALL);
+            pace.waited += Duration::from_secs(15);
+            pace.bytes += 16 << 10;
+        }
+        let mut pace = Pace::default();
+        let mut waited = 0;
+        while pace.patience(STALL) > Duration::ZERO {
+            pace.waited += Duration::from_secs(1);
+            pace.bytes += 1;
+            waited += 1;
+        }
+        assert_eq!(waited, 61);
+    }
 }

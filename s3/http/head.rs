@@ -112,6 +112,11 @@ impl RequestHead {
         RequestHead::default()
     }
 
+    /// Whether it is HTTP/1.0.
+    pub fn is_http_1_0(&self) -> bool {
+        self.http_1_0
+    }
+
     /// Gives the memory of an unusually long head back, so that a connection does not hold it while it is idle.
     pub fn trim(&mut self) {
         if self.bytes.capacity() > KEEP_BYTES {

@@ -8,6 +8,7 @@ use raft::command::{CompleteUpload, CompletedPart, Kind, Outcome};
 use raft::read::UploadState;
 use raft::record::{Bytes16, Checksum, ChecksumSpec, ChecksumType};
 
+use super::document::Document;
 use super::multipart::{commit, missing_upload, upload_id};
 use super::{Exchange, document, headers};
 use crate::checksum::{self, Wanted};
@@ -67,7 +68,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 }
 
 /// The request's body. Its checksum headers speak of the object; its MD5 is its own.
-async fn read_document(ex: &mut Exchange<'_, '_>) -> S3Result<Vec<u8>> {
+async fn read_document(ex: &mut Exchange<'_, '_>) -> S3Result<Document> {
     let content_md5 = ex.head.header("content-md5").map(checksum::parse_content_md5).transpose()?;
     document::read_as(ex, &Wanted { content_md5, ..Wanted::default() }).await
 }

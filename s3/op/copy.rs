@@ -128,18 +128,19 @@ struct Source {
 impl Source {
     /// Opens the range that `range` wants of the version that `name` means, once its conditions hold.
     async fn open(
-        ex: &Exchange<'_, '_>,
+        ex: &mut Exchange<'_, '_>,
         name: &CopySource,
         range: impl Fn(&VersionRecord) -> S3Result<Range<u64>>,
     ) -> S3Result<Source> {
         let bytes = &ex.service.bytes;
-        let turn = bytes.copy_turn().await;
+        let turn = ex.patiently(bytes.copy_turn()).await;
         let mut gone = Gone::default();
         loop {
             let version = find_source(ex, name).await?;
             let range = range(&version)?;
             let size = range.end - range.start;
-            if let Some(stream) = ObjectStream::open(bytes, &mut gone, version.clone(), None, range).await? {
+            let opened = ObjectStream::open(bytes, ex.holder, &mut gone, version.clone(), None, range);
+            if let Some(stream) = opened.await? {
                 return Ok(Source { version, stream, size, _turn: turn });
             }
         }
@@ -148,23 +149,25 @@ impl Source {
     /// Copies it into a new blob of `partition`.
     async fn copy(
         mut self,
-        ex: &Exchange<'_, '_>,
+        ex: &mut Exchange<'_, '_>,
         partition: Partition,
         checksum: ChecksumAlgorithm,
     ) -> S3Result<Received> {
         let plan = Plan { md5: true, sha256: false, checksum: Some(checksum) };
         let mut writer = receive::writer(ex, partition, Some(self.size), plan)?;
-        while let Some(mut slice) = self.stream.next().await? {
-            while !slice.is_empty() {
+        let copy = async move {
+            while self.stream.left() > 0 {
+                let slice = self.stream.fill().await?;
                 let space = writer.space().await?;
                 let count = space.len().min(slice.len());
                 space[..count].copy_from_slice(&slice[..count]);
-                slice = &slice[count..];
+                self.stream.consume(count);
                 writer.advance(count).await?;
+                engine::io::yield_if_needed().await;
             }
-            engine::io::yield_if_needed().await;
-        }
-        let digests = writer.end().await?;
-        Received::finish(writer, digests).await
+            let digests = writer.end().await?;
+            Received::finish(writer, digests).await
+        };
+        ex.patiently(copy).await
     }
 }

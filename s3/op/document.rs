@@ -1,6 +1,10 @@
 //! Request bodies that are XML: read into memory, bounded, and checked like any other body.
 
+use std::ops::Deref;
+
+use engine::budget::{Class, Held};
 use engine::hash::{Plan, Sha256Chunk};
+use engine::limits::SMALL_BLOB_BYTES;
 
 use super::Exchange;
 use super::receive::check;
@@ -10,30 +14,66 @@ use crate::error::{Code, S3Result};
 use crate::limits;
 use crate::sigv4::PayloadMode;
 
+/// Memory that a document begins with, bytes; it doubles as the document comes.
+const FIRST_BYTES: usize = 16 << 10;
+
+/// A document in memory that its request accounts for.
+#[derive(Default)]
+pub(super) struct Document {
+    /// Received, and room for more.
+    bytes: Vec<u8>,
+    received: usize,
+    held: Vec<Held>,
+}
+
+impl Document {
+    /// Room for the next bytes, some at least.
+    async fn space(&mut self, ex: &mut Exchange<'_, '_>) -> S3Result<&mut [u8]> {
+        if self.received == self.bytes.len() {
+            ex.body.ready().await?;
+            let more = self.bytes.len().max(FIRST_BYTES);
+            let class = if self.bytes.len() + more <= SMALL_BLOB_BYTES { Class::Small } else { Class::Large };
+            self.held.push(ex.holder.acquire(class, more).await?);
+            self.bytes.reserve_exact(more);
+            self.bytes.resize(self.bytes.len() + more, 0);
+        }
+        Ok(&mut self.bytes[self.received..])
+    }
+}
+
+impl Deref for Document {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.received]
+    }
+}
+
 /// Reads the body into memory and checks it against what the client said of it.
-pub(super) async fn read(ex: &mut Exchange<'_, '_>) -> S3Result<Vec<u8>> {
+pub(super) async fn read(ex: &mut Exchange<'_, '_>) -> S3Result<Document> {
     let wanted = Wanted::from_head(ex.head)?;
     read_as(ex, &wanted).await
 }
 
 /// The same against `wanted`, for a request whose checksum headers speak of something other than its body.
-pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S3Result<Vec<u8>> {
+pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S3Result<Document> {
     if ex.body.announced().is_some_and(|size| size > limits::XML_BODY_BYTES_MAX as u64) {
         return Err(Code::MaxMessageLengthExceeded.into());
     }
-    let mut document = Vec::new();
-    let mut buffer = vec![0; 16 << 10];
+    let mut document = Document::default();
     let mut chunk = Sha256Chunk::new();
     loop {
-        match ex.body.read(&mut buffer).await? {
+        let space = document.space(ex).await?;
+        match ex.body.read(space).await? {
             Piece::Data(count) => {
-                chunk.update(&buffer[..count]);
-                document.extend_from_slice(&buffer[..count]);
-                if document.len() > limits::XML_BODY_BYTES_MAX {
+                chunk.update(&space[..count]);
+                document.received += count;
+                if document.received > limits::XML_BODY_BYTES_MAX {
                     return Err(Code::MaxMessageLengthExceeded.into());
                 }
             }
             Piece::ChunkEnd => ex.body.verify_chunk(&chunk.finish_chunk())?,
+            // Nothing of it can be had again.
+            Piece::Asked => ex.body.ready().await?,
             Piece::End => break,
         }
     }

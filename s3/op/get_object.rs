@@ -32,8 +32,9 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
             return Ok(reply);
         }
         let range = selection.offset..selection.offset + selection.length;
-        let opened = ObjectStream::open(&ex.service.bytes, &mut gone, version, located, range).await?;
-        if let Some(stream) = opened {
+        let bytes = &ex.service.bytes;
+        let opened = ObjectStream::open(bytes, ex.holder, &mut gone, version, located, range);
+        if let Some(stream) = opened.await? {
             reply.body = ReplyBody::Object(selection.length, Box::new(stream));
             return Ok(reply);
         }

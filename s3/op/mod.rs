@@ -24,13 +24,16 @@ mod refused;
 mod stream;
 mod unconfigured;
 
+use std::pin::pin;
 use std::rc::Rc;
 
+use engine::budget::Holder;
+use engine::io;
 use engine::placement::{self, Partition};
 use raft::command::{Kind, Outcome};
 
 use crate::access::{self, Principal, Resource};
-use crate::conn::{Body, Reply};
+use crate::conn::{Body, Deferral, Reply};
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::head::RequestHead;
 use crate::meta;
@@ -52,6 +55,9 @@ pub(crate) struct Exchange<'r, 'w> {
     pub(crate) route: Route,
     pub(crate) now_ms: u64,
     pub(crate) payload: PayloadMode,
+    /// Whose memory it takes.
+    pub(crate) holder: &'r Rc<Holder>,
+    pub(crate) deferral: &'r mut Deferral,
     pub(crate) body: &'r mut Body<'w>,
 }
 
@@ -82,6 +88,18 @@ impl Exchange<'_, '_> {
     /// Commits a command and gives its outcome where that is no refusal.
     async fn commit(&self, kind: Kind) -> S3Result<Outcome> {
         outcome::accepted(self.service.metadata.commit(self.service.command(kind)).await?)
+    }
+
+    /// Waits for work that may take long. The client of a copy or a completion is given signs of life meanwhile.
+    async fn patiently<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        while let Some(due) = self.deferral.due() {
+            match io::timeout(due, work.as_mut()).await {
+                Ok(done) => return done,
+                Err(_) => self.deferral.give_sign(self.body).await,
+            }
+        }
+        work.await
     }
 
     fn partition(&self) -> S3Result<Partition> {

@@ -7,7 +7,7 @@ use engine::placement::{self, Partition};
 use raft::command::{AbortUpload, CreateUpload, Kind, Outcome};
 use raft::record::{Bytes16, ChecksumSpec, UploadRecord};
 
-use super::{Exchange, headers, receive};
+use super::{Exchange, headers, outcome, receive};
 use crate::checksum;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
@@ -67,8 +67,10 @@ fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
 }
 
 /// Commits a command on the request's upload; a refusal names the bucket or the upload that is not there.
-pub(super) async fn commit(ex: &Exchange<'_, '_>, kind: Kind) -> S3Result<Outcome> {
-    ex.commit(kind).await.map_err(|error| match error.code() {
+pub(super) async fn commit(ex: &mut Exchange<'_, '_>, kind: Kind) -> S3Result<Outcome> {
+    let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
+    let committed = ex.patiently(metadata.commit(command)).await;
+    committed.map_err(S3Error::from).and_then(outcome::accepted).map_err(|error| match error.code() {
         Code::NoSuchUpload => no_such_upload(ex),
         _ => error,
     })

@@ -70,13 +70,17 @@ pub(super) fn writer(
     plan: Plan,
 ) -> S3Result<BlobWriter> {
     let data_id = ex.service.new_data_id(ex.now_ms);
-    Ok(BlobWriter::new(&ex.service.bytes, partition, data_id, Profile::for_nodes(1), size, plan)?)
+    let profile = Profile::for_nodes(1);
+    Ok(BlobWriter::new(&ex.service.bytes, ex.holder, partition, data_id, profile, size, plan)?)
 }
 
 async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()> {
     let mut chunk = ex.body.has_signed_chunks().then(Sha256Chunk::new);
     let mut nowhere = [0; 1];
     loop {
+        if !writer.has_buffer() {
+            ex.body.ready().await?;
+        }
         let space = writer.space().await?;
         let full = space.is_empty();
         let target = if full { &mut nowhere[..] } else { space };
@@ -93,6 +97,7 @@ async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()
                     return Err(too_large());
                 }
             }
+            Piece::Asked => writer.park().await?,
             Piece::ChunkEnd => {
                 if let Some(chunk) = &mut chunk {
                     ex.body.verify_chunk(&chunk.finish_chunk())?;
@@ -168,7 +173,7 @@ impl Received {
     /// Makes it the object of the request's key. Gives the version as it was written.
     pub(super) async fn put_version(
         self,
-        ex: &Exchange<'_, '_>,
+        ex: &mut Exchange<'_, '_>,
         new: NewObject,
     ) -> S3Result<Arc<VersionRecord>> {
         let NewObject { headers, storage_class, precondition } = new;
@@ -195,7 +200,7 @@ impl Received {
     /// part as it was written.
     pub(super) async fn put_part(
         self,
-        ex: &Exchange<'_, '_>,
+        ex: &mut Exchange<'_, '_>,
         upload_id: Bytes16,
         number: PartNumber,
         algorithm: ChecksumAlgorithm,
@@ -222,13 +227,16 @@ impl Received {
 
 /// Commits a finished blob with the command that refers to it: a small one's bytes travel along. Gives the outcome
 /// where that is no refusal.
-async fn commit(ex: &Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
+async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
     let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
-    let outcome = match finished {
-        // An empty object has a record and no bytes.
-        Finished::Small(blob) if blob.framed.is_empty() => metadata.commit(command).await?,
-        Finished::Small(blob) => metadata.store_and_commit(blob, command).await?,
-        Finished::Stored(_) => metadata.commit(command).await?,
-    };
-    super::outcome::accepted(outcome)
+    let outcome = ex.patiently(async {
+        match finished {
+            // An empty object has a record and no bytes.
+            Finished::Small(blob) if !blob.framed.is_empty() => {
+                metadata.store_and_commit(blob, command).await
+            }
+            Finished::Small(_) | Finished::Stored(_) => metadata.commit(command).await,
+        }
+    });
+    super::outcome::accepted(outcome.await?)
 }

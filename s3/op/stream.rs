@@ -1,8 +1,13 @@
 //! A range of an object as it leaves: blob after blob, slice after slice, every one checked.
+//!
+//! Memory is held for the slice that leaves and what is read ahead of it, and for none while the client takes nothing
+//! ([`ObjectStream::release`]).
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use engine::budget::{Class, Held, Holder};
 use engine::ids::DataId;
 use engine::io::spawn;
 use engine::peer::{self, ByteStore, Hold, Located};
@@ -12,9 +17,13 @@ use raft::record::{BlobRef, Bytes16, VersionRecord};
 
 use crate::error::{Code, S3Error, S3Result};
 
+/// Blobs of one object that are looked for at the same time.
+const LOCATED_AT_ONCE: usize = 32;
+
 /// Bytes `offset .. offset + length` of a version.
 pub(crate) struct ObjectStream {
     bytes: ByteStore,
+    holder: Rc<Holder>,
     version: Arc<VersionRecord>,
     /// The next blob to open.
     next_blob: usize,
@@ -24,6 +33,8 @@ pub(crate) struct ObjectStream {
     left: u64,
     /// Where the blobs that are not yet opened lie, the next one last.
     located: Vec<Located>,
+    /// For the places of many blobs.
+    held: Option<Held>,
     /// The blob at hand, and how much of it is still to come.
     reader: Option<(BlobReader, u64)>,
 }
@@ -43,6 +54,7 @@ impl ObjectStream {
     /// The bytes can't be read, or those of the same version were `gone` before.
     pub(super) async fn open(
         bytes: &ByteStore,
+        holder: &Rc<Holder>,
         gone: &mut Gone,
         version: Arc<VersionRecord>,
         located: Option<Located>,
@@ -57,8 +69,18 @@ impl ObjectStream {
         }
         let left = range.end - range.start;
         let located = located.into_iter().collect();
-        let bytes = bytes.clone();
-        let mut stream = ObjectStream { bytes, version, next_blob, offset, left, located, reader: None };
+        let (bytes, holder) = (bytes.clone(), holder.clone());
+        let mut stream = ObjectStream {
+            bytes,
+            holder,
+            version,
+            next_blob,
+            offset,
+            left,
+            located,
+            held: None,
+            reader: None,
+        };
         match stream.begin().await {
             Ok(()) => Ok(Some(stream)),
             Err(Some(error)) => Err(error),
@@ -75,44 +97,75 @@ impl ObjectStream {
         if self.open_next()?
             && let Some((reader, _)) = &mut self.reader
         {
-            reader.prime().await.map_err(unless_gone)?;
+            reader.fill().await.map_err(unless_gone)?;
         }
         Ok(())
     }
 
+    /// Locates the blobs of the range, some at a time, and holds them all: an object that is replaced while it is read
+    /// is read to its end. What that takes is accounted for.
     async fn locate_all(&mut self) -> Result<(), Option<S3Error>> {
         let mut covered = 0;
+        let end = self.offset + self.left;
         let blobs = self.version.blobs.iter().skip(self.next_blob).take_while(|blob| {
             let begins = covered;
             covered += blob.size;
-            begins < self.offset + self.left
+            begins < end
         });
-        let mut found = Vec::new();
-        for blob in blobs {
-            let (bytes, blob) = (self.bytes.clone(), to_engine(blob)?);
-            found.push(spawn(async move { locate(&bytes, &blob, Hold::All).await }));
+        let blobs: Vec<_> = blobs.map(to_engine).collect::<S3Result<_>>()?;
+        let bytes = self.version.blobs.len() * size_of::<BlobRef>() + blobs.len() * size_of::<Located>();
+        if blobs.len() > LOCATED_AT_ONCE {
+            let held = self.holder.acquire(Class::Large, bytes).await;
+            self.held = Some(held.map_err(S3Error::from)?);
         }
-        for located in found {
-            let located = located.await.unwrap_or(Err(engine::Error::Closed));
-            self.located.push(located.map_err(unless_gone)?);
+        self.located.reserve_exact(blobs.len());
+        for some in blobs.chunks(LOCATED_AT_ONCE) {
+            let find = |blob: &peer::BlobRef| {
+                let (bytes, blob) = (self.bytes.clone(), *blob);
+                spawn(async move { locate(&bytes, &blob, Hold::All).await })
+            };
+            for located in some.iter().map(find).collect::<Vec<_>>() {
+                let located = located.await.unwrap_or(Err(engine::Error::Closed));
+                self.located.push(located.map_err(unless_gone)?);
+            }
         }
         self.located.reverse();
         Ok(())
     }
 
-    /// The next slice; none at the end.
-    pub(crate) async fn next(&mut self) -> S3Result<Option<&[u8]>> {
+    /// Bytes still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left + self.reader.as_ref().map_or(0, |(_, left)| *left)
+    }
+
+    /// The next slice; empty at the end. The same bytes come until they are [consumed](ObjectStream::consume).
+    pub(crate) async fn fill(&mut self) -> S3Result<&[u8]> {
         if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next()? {
-            return Ok(None);
+            return Ok(&[]);
         }
-        let Some((reader, left)) = &mut self.reader else { return Ok(None) };
-        match reader.next().await? {
-            Some(slice) => {
-                *left = left.saturating_sub(slice.len() as u64);
-                Ok(Some(slice))
-            }
-            None => Err(short()),
+        let Some((reader, _)) = &mut self.reader else { return Ok(&[]) };
+        let slice = reader.fill().await?;
+        if slice.is_empty() { Err(short()) } else { Ok(slice) }
+    }
+
+    /// Says that the first `count` bytes of the slice were taken.
+    pub(crate) fn consume(&mut self, count: usize) {
+        if let Some((reader, left)) = &mut self.reader {
+            reader.consume(count);
+            *left -= count as u64;
         }
+    }
+
+    /// Gives all buffers back; what was not consumed is read again.
+    pub(crate) fn release(&mut self) {
+        if let Some((reader, _)) = &mut self.reader {
+            reader.release();
+        }
+    }
+
+    /// What accounts for the last buffer, without the buffer.
+    pub(crate) fn into_held(self) -> Option<Held> {
+        self.reader.and_then(|(reader, _)| reader.into_held())
     }
 
     /// Opens the next blob of the range; false at its end.
@@ -123,7 +176,7 @@ impl ObjectStream {
         let blob = self.version.blobs.get(self.next_blob).ok_or_else(short)?;
         let length = (blob.size - self.offset).min(self.left);
         let range = self.offset..self.offset + length;
-        let reader = BlobReader::new(&self.bytes, to_engine(blob)?, self.located.pop(), range);
+        let reader = BlobReader::new(&self.bytes, &self.holder, to_engine(blob)?, self.located.pop(), range);
         self.reader = Some((reader, length));
         self.left -= length;
         self.offset = 0;

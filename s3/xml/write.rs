@@ -11,6 +11,9 @@
 /// The namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
+/// What a document begins with.
+pub const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
 /// An XML document under construction at the end of a buffer.
 #[derive(Debug)]
 pub struct Xml<'a> {
@@ -20,7 +23,7 @@ pub struct Xml<'a> {
 impl<'a> Xml<'a> {
     /// Starts a document: writes the declaration.
     pub fn document(out: &'a mut Vec<u8>) -> Xml<'a> {
-        out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        out.extend_from_slice(DECLARATION);
         Xml { out }
     }
 

@@ -13,6 +13,7 @@ mod prometheus;
 
 pub use prometheus::render;
 
+use engine::budget::Shortages;
 use engine::io::Instant;
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -41,6 +42,10 @@ pub struct CoreStats {
     pub connections_open: u64,
     /// Connections refused at the cap.
     pub connections_refused: u64,
+    /// How often memory for requests was short.
+    pub shortages: Shortages,
+    /// Bytes of heads, and of what came behind a request, that are accounted for.
+    pub input_used_bytes: u64,
     /// The length of each queue now (`metadata`, `commit`, …).
     pub queues: Vec<(&'static str, u64)>,
     /// Records written by group commits.

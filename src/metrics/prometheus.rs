@@ -81,6 +81,15 @@ fn requests(out: &mut Families, cores: &Cores) {
     let help = "S3 connections closed at once because the core had too many";
     let family = out.counter("hamster_connections_refused_total", help, &["core"]);
     each(family, cores, |stats| stats.connections_refused as f64);
+    let help = "Requests refused since no memory for them was to be had";
+    let family = out.counter("hamster_memory_refused_total", help, &["core"]);
+    each(family, cores, |stats| stats.shortages.refused as f64);
+    let help = "Requests of slow clients that gave their buffers to others";
+    let family = out.counter("hamster_memory_shrunk_total", help, &["core"]);
+    each(family, cores, |stats| stats.shortages.shrunk as f64);
+    let help = "Requests of slow clients that were ended to make room for others";
+    let family = out.counter("hamster_memory_ended_total", help, &["core"]);
+    each(family, cores, |stats| stats.shortages.ended as f64);
 }
 
 fn commits(out: &mut Families, cores: &Cores) {
@@ -138,6 +147,9 @@ fn cores_themselves(out: &mut Families, cores: &Cores) {
     each(family, cores, |stats| stats.buffers_used_bytes as f64);
     let family = out.gauge("hamster_buffers_limit_bytes", "Limit of body buffers", &["core"]);
     each(family, cores, |stats| stats.buffers_limit_bytes as f64);
+    let help = "Memory of incomplete heads and of requests that wait behind another";
+    let family = out.gauge("hamster_input_used_bytes", help, &["core"]);
+    each(family, cores, |stats| stats.input_used_bytes as f64);
     let family = out.counter("hamster_busy_seconds_total", "Time in which the core ran tasks", &["core"]);
     each(family, cores, |stats| stats.busy.as_secs_f64());
     let family = out.counter("hamster_row_cache_hits_total", "Rows found in the row cache", &["core"]);

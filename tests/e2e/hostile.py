@@ -301,16 +301,27 @@ def requests_that_leave_in_the_middle(raw, _server):
 class Dripper(threading.Thread):
     """Sends a byte every ten seconds (a minute for a body) and reports when it was cut off."""
 
-    def __init__(self, raw, start, pause, limit):
+    def __init__(self, raw, start, pause, limit, answer=b"<Code>RequestTimeout</Code>"):
         super().__init__(daemon=True)
         self.raw, self.first, self.pause, self.limit, self.cut_after = raw, start, pause, limit, None
+        self.received, self.answer = b"", answer
+
+    def closed(self, wire):
+        """Whether the server ends the connection before the next byte is due; keeps what it says."""
+        wire.socket.settimeout(self.pause)
+        try:
+            while data := wire.socket.recv(1 << 16):
+                self.received += data
+            return True
+        except OSError as error:
+            return not isinstance(error, TimeoutError)
 
     def run(self):
         began = time.monotonic()
         with self.raw.connect() as wire:
             wire.send(self.first)
             while time.monotonic() - began < self.limit:
-                if wire.closed_within(self.pause):
+                if self.closed(wire):
                     self.cut_after = time.monotonic() - began
                     return
                 try:
@@ -324,8 +335,9 @@ def start_drippers(raw):
     head = raw.signer.headers("PUT", raw.host, f"/{BUCKET}/drip", (), {"content-length": "1000"})
     found = {
         "a head by a byte every ten seconds": Dripper(raw, b"GET / HTTP/1.1\r\nhost: x\r\nx-a: ", 10, HEAD_CUT_SECONDS),
-        "nothing sent at all": Dripper(raw, b"", IDLE_CUT_SECONDS, IDLE_CUT_SECONDS),
+        "nothing sent at all": Dripper(raw, b"", IDLE_CUT_SECONDS, IDLE_CUT_SECONDS, answer=None),
         "a body by a byte a minute": Dripper(raw, head_bytes("PUT", f"/{BUCKET}/drip", head), 60, BODY_CUT_SECONDS),
+        "a body that stops": Dripper(raw, head_bytes("PUT", f"/{BUCKET}/drip", head) + b"begun", BODY_CUT_SECONDS, BODY_CUT_SECONDS),
     }
     for dripper in found.values():
         dripper.start()
@@ -435,6 +447,10 @@ def main():
         dripper.join()
         if dripper.cut_after is None:
             failures.append(f"{name}: still connected after {dripper.limit} s")
+            continue
+        # The access log said so before any client was told.
+        if dripper.answer and dripper.answer not in dripper.received:
+            failures.append(f"{name}: cut off without {dripper.answer!r}: {dripper.received[:300]!r}")
             continue
         print(f"  ok: {name}: cut off after {dripper.cut_after:.0f} s")
     good.done.set()

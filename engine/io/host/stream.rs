@@ -14,6 +14,16 @@ use futures_rustls::{TlsAcceptor, server::TlsStream};
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// The other end's address.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Pending while there is surely nothing to read. A hint: a socket that can't tell is always ready.
+    fn poll_readable(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Pending while there has surely been no room since a write found none. A hint, like [`Socket::poll_readable`].
+    fn poll_writable(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// A socket whose next reads first return bytes that were put back.
@@ -82,9 +92,13 @@ impl<S: Socket> Stream<S> {
 
     /// The other end's address.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.rewound().socket.peer_addr()
+    }
+
+    fn rewound(&self) -> &Rewound<S> {
         match &self.inner {
-            Transport::Plain(plain) => plain.socket.peer_addr(),
-            Transport::Tls(stream) => stream.get_ref().0.socket.peer_addr(),
+            Transport::Plain(plain) => plain,
+            Transport::Tls(stream) => stream.get_ref().0,
         }
     }
 
@@ -98,6 +112,23 @@ impl<S: Socket> Stream<S> {
             Transport::Plain(plain) => drop(plain.unread.splice(..0, bytes.iter().copied())),
             Transport::Tls(_) => panic!("what was decrypted can't be put back"),
         }
+    }
+
+    /// Waits until there may be something to read, so that no memory is taken before. A hint.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Transport::Tls(stream) = &self.inner
+            && !stream.get_ref().1.wants_read()
+        {
+            // What was decrypted and not yet read.
+            return Poll::Ready(());
+        }
+        let rewound = self.rewound();
+        if rewound.unread.is_empty() { rewound.socket.poll_readable(cx) } else { Poll::Ready(()) }
+    }
+
+    /// Waits, after a write that was pending, until there may be room. A hint.
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.rewound().socket.poll_writable(cx)
     }
 
     /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.

@@ -152,6 +152,23 @@ impl World {
         Poll::Ready(Ok(taken))
     }
 
+    /// Whether a read, or a write, would find something to do; keeps the waker where it would not.
+    fn poll_ready(&mut self, id: ConnectionId, pipe: Side, to_write: bool, waker: &Waker) -> Poll<()> {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return Poll::Ready(()) };
+        let over = connection.reset || to_write && connection.closed[pipe];
+        let pipe = &mut connection.pipes[pipe];
+        let ready = match to_write {
+            true => pipe.arrived.len() + pipe.travelling < WINDOW,
+            false => !pipe.arrived.is_empty() || pipe.ended && pipe.pieces == 0,
+        };
+        if over || ready {
+            return Poll::Ready(());
+        }
+        let slot = if to_write { &mut pipe.writer } else { &mut pipe.reader };
+        *slot = Some(waker.clone());
+        Poll::Pending
+    }
+
     fn write(
         &mut self,
         id: ConnectionId,
@@ -422,6 +439,16 @@ impl Stream {
             return Poll::Ready(Ok(count));
         }
         with(|world| world.read(self.connection, self.side, buf, cx.waker()))
+    }
+
+    /// Waits until there may be something to read.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        with(|world| world.poll_ready(self.connection, self.side, false, cx.waker()))
+    }
+
+    /// Waits until there may be room to write.
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        with(|world| world.poll_ready(self.connection, 1 - self.side, true, cx.waker()))
     }
 
     /// Writes some of `bytes`; returns how many.

@@ -96,6 +96,23 @@ impl stream::Socket for Socket {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(getpeername(&self.fd)?.ok_or(Errno::NOTCONN)?.try_into()?)
     }
+
+    fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.readiness.readable.get() {
+            return Poll::Ready(());
+        }
+        let fd = self.fd.as_raw_fd();
+        executor::with(|core| core.ring.borrow_mut().watch_reads(fd, &self.readiness, cx));
+        Poll::Pending
+    }
+
+    fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.readiness.waits_for_room() {
+            return Poll::Ready(());
+        }
+        self.poll_room(cx);
+        Poll::Pending
+    }
 }
 
 impl Drop for Socket {

@@ -1,7 +1,7 @@
 //! Memory and queues stay within their limits while a node works, and are empty when it is idle: every request, also one
 //! that was broken off, returns what it took.
 
-use engine::limits::BODY_BUDGET_BYTES;
+use engine::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES};
 use hamster::metrics::CoreStats;
 
 use crate::machine::Machine;
@@ -26,8 +26,10 @@ fn each(machine: &Machine, check: impl Fn(&CoreStats) -> Result<(), String>) -> 
 pub fn working(machine: &Machine) -> Result<(), String> {
     each(machine, |core| {
         let segments = core.segments.iter().find(|(kind, _)| *kind == "log").map_or(0, |(_, count)| *count);
-        if core.buffers_used_bytes > BODY_BUDGET_BYTES as u64 || segments > LOG_SEGMENTS_MAX {
-            return Err(format!("{} bytes of buffers, {segments} log segments", core.buffers_used_bytes));
+        let (buffers, input) = (core.buffers_used_bytes, core.input_used_bytes);
+        let fits = buffers <= BODY_BUDGET_BYTES as u64 && input <= INPUT_BUDGET_BYTES as u64;
+        if !fits || segments > LOG_SEGMENTS_MAX {
+            return Err(format!("{buffers} bytes of buffers, {input} of input, {segments} log segments"));
         }
         Ok(())
     })
@@ -40,10 +42,11 @@ pub fn working(machine: &Machine) -> Result<(), String> {
 pub fn resting(machine: &Machine) -> Result<(), String> {
     each(machine, |core| {
         let waiting: u64 = core.queues.iter().map(|(_, depth)| depth).sum();
-        if core.buffers_used_bytes > 0 || waiting > 0 || core.connections_open > 0 {
+        let memory = core.buffers_used_bytes + core.input_used_bytes;
+        if memory > 0 || waiting > 0 || core.connections_open > 0 {
             return Err(format!(
-                "at rest it holds {} bytes of buffers, {} connections, queues {:?}",
-                core.buffers_used_bytes, core.connections_open, core.queues
+                "at rest it holds {memory} bytes of memory, {} connections, queues {:?}",
+                core.connections_open, core.queues
             ));
         }
         Ok(())

@@ -1,0 +1,165 @@
+//! Who holds how much of a core's memory, and who is served next. Pure.
+//!
+//! Invariants: no pool exceeds its limit; large bodies never touch the reserve of small ones; a request is served at
+//! once only if nobody of its kind waits; among those that wait, the one whose credential holds least is served
+//! first, then the one whose address does, then the oldest.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES, SMALL_RESERVE_BYTES};
+
+/// Entries of accounts that hold nothing are kept up to this number, so that a lone client does not allocate.
+const IDLE_ACCOUNTS: usize = 256;
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Heads that are not complete, and bytes behind the request that is served.
+    Input,
+    /// A body of [`crate::limits::SMALL_BLOB_BYTES`] at most.
+    Small,
+    /// Any other body.
+    Large,
+}
+
+const CLASSES: usize = 3;
+
+/// Whose memory it is: a hash of the credential, and the address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// Of the credential; 0 before a request is verified.
+    pub credential: u64,
+    /// Of the peer.
+    pub address: u64,
+}
+
+/// A request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    ticket: u64,
+    bytes: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    held: [usize; CLASSES],
+    /// Body bytes by account and by credential.
+    accounts: BTreeMap<Account, usize>,
+    credentials: BTreeMap<u64, usize>,
+    queues: [BTreeMap<Account, VecDeque<Waiting>>; CLASSES],
+    waiting_bytes: [usize; CLASSES],
+    tickets: u64,
+}
+
+impl Ledger {
+    /// Bytes held of a class.
+    pub(super) fn held(&self, class: Class) -> usize {
+        self.held[class as usize]
+    }
+
+    /// Bytes that one more request of the class could have at most.
+    pub(super) fn free(&self, class: Class) -> usize {
+        let bodies = self.held(Class::Small) + self.held(Class::Large);
+        match class {
+            Class::Input => INPUT_BUDGET_BYTES - self.held(Class::Input),
+            Class::Small => BODY_BUDGET_BYTES - bodies,
+            Class::Large => (BODY_BUDGET_BYTES - SMALL_RESERVE_BYTES)
+                .saturating_sub(self.held(Class::Large))
+                .min(BODY_BUDGET_BYTES - bodies),
+        }
+    }
+
+    /// Bytes that requests of the class wait for.
+    pub(super) fn waiting(&self, class: Class) -> usize {
+        self.waiting_bytes[class as usize]
+    }
+
+    /// Body bytes that an account holds.
+    pub(super) fn held_by(&self, account: Account) -> usize {
+        self.accounts.get(&account).copied().unwrap_or(0)
+    }
+
+    /// Body bytes of each account, were they shared evenly among those that hold any.
+    pub(super) fn fair_share(&self) -> usize {
+        let holders = self.accounts.values().filter(|held| **held > 0).count();
+        (self.held(Class::Small) + self.held(Class::Large)) / holders.max(1)
+    }
+
+    /// Takes `bytes` if they are free and nobody waits for the like.
+    pub(super) fn try_take(&mut self, class: Class, account: Account, bytes: usize) -> bool {
+        let free = self.queues[class as usize].is_empty() && bytes <= self.free(class);
+        if free {
+            self.take(class, account, bytes);
+        }
+        free
+    }
+
+    fn take(&mut self, class: Class, account: Account, bytes: usize) {
+        self.held[class as usize] += bytes;
+        if class != Class::Input {
+            if self.accounts.len() > IDLE_ACCOUNTS {
+                self.accounts.retain(|_, held| *held > 0);
+                self.credentials.retain(|_, held| *held > 0);
+            }
+            *self.accounts.entry(account).or_default() += bytes;
+            *self.credentials.entry(account.credential).or_default() += bytes;
+        }
+    }
+
+    /// Gives `bytes` back.
+    pub(super) fn give(&mut self, class: Class, account: Account, bytes: usize) {
+        self.held[class as usize] -= bytes;
+        if class != Class::Input {
+            let held = self.accounts.get_mut(&account).zip(self.credentials.get_mut(&account.credential));
+            let (of_account, of_credential) = held.unwrap_or_else(|| unreachable!("was taken"));
+            *of_account -= bytes;
+            *of_credential -= bytes;
+        }
+    }
+
+    /// Queues a request; its ticket comes back from [`Ledger::next`] when it is served.
+    pub(super) fn queue(&mut self, class: Class, account: Account, bytes: usize) -> u64 {
+        self.tickets += 1;
+        self.waiting_bytes[class as usize] += bytes;
+        let waiting = Waiting { ticket: self.tickets, bytes };
+        self.queues[class as usize].entry(account).or_default().push_back(waiting);
+        self.tickets
+    }
+
+    /// Forgets a request that waits no more; false if it was served.
+    pub(super) fn leave(&mut self, class: Class, account: Account, ticket: u64) -> bool {
+        let Some(queue) = self.queues[class as usize].get_mut(&account) else { return false };
+        let Some(at) = queue.iter().position(|waiting| waiting.ticket == ticket) else { return false };
+        self.waiting_bytes[class as usize] -= queue.remove(at).map_or(0, |waiting| waiting.bytes);
+        if queue.is_empty() {
+            self.queues[class as usize].remove(&account);
+        }
+        true
+    }
+
+    /// Serves the next request that waits, if there is room for it. It is not passed by for a smaller one.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        [Class::Input, Class::Small, Class::Large].into_iter().find_map(|class| self.next_of(class))
+    }
+
+    fn next_of(&mut self, class: Class) -> Option<u64> {
+        let queues = &self.queues[class as usize];
+        let (account, Waiting { ticket, bytes }) = queues
+            .iter()
+            .filter_map(|(account, queue)| Some((*account, *queue.front()?)))
+            .min_by_key(|(account, waiting)| {
+                let of_credential = self.credentials.get(&account.credential).copied().unwrap_or(0);
+                (of_credential, self.held_by(*account), waiting.ticket)
+            })?;
+        if bytes > self.free(class) {
+            return None;
+        }
+        self.leave(class, account, ticket);
+        self.take(class, account, bytes);
+        Some(ticket)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

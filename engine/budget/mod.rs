@@ -1,0 +1,378 @@
+//! The memory that one core's requests may hold, whatever is connected.
+//!
+//! Every connection has a [`Holder`]. What it needs for a body, an incomplete head or a long answer it acquires
+//! first, and waits for [`BUDGET_WAIT`] at most. While it waits for its client it says so ([`Holder::poll_asked`]); when
+//! memory runs short, those that have waited longest are asked to give back what they can do without
+//! ([`Ask::Shrink`]), and if that is not enough, to end ([`Ask::Leave`]). Those that hold more than a fair share are
+//! asked first.
+//!
+//! Promises: the limits of [`crate::limits`] hold at every moment; nobody waits without end; small bodies have a
+//! reserve of their own. It leaves to others how a request shrinks, and what its client is told.
+
+mod ledger;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+pub use ledger::{Account, Class};
+
+use crate::error::{Error, Result};
+use crate::io::{self, Instant, OneshotSender, oneshot};
+use crate::limits::{
+    BODY_BUDGET_BYTES, BUDGET_WAIT, INPUT_BUDGET_BYTES, LEAVE_AFTER_STALL, SHRINK_AFTER_STALL,
+};
+use ledger::Ledger;
+
+/// How often memory is looked for while it is short.
+const COLLECT_EVERY: Duration = Duration::from_millis(50);
+
+/// What a holder that waits for its client is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// To give back what it can read or receive again.
+    Shrink,
+    /// To end, and give everything back.
+    Leave,
+}
+
+/// How often memory was short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortages {
+    /// Requests that were refused since they waited too long.
+    pub refused: u64,
+    /// Requests that were asked to shrink.
+    pub shrunk: u64,
+    /// Requests and incomplete heads that were ended since their clients were slow.
+    pub ended: u64,
+}
+
+/// A request that waits for its turn.
+struct Waiter {
+    held: Held,
+    answer: OneshotSender<Held>,
+}
+
+#[derive(Default)]
+struct Inner {
+    ledger: RefCell<Ledger>,
+    waiters: RefCell<BTreeMap<u64, Waiter>>,
+    holders: RefCell<Vec<Weak<Holder>>>,
+    collecting: Cell<bool>,
+    shortages: Cell<Shortages>,
+}
+
+/// The memory of one core. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Budget(Rc<Inner>);
+
+/// One connection, or another user of memory.
+pub struct Holder {
+    budget: Budget,
+    account: Cell<Account>,
+    input: Cell<usize>,
+    bodies: Cell<usize>,
+    /// Since when it has waited for its client; none while it does not.
+    stalled_since: Cell<Option<Instant>>,
+    /// Whether it shrank since its client last moved.
+    shrunk: Cell<bool>,
+    asked: Cell<Option<Ask>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Memory that was acquired; it returns on drop.
+pub struct Held {
+    holder: Rc<Holder>,
+    account: Account,
+    class: Class,
+    bytes: usize,
+    /// False while it waits for its turn.
+    booked: bool,
+}
+
+impl Budget {
+    /// A budget that nobody holds anything of.
+    pub fn new() -> Budget {
+        Budget::default()
+    }
+
+    /// A new holder, of no account.
+    pub fn holder(&self) -> Rc<Holder> {
+        let holder = Rc::new(Holder {
+            budget: self.clone(),
+            account: Cell::default(),
+            input: Cell::new(0),
+            bodies: Cell::new(0),
+            stalled_since: Cell::new(None),
+            shrunk: Cell::new(false),
+            asked: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let mut holders = self.0.holders.borrow_mut();
+        if holders.len() == holders.capacity() {
+            holders.retain(|holder| holder.strong_count() > 0);
+            let alive = holders.len();
+            holders.reserve(alive);
+        }
+        holders.push(Rc::downgrade(&holder));
+        holder
+    }
+
+    /// Bytes held of a class.
+    pub fn held(&self, class: Class) -> usize {
+        self.0.ledger.borrow().held(class)
+    }
+
+    /// Bytes of all bodies that nobody holds.
+    pub fn free(&self) -> usize {
+        self.0.ledger.borrow().free(Class::Small)
+    }
+
+    /// How often memory was short.
+    pub fn shortages(&self) -> Shortages {
+        self.0.shortages.get()
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Shortages)) {
+        let mut shortages = self.0.shortages.get();
+        note(&mut shortages);
+        self.0.shortages.set(shortages);
+    }
+
+    /// Hands out what became free, in turn.
+    fn serve(&self) {
+        loop {
+            let Some(ticket) = self.0.ledger.borrow_mut().next() else { return };
+            let waiter = self.0.waiters.borrow_mut().remove(&ticket);
+            let Waiter { mut held, answer } =
+                waiter.unwrap_or_else(|| unreachable!("a ticket has its waiter"));
+            held.book();
+            answer.send(held);
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        let ledger = self.0.ledger.borrow();
+        ledger.free(Class::Small) < BODY_BUDGET_BYTES / 2
+            || ledger.free(Class::Input) < INPUT_BUDGET_BYTES / 4
+            || ledger.waiting(Class::Small) + ledger.waiting(Class::Large) > 0
+    }
+
+    /// Starts to look for memory, if it is short and nobody looks yet.
+    fn collect_if_short(&self) {
+        if !self.is_short() || self.0.collecting.replace(true) {
+            return;
+        }
+        let inner = Rc::downgrade(&self.0);
+        io::spawn(async move {
+            while let Some(budget) = inner.upgrade().map(Budget) {
+                if !budget.is_short() {
+                    return budget.0.collecting.set(false);
+                }
+                budget.collect(io::now());
+                drop(budget);
+                io::sleep(COLLECT_EVERY).await;
+            }
+        });
+    }
+
+    /// Asks those that have waited longest for their clients: to shrink while less than half of the memory for bodies
+    /// is free, to end while less than a quarter is. Who holds less than a fair share is asked last.
+    fn collect(&self, now: Instant) {
+        let (free, waiting, free_input, share) = {
+            let ledger = self.0.ledger.borrow();
+            let waiting = ledger.waiting(Class::Small) + ledger.waiting(Class::Large);
+            (ledger.free(Class::Small), waiting, ledger.free(Class::Input), ledger.fair_share())
+        };
+        let mut stalled: Vec<_> = {
+            let holders = self.0.holders.borrow();
+            let stalled = holders.iter().filter_map(Weak::upgrade).filter(|holder| {
+                holder.asked.get().is_none() && holder.bodies.get() + holder.input.get() > 0
+            });
+            let ledger = self.0.ledger.borrow();
+            let with_age = stalled.filter_map(|holder| {
+                let modest = ledger.held_by(holder.account.get()) < share;
+                Some((modest, holder.stalled_since.get()?, holder))
+            });
+            with_age.collect()
+        };
+        stalled.sort_by_key(|(modest, since, _)| (*modest, *since));
+        let ask = |ask: Ask, what: fn(&Holder) -> usize, wanted: usize, free: usize, after: Duration| {
+            let mut missing = wanted.saturating_sub(free);
+            for (_, since, holder) in &stalled {
+                if missing == 0 {
+                    break;
+                }
+                let ready = ask == Ask::Leave || !holder.shrunk.get();
+                if ready && what(holder) > 0 && *since + after <= now {
+                    missing = missing.saturating_sub(what(holder));
+                    holder.ask(ask);
+                }
+            }
+        };
+        let bodies = |holder: &Holder| holder.bodies.get();
+        ask(Ask::Shrink, bodies, BODY_BUDGET_BYTES / 2 + waiting, free, SHRINK_AFTER_STALL);
+        ask(Ask::Leave, bodies, BODY_BUDGET_BYTES / 4 + waiting, free, LEAVE_AFTER_STALL);
+        ask(Ask::Leave, |holder| holder.input.get(), INPUT_BUDGET_BYTES / 4, free_input, SHRINK_AFTER_STALL);
+    }
+}
+
+impl Holder {
+    /// Says whose memory it is from now on.
+    pub fn set_account(&self, account: Account) {
+        self.account.set(account);
+    }
+
+    /// Whether memory for input is short, so that a body should be received in small pieces.
+    pub fn input_is_short(&self) -> bool {
+        self.budget.0.ledger.borrow().free(Class::Input) < INPUT_BUDGET_BYTES / 2
+    }
+
+    /// Takes `bytes` at once if they are free and nobody waits for the like.
+    pub fn try_acquire(self: &Rc<Self>, class: Class, bytes: usize) -> Option<Held> {
+        let account = self.account.get();
+        let taken = self.budget.0.ledger.borrow_mut().try_take(class, account, bytes);
+        self.budget.collect_if_short();
+        taken.then(|| {
+            let mut held = Held { holder: self.clone(), account, class, bytes, booked: false };
+            held.book();
+            held
+        })
+    }
+
+    /// Takes `bytes`, and waits for them if need be.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if they are not to be had within [`BUDGET_WAIT`].
+    pub async fn acquire(self: &Rc<Self>, class: Class, bytes: usize) -> Result<Held> {
+        if let Some(held) = self.try_acquire(class, bytes) {
+            return Ok(held);
+        }
+        let account = self.account.get();
+        let (answer, answered) = oneshot();
+        let ticket = self.budget.0.ledger.borrow_mut().queue(class, account, bytes);
+        let held = Held { holder: self.clone(), account, class, bytes, booked: false };
+        self.budget.0.waiters.borrow_mut().insert(ticket, Waiter { held, answer });
+        let _turn = Turn { budget: &self.budget, class, account, ticket };
+        // Its account may hold less than those that wait.
+        self.budget.serve();
+        self.budget.collect_if_short();
+        match io::timeout(BUDGET_WAIT, answered).await {
+            Ok(Ok(held)) => Ok(held),
+            _ => {
+                self.budget.note(|shortages| shortages.refused += 1);
+                Err(Error::Busy("the memory for requests is in use"))
+            }
+        }
+    }
+
+    /// Says that this holder waits for its client, and has since `since`; ready when it is asked for memory. The task
+    /// is woken then.
+    pub fn poll_asked(&self, since: Instant, cx: &Context<'_>) -> Poll<Ask> {
+        if let Some(ask) = self.asked.take() {
+            self.shrunk.set(true);
+            return Poll::Ready(ask);
+        }
+        if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(since));
+        }
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Says that it waits no longer.
+    pub fn moved(&self) {
+        if self.stalled_since.take().is_some() {
+            self.asked.set(None);
+            self.shrunk.set(false);
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        self.asked.set(Some(ask));
+        self.budget.note(|shortages| match ask {
+            Ask::Shrink => shortages.shrunk += 1,
+            Ask::Leave => shortages.ended += 1,
+        });
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn held(&self, class: Class) -> &Cell<usize> {
+        if class == Class::Input { &self.input } else { &self.bodies }
+    }
+}
+
+/// A place in the queue, given up when dropped.
+struct Turn<'a> {
+    budget: &'a Budget,
+    class: Class,
+    account: Account,
+    ticket: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.budget.0.ledger.borrow_mut().leave(self.class, self.account, self.ticket) {
+            let waiter = self.budget.0.waiters.borrow_mut().remove(&self.ticket);
+            drop(waiter);
+            // Who comes next may want less.
+            self.budget.serve();
+        }
+    }
+}
+
+impl Held {
+    /// The ledger has taken it.
+    fn book(&mut self) {
+        self.booked = true;
+        let held = self.holder.held(self.class);
+        held.set(held.get() + self.bytes);
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives back all but `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.bytes.saturating_sub(bytes);
+        self.bytes -= surplus;
+        self.give(surplus);
+    }
+
+    /// Takes `bytes` of it out, to be given back by themselves.
+    pub fn split(&mut self, bytes: usize) -> Held {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        let Held { ref holder, account, class, booked, .. } = *self;
+        Held { holder: holder.clone(), account, class, bytes, booked }
+    }
+
+    fn give(&self, bytes: usize) {
+        if !self.booked || bytes == 0 {
+            return;
+        }
+        let held = self.holder.held(self.class);
+        held.set(held.get() - bytes);
+        let budget = &self.holder.budget;
+        budget.0.ledger.borrow_mut().give(self.class, self.account, bytes);
+        budget.serve();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use std::future::poll_fn;
+
+use super::*;
+use crate::io::{block_on, now, sleep, spawn};
+use crate::limits::SMALL_RESERVE_BYTES;
+
+const MIB: usize = 1 << 20;
+
+/// A task that holds `bytes` while its client does nothing, shrinks to `kept` when asked, and ends when told to.
+fn slow(holder: Rc<Holder>, class: Class, bytes: usize, kept: usize) -> io::JoinHandle<Vec<Ask>> {
+    spawn(async move {
+        let mut held = holder.acquire(class, bytes).await.expect("memory");
+        let (mut asks, since) = (Vec::new(), now());
+        while asks.last() != Some(&Ask::Leave) {
+            asks.push(poll_fn(|cx| holder.poll_asked(since, cx)).await);
+            held.shrink(kept);
+        }
+        asks
+    })
+}
+
+#[test]
+fn slow_clients_give_their_memory_to_whoever_waits_for_it() {
+    block_on(async {
+        let budget = Budget::new();
+        let holders: Vec<_> = (0..80).map(|_| budget.holder()).collect();
+        let tasks: Vec<_> =
+            holders.iter().map(|holder| slow(holder.clone(), Class::Large, MIB, 64 << 10)).collect();
+        while budget.held(Class::Large) < 70 * MIB {
+            io::yield_now().await;
+        }
+        let good = budget.holder();
+        let mut taken = Vec::new();
+        for _ in 0..60 {
+            taken.push(good.acquire(Class::Large, MIB).await.expect("memory, soon"));
+        }
+        assert_eq!(budget.shortages().refused, 0);
+        assert_eq!(budget.shortages().ended, 0, "what they keep leaves room enough");
+        drop((taken, tasks));
+    })
+    .expect("executor");
+}
+
+#[test]
+fn those_that_waited_longest_end_where_shrinking_is_not_enough() {
+    block_on(async {
+        let budget = Budget::new();
+        let holders: Vec<_> = (0..78).map(|_| budget.holder()).collect();
+        let mut tasks = Vec::new();
+        for holder in &holders {
+            tasks.push(slow(holder.clone(), Class::Large, MIB, MIB));
+            io::yield_now().await;
+        }
+        let good = budget.holder();
+        let mut taken = Vec::new();
+        for _ in 0..30 {
+            taken.push(good.acquire(Class::Large, MIB).await.expect("memory, soon"));
+        }
+        assert_eq!(budget.shortages().refused, 0);
+        assert_eq!(tasks.remove(0).await.expect("ended"), [Ask::Shrink, Ask::Leave]);
+        assert!(holders[77].asked.get() != Some(Ask::Leave), "the last that came stays");
+    })
+    .expect("executor");
+}
+
+#[test]
+fn nobody_waits_without_end() {
+    block_on(async {
+        let budget = Budget::new();
+        let (busy, other) = (budget.holder(), budget.holder());
+        let all = busy.try_acquire(Class::Large, BODY_BUDGET_BYTES - SMALL_RESERVE_BYTES).expect("all");
+        let began = now();
+        assert!(matches!(other.acquire(Class::Large, 1).await, Err(Error::Busy(_))));
+        assert!(began.elapsed() >= BUDGET_WAIT && began.elapsed() < 2 * BUDGET_WAIT);
+        assert_eq!(budget.shortages().refused, 1);
+        assert!(other.try_acquire(Class::Small, 1).is_some(), "small ones have their reserve");
+        drop(all);
+        assert!(other.try_acquire(Class::Large, MIB).is_some());
+        assert_eq!(budget.free(), BODY_BUDGET_BYTES);
+    })
+    .expect("executor");
+}
+
+#[test]
+fn who_stops_waiting_leaves_the_queue_and_keeps_nothing() {
+    block_on(async {
+        let budget = Budget::new();
+        let holder = budget.holder();
+        let large = BODY_BUDGET_BYTES - SMALL_RESERVE_BYTES;
+        let all = holder.try_acquire(Class::Large, large).expect("all");
+        let mut waits = Box::pin(holder.acquire(Class::Large, large));
+        poll_fn(|cx| {
+            assert!(waits.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let mut served = Box::pin(holder.acquire(Class::Large, MIB));
+        poll_fn(|cx| {
+            assert!(served.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(waits);
+        drop(all);
+        // Served, and never looked at.
+        drop(served);
+        assert_eq!(budget.free(), BODY_BUDGET_BYTES);
+        sleep(2 * COLLECT_EVERY).await;
+        assert!(!budget.0.collecting.get(), "nothing is looked for any more");
+    })
+    .expect("executor");
+}
+
+#[test]
+fn the_address_that_holds_most_is_asked_first() {
+    block_on(async {
+        let budget = Budget::new();
+        let (modest, greedy) = (budget.holder(), budget.holder());
+        modest.set_account(Account { credential: 1, address: 1 });
+        greedy.set_account(Account { credential: 1, address: 2 });
+        let first = slow(modest.clone(), Class::Large, 5 * MIB, 5 * MIB);
+        io::yield_now().await;
+        let second = slow(greedy.clone(), Class::Large, 70 * MIB, 70 * MIB);
+        assert_eq!(second.await.expect("ended"), [Ask::Shrink, Ask::Leave]);
+        assert!(modest.stalled_since.get().is_some());
+        assert_ne!(modest.asked.get(), Some(Ask::Leave));
+        drop(first);
+    })
+    .expect("executor");
+}
+
+#[test]
+fn whoever_moves_again_is_not_asked_for_what_was() {
+    block_on(async {
+        let budget = Budget::new();
+        let holder = budget.holder();
+        let held = holder.try_acquire(Class::Large, MIB).expect("memory");
+        let asked = |holder: &Holder| {
+            let since = now();
+            let mut polled = Poll::Pending;
+            let waker = std::task::Waker::noop();
+            if let Poll::Ready(ask) = holder.poll_asked(since, &Context::from_waker(waker)) {
+                polled = Poll::Ready(ask);
+            }
+            polled
+        };
+        assert!(asked(&holder).is_pending());
+        holder.ask(Ask::Shrink);
+        holder.moved();
+        assert!(asked(&holder).is_pending());
+        holder.ask(Ask::Shrink);
+        assert_eq!(asked(&holder), Poll::Ready(Ask::Shrink));
+        drop(held);
+    })
+    .expect("executor");
+}

@@ -1,0 +1,166 @@
+//! Answers that begin before their work is done, so that a client which waits a minute for the first byte does not
+//! repeat what is still being carried out.
+//!
+//! AWS, "CopyObject", "UploadPartCopy" and "CompleteMultipartUpload": the answer begins with 200, white space follows while
+//! the work goes on, and then comes the document, or an `<Error>` that the client has to look for. Short work keeps its
+//! proper status.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::io::{self, Instant};
+
+use super::body::Body;
+use super::reply::{Reply, ReplyBody, Sent};
+use super::wire::Wire;
+use crate::error::{Code, S3Result};
+use crate::http::head::RequestHead;
+use crate::http::response::ResponseHead;
+use crate::limits::{DEFERRED_AFTER, WHITE_SPACE_EVERY};
+use crate::operation::Operation;
+use crate::service::{RequestId, Service};
+use crate::xml::write::DECLARATION;
+
+/// How far an answer has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It does not begin before its work is done.
+    Never,
+    /// It may begin.
+    Waiting,
+    /// Its head and the declaration of its document were sent.
+    Begun,
+    /// The client is gone; the work is carried out all the same.
+    Lost(Sent),
+}
+
+/// The answer to one request, as long as its work goes on.
+pub(crate) struct Deferral {
+    service: Rc<Service>,
+    request_id: RequestId,
+    since: Instant,
+    state: State,
+    /// HTTP/1.0 knows no chunks: the end of the connection is the end of the document.
+    chunked: bool,
+    close: bool,
+}
+
+impl Deferral {
+    pub(super) fn new(service: &Rc<Service>, head: &RequestHead, request_id: &RequestId) -> Deferral {
+        Deferral {
+            service: service.clone(),
+            request_id: *request_id,
+            since: io::now(),
+            state: State::Never,
+            chunked: !head.is_http_1_0(),
+            close: head.is_http_1_0() || !head.keep_alive(),
+        }
+    }
+
+    /// Says what the request is for, which decides whether its answer may begin early.
+    pub(super) fn allow(&mut self, operation: Operation) {
+        use Operation::{CompleteMultipartUpload, CopyObject, UploadPartCopy};
+        if matches!(operation, CopyObject | UploadPartCopy | CompleteMultipartUpload) {
+            self.state = State::Waiting;
+        }
+    }
+
+    /// How long the client may wait for the next sign of life; none where it gets none.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        match self.state {
+            State::Waiting => Some(self.since + DEFERRED_AFTER - io::now()),
+            State::Begun => Some(WHITE_SPACE_EVERY),
+            State::Never | State::Lost(_) => None,
+        }
+    }
+
+    /// Gives the client a sign of life.
+    pub(crate) async fn give_sign(&mut self, body: &mut Body<'_>) {
+        let mut out = Vec::new();
+        if self.state == State::Waiting {
+            if body.send_continue().await.is_err() {
+                self.state = State::Lost(Sent::Lost);
+                return;
+            }
+            self.close |= !body.rest().can_be_dropped() || self.service.draining();
+            self.write_head(&self.service.date(), &mut out);
+            self.write_piece(DECLARATION, &mut out);
+        } else {
+            self.write_piece(b" ", &mut out);
+        }
+        self.state = match body.wire().write_all(&out).await {
+            Ok(()) => State::Begun,
+            Err(error) => State::Lost(Sent::of(Err(error))),
+        };
+    }
+
+    fn write_head(&self, date: &[u8; 29], out: &mut Vec<u8>) {
+        let mut head = ResponseHead::start(out, 200, date, self.request_id.as_str());
+        head.header("Content-Type", "application/xml");
+        if self.chunked {
+            head.header("Transfer-Encoding", "chunked");
+        }
+        if self.close {
+            head.header("Connection", "close");
+        }
+        head.finish();
+    }
+
+    fn write_piece(&self, piece: &[u8], out: &mut Vec<u8>) {
+        if self.chunked {
+            out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+            out.extend_from_slice(piece);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.extend_from_slice(piece);
+        }
+    }
+
+    /// Ends an answer that has begun: whether it has to close the connection, how it left, and the error in it; the
+    /// result comes back where it has not begun.
+    pub(super) async fn finish(
+        self,
+        result: S3Result<Reply>,
+        resource: &[u8],
+        wire: &mut Wire,
+    ) -> Result<Ended, S3Result<Reply>> {
+        let error = result.as_ref().err().map(|error| error.code());
+        match self.state {
+            State::Never | State::Waiting => return Err(result),
+            State::Lost(sent) => return Ok(Ended { sent, error, close: true }),
+            State::Begun => {}
+        }
+        let document = self.document(result, resource);
+        let mut out = Vec::with_capacity(document.len() + 32);
+        self.write_piece(&document, &mut out);
+        if self.chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        let sent = Sent::of(wire.write_all(&out).await);
+        Ok(Ended { sent, error, close: self.close })
+    }
+
+    /// What follows the declaration.
+    fn document(&self, result: S3Result<Reply>, resource: &[u8]) -> Vec<u8> {
+        let mut document = match result {
+            Ok(Reply { body: ReplyBody::Bytes(document), .. }) => document,
+            other => {
+                let error = other.err().unwrap_or_else(|| Code::InternalError.into());
+                let mut document = Vec::new();
+                let resource = String::from_utf8_lossy(resource);
+                error.to_xml(&resource, self.request_id.as_str(), &mut document);
+                document
+            }
+        };
+        debug_assert!(document.starts_with(DECLARATION));
+        document.drain(..DECLARATION.len());
+        document
+    }
+}
+
+/// How an answer ended that began early.
+pub(super) struct Ended {
+    pub(super) sent: Sent,
+    pub(super) error: Option<Code>,
+    pub(super) close: bool,
+}
