@@ -354,15 +354,11 @@ impl BlobWriter {
         }
         let (answer, finished) = oneshot();
         io::spawn(async move {
-            let (bytes, blob) = (self.bytes.clone(), self.blob);
-            let stored = self.store().await;
-            if stored.is_ok() && answer.is_abandoned() {
-                // Nobody will commit it. Should this fail, the sweep finds it.
-                let _ = bytes.delete(blob.partition, vec![blob.data_id]).await;
-            }
-            answer.send(stored.map(Finished::Stored));
+            let bytes = self.bytes.clone();
+            answer.send(self.store().await.map(|blob| Untaken { bytes, blob: Some(blob) }));
         });
-        finished.await.map_err(|_| Error::Closed)?
+        let untaken = finished.await.map_err(|_| Error::Closed)??;
+        Ok(Finished::Stored(untaken.take()))
     }
 
     async fn store(mut self) -> Result<BlobRef> {
@@ -389,6 +385,30 @@ impl BlobWriter {
             }),
             _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
         }
+    }
+}
+
+/// A stored blob on its way to its writer. Where that is gone, nobody will commit the blob: dropped untaken, it is
+/// deleted again.
+struct Untaken {
+    bytes: ByteStore,
+    blob: Option<BlobRef>,
+}
+
+impl Untaken {
+    fn take(mut self) -> BlobRef {
+        self.blob.take().unwrap_or_else(|| unreachable!("only this takes it"))
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        let Some(blob) = self.blob.take() else { return };
+        let bytes = self.bytes.clone();
+        io::spawn(async move {
+            // Should this fail, the sweep finds it.
+            let _ = bytes.delete(blob.partition, vec![blob.data_id]).await;
+        });
     }
 }
 
@@ -468,23 +488,10 @@ impl ShardSink {
         Ok(())
     }
 
-    /// Waits for all writes, syncs each file once, and publishes the extents.
+    /// Waits for all writes, and has the extents synced and published by their home core.
     async fn finish(mut self, bytes: &ByteStore, blob: BlobHeader) -> Result<()> {
         while !self.writes.is_empty() {
             self.wait_for_one().await?;
-        }
-        let mut synced: SmallVec<[u32; 4]> = SmallVec::new();
-        for extent in &self.extents {
-            if !synced.contains(&extent.place.at.segment) && !crate::canary!("publish-before-sync") {
-                if let Err(error) = extent.file.sync_data().await {
-                    // What is on those pages is unknown now: nobody gets them before the next start.
-                    let places =
-                        self.extents.into_iter().filter_map(|extent| Rc::try_unwrap(extent.place).ok());
-                    places.for_each(Place::keep);
-                    return Err(Error::io("sync an extent", &error));
-                }
-                synced.push(extent.place.at.segment);
-            }
         }
         let count = self.extents.len();
         let mut payload_left = blob.payload_bytes;

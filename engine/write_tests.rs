@@ -1,9 +1,11 @@
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::frame::frame;
-use crate::peer::Hold;
 use crate::peer::harness::{PROFILE, fill, on_one_core, pattern, write};
+use crate::peer::{Hold, Located};
 use crate::read::read_to_vec;
 
 const LIMIT: usize = 1 << 30;
@@ -62,6 +64,16 @@ fn an_unknown_size_takes_no_more_room_than_a_known_one() {
         let taken = bytes.home().segments().stats().extent_live_bytes;
         assert_eq!(taken, io::align_up(framed_len(300_000)));
     });
+}
+
+/// Notes that a future which was polled by hand has been woken.
+#[derive(Default)]
+struct Answered(AtomicBool);
+
+impl std::task::Wake for Answered {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 async fn settled(bytes: &ByteStore) -> u64 {
@@ -130,6 +142,32 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
             assert!(waited < 2000, "the blob is still there");
         }
         assert_eq!(bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(), Error::NotFound);
+    });
+}
+
+/// What was stored just as its writer left stayed for ever: the task that stored it had seen somebody waiting, and
+/// whoever waited never looked at the answer.
+#[test]
+fn a_blob_whose_writer_leaves_without_taking_the_answer_is_deleted_again() {
+    on_one_core(|bytes| async move {
+        let mut writer =
+            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, Plan::default()).expect("writer");
+        fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
+        writer.end().await.expect("ended");
+        let mut finish = Box::pin(writer.finish());
+        let answered = Arc::new(Answered::default());
+        let waker = answered.clone().into();
+        assert!(finish.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        while !answered.0.load(Ordering::Relaxed) {
+            io::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        drop(finish);
+        let mut waited = 0;
+        while settled(&bytes).await > 0 {
+            io::sleep(std::time::Duration::from_millis(5)).await;
+            waited += 1;
+            assert!(waited < 2000, "the blob is still there");
+        }
     });
 }
 
@@ -305,4 +343,75 @@ proptest::proptest! {
             assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
         });
     }
+}
+
+#[test]
+fn blobs_that_end_together_share_their_syncs() {
+    const BLOBS: u8 = 24;
+    on_one_core(|bytes| async move {
+        let mut writers = Vec::new();
+        for id in 1..=BLOBS {
+            let size = Some(300_000);
+            let mut writer = BlobWriter::new(
+                &bytes,
+                &bytes.budget().holder(),
+                7,
+                DataId([id; 16]),
+                PROFILE,
+                size,
+                Plan::default(),
+            )
+            .expect("writer");
+            fill(&mut writer, &pattern(300_000), usize::MAX).await.expect("written");
+            writers.push(io::spawn(async move { writer.finish().await }));
+        }
+        for writer in writers {
+            writer.await.expect("ran").expect("stored");
+        }
+        let syncs = bytes.home().segments().stats().extent_syncs;
+        assert!(syncs <= u64::from(BLOBS) / 2, "{syncs} syncs for {BLOBS} blobs");
+    });
+}
+
+/// A failed sync kept back only the place of the blob that waited for it. The pages of another blob in the same file were
+/// lost with it, and the next sync, which succeeded, acknowledged that one.
+#[test]
+fn a_failed_sync_fails_every_blob_that_was_not_synced_and_no_other() {
+    on_one_core(|bytes| async move {
+        let payload = pattern(3 << 20);
+        write(&bytes, 7, 1, &payload, true).await;
+        let segment = |located: &Located| located.locations[0].segment;
+        let poisoned = segment(&bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.expect("published"));
+        let mut writers = Vec::new();
+        for id in 2..=4 {
+            let size = Some(payload.len() as u64);
+            let mut writer = BlobWriter::new(
+                &bytes,
+                &bytes.budget().holder(),
+                7,
+                DataId([id; 16]),
+                PROFILE,
+                size,
+                Plan::default(),
+            )
+            .expect("writer");
+            fill(&mut writer, &payload, usize::MAX).await.expect("written");
+            writers.push(writer);
+        }
+        bytes.home().segments().fail_next_extent_sync();
+        for writer in writers {
+            assert!(writer.finish().await.is_err(), "its pages may be lost");
+        }
+        // What was published stays, and new blobs go elsewhere.
+        write(&bytes, 7, 5, &payload, true).await;
+        for id in [1, 5] {
+            let located = bytes.locate(7, DataId([id; 16]), 0, Hold::Extents).await.expect("published");
+            assert_eq!(segment(&located) == poisoned, id == 1);
+        }
+        assert_eq!(
+            settled(&bytes).await,
+            2 * io::align_up(framed_len(3 << 20)),
+            "the others gave back theirs"
+        );
+    });
 }

@@ -45,14 +45,9 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 }
 
 impl<T> OneshotSender<T> {
-    /// Hands the value over; a receiver that is gone is no error.
+    /// Hands the value over. A receiver that is gone is no error: a value that nobody takes is dropped.
     pub fn send(self, value: T) {
         *self.0.value.borrow_mut() = Some(value);
-    }
-
-    /// Whether nobody waits for the value any more.
-    pub fn is_abandoned(&self) -> bool {
-        Rc::strong_count(&self.0) == 1
     }
 }
 

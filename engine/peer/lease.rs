@@ -39,8 +39,8 @@ impl Place {
         Place { core, at, returns: Some(returns.clone()) }
     }
 
-    /// Nothing comes back: the place holds a published extent, or nobody knows what.
-    pub(crate) fn keep(mut self) {
+    /// The place holds a published extent now: nothing comes back.
+    pub(super) fn keep(mut self) {
         self.returns = None;
     }
 }

@@ -120,8 +120,7 @@ impl Home {
             .map(|extent| PublishItem { blob: extent.header, at: extent.place.at, length: extent.length })
             .collect();
         let published = self.0.store.publish(&items).await;
-        // After any other error the records may be on disk: the places stay taken until the next start.
-        if !matches!(published, Err(Error::Invalid(_))) {
+        if published.is_ok() {
             extents.into_iter().for_each(|extent| extent.place.keep());
         }
         published

@@ -69,7 +69,7 @@ impl SmallBlob {
     }
 }
 
-/// An extent that is written and synced, ready to be published.
+/// An extent that is written, ready to be synced and published.
 #[derive(Debug)]
 pub struct WrittenExtent {
     /// Where.
@@ -90,7 +90,7 @@ pub enum Request {
         /// Framed bytes.
         bytes: u64,
     },
-    /// Makes written extents of one shard findable, durably.
+    /// Makes written extents of one shard durable and findable.
     Publish(Vec<WrittenExtent>),
     /// Finds a shard, and pins it.
     Locate {
@@ -212,7 +212,7 @@ impl ByteStore {
         }
     }
 
-    /// Publishes the extents of one shard; durable when it returns.
+    /// Syncs and publishes the extents of one shard; durable when it returns.
     pub async fn publish(&self, partition: Partition, extents: Vec<WrittenExtent>) -> Result<()> {
         match self.call(partition, Request::Publish(extents)).await? {
             Reply::Published => Ok(()),

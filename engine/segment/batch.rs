@@ -20,22 +20,27 @@ pub(super) struct Placed {
     pub(super) offset: u64,
 }
 
-/// The outcome of a batch, for any number of waiters.
-#[derive(Default)]
-pub(super) struct Outcome {
-    result: RefCell<Option<Result<Placed>>>,
+/// The outcome of a batch or a sync, for any number of waiters.
+pub(super) struct Outcome<T = Placed> {
+    result: RefCell<Option<Result<T>>>,
     waiters: RefCell<Vec<Waker>>,
 }
 
-impl Outcome {
-    pub(super) fn set(&self, result: Result<Placed>) {
+impl<T> Default for Outcome<T> {
+    fn default() -> Outcome<T> {
+        Outcome { result: RefCell::default(), waiters: RefCell::default() }
+    }
+}
+
+impl<T: Clone> Outcome<T> {
+    pub(super) fn set(&self, result: Result<T>) {
         *self.result.borrow_mut() = Some(result);
         for waker in std::mem::take(&mut *self.waiters.borrow_mut()) {
             waker.wake();
         }
     }
 
-    pub(super) async fn get(&self) -> Result<Placed> {
+    pub(super) async fn get(&self) -> Result<T> {
         std::future::poll_fn(|cx| {
             if let Some(result) = &*self.result.borrow() {
                 return Poll::Ready(result.clone());

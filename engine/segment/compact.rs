@@ -198,7 +198,6 @@ impl Shared {
         let room = self.permit(&record).await;
         // The wait may have been long: only what is still live may follow the tombstones of meanwhile.
         let Some(moved) = self.origin(entry, salt.segment) else { return Ok(None) };
-        self.state.borrow_mut().moving.insert(entry.data_id);
         let ticket = self.push(&record, room, |offset, pending| {
             pending.push(Pending {
                 entry: Entry { record: offset, ..*entry },
@@ -206,6 +205,7 @@ impl Shared {
                 frees: Vec::new(),
             });
         })?;
+        self.state.borrow_mut().moves(entry.data_id);
         Ok(Some(ticket.outcome))
     }
 

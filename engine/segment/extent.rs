@@ -24,6 +24,9 @@ pub struct Reservation {
 enum Use {
     /// Given to a writer.
     Reserved,
+    /// Its publish record was queued. If that failed, the record may be on disk all the same: the place stays taken
+    /// until the next start.
+    Publishing,
     /// Holds an extent; its publish record lies in that log segment.
     Published { key: Key, log: u32 },
     /// Deleted, the delete not yet durable.
@@ -80,6 +83,8 @@ struct Segment {
     grown: u64,
     /// The file is not there: nothing is reserved in it.
     missing: bool,
+    /// A data sync of the file failed: nothing more is reserved or published in it until the next start.
+    sealed: bool,
     backed: Ranges,
     hollow: Ranges,
     /// Whether hollow ranges are known to be punched out.
@@ -112,9 +117,14 @@ impl Extents {
     /// Takes a free range: a backed one, or with `hollow_too` a hollow one.
     pub(super) fn reserve(&mut self, length: u64, hollow_too: bool) -> Option<Reservation> {
         let length = align_up(length);
-        let backed = self.segments.iter_mut().find_map(|(id, s)| Some((*id, s.backed.take(length)?)));
+        let backed = self
+            .segments
+            .iter_mut()
+            .filter(|(_, segment)| !segment.sealed)
+            .find_map(|(id, segment)| Some((*id, segment.backed.take(length)?)));
         let found = backed.or_else(|| {
-            let mut present = self.segments.iter_mut().filter(|(_, segment)| hollow_too && !segment.missing);
+            let usable = |segment: &Segment| hollow_too && !segment.missing && !segment.sealed;
+            let mut present = self.segments.iter_mut().filter(|(_, segment)| usable(segment));
             present.find_map(|(id, segment)| Some((*id, segment.hollow.take(length)?)))
         });
         let (segment, offset) = found?;
@@ -131,7 +141,7 @@ impl Extents {
 
     /// The segment that can grow by `step`, if any, and its length.
     pub(super) fn growable(&self, step: u64, limit: u64) -> Option<(u32, u64)> {
-        let fits = |segment: &&Segment| !segment.missing && segment.grown + step <= limit;
+        let fits = |segment: &Segment| !segment.missing && !segment.sealed && segment.grown + step <= limit;
         self.segments.iter().find(|(_, segment)| fits(segment)).map(|(id, segment)| (*id, segment.grown))
     }
 
@@ -153,10 +163,35 @@ impl Extents {
         true
     }
 
+    /// Frees a place whatever it holds.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self, at: Reservation) {
+        self.segments.get_mut(&at.segment).into_iter().for_each(|segment| free(segment, at.offset));
+    }
+
     /// Whether a writer holds that reservation.
     pub(super) fn is_reserved(&self, at: Reservation) -> bool {
         let taken = self.segments.get(&at.segment).and_then(|segment| segment.taken.get(&at.offset));
         taken.is_some_and(|taken| taken.used_by == Use::Reserved && taken.length == at.length)
+    }
+
+    /// A sync of the segment failed: what was written since the last good one is unknown. Published extents stay.
+    pub(super) fn seal(&mut self, id: u32) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.sealed = true;
+        }
+    }
+
+    pub(super) fn is_sealed(&self, id: u32) -> bool {
+        self.segments.get(&id).is_some_and(|segment| segment.sealed)
+    }
+
+    /// The publish record of a reserved place is about to be queued; its writer can't give it back any more.
+    pub(super) fn publishing(&mut self, at: Reservation) {
+        let segment = self.segments.get_mut(&at.segment);
+        if let Some(taken) = segment.and_then(|segment| segment.taken.get_mut(&at.offset)) {
+            taken.used_by = Use::Publishing;
+        }
     }
 
     /// A publish record became durable in log segment `log`; what the extent does not need is free again.
@@ -290,23 +325,27 @@ impl Extents {
         }
     }
 
-    /// Free bytes that hold space on disk.
+    /// Free bytes that hold space on disk and can be reserved.
     pub(super) fn backed_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.backed.bytes()).sum()
+        let usable = self.segments.values().filter(|segment| !segment.sealed);
+        usable.map(|segment| segment.backed.bytes()).sum()
     }
 
-    /// Takes free ranges out of the books to be punched: backed ones beyond `keep` bytes in all and, with
-    /// `untrimmed`, hollow ones that may still hold space. [`Extents::punched`] brings them back.
+    /// Takes free ranges out of the books to be punched: backed ones beyond `keep` bytes in all, every one of a
+    /// sealed segment and, with `untrimmed`, hollow ones that may still hold space. [`Extents::punched`] brings them
+    /// back.
     pub(super) fn take_for_punching(&mut self, keep: u64, untrimmed: bool) -> Vec<Reservation> {
         let mut excess = self.backed_bytes().saturating_sub(keep);
         let mut out = Vec::new();
         for (&id, segment) in self.segments.iter_mut().rev().filter(|(_, segment)| !segment.missing) {
-            while excess > 0
+            while (excess > 0 || segment.sealed)
                 && let Some((offset, length)) = segment.backed.0.pop_last()
             {
-                let cut = length.min(align_up(excess));
+                let cut = if segment.sealed { length } else { length.min(align_up(excess)) };
                 segment.backed.add(offset, length - cut);
-                excess = excess.saturating_sub(cut);
+                if !segment.sealed {
+                    excess = excess.saturating_sub(cut);
+                }
                 out.push(Reservation { segment: id, offset: offset + length - cut, length: cut });
             }
             if untrimmed && !segment.trimmed {

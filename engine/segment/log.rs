@@ -15,6 +15,7 @@ use super::prepare::{Fresh, Pool};
 use super::recovery::Report;
 use super::state::State;
 use super::stats::Counters;
+use super::syncs::Syncs;
 use super::{Class, Config};
 use crate::buf::Buf;
 use crate::error::{Error, Result};
@@ -50,11 +51,16 @@ pub(super) struct Shared {
     pub(super) growing: Semaphore,
     /// Held while space is reclaimed.
     pub(super) reclaiming: Semaphore,
+    /// Data syncs of extent segments.
+    pub(super) syncs: Syncs,
     pub(super) report: RefCell<Report>,
     /// Set when the writer ended.
     pub(super) ended: Outcome,
     #[cfg(test)]
     pub(super) fail: Cell<Option<Fail>>,
+    /// The next sync of an extent segment fails.
+    #[cfg(test)]
+    pub(super) fail_extent_sync: Cell<bool>,
 }
 
 /// What the next flush of a test meets.
@@ -121,10 +127,13 @@ impl Shared {
             tasks: Semaphore::new(MAX_TASKS),
             growing: Semaphore::new(1),
             reclaiming: Semaphore::new(1),
+            syncs: Syncs::default(),
             report: RefCell::default(),
             ended: Outcome::default(),
             #[cfg(test)]
             fail: Cell::new(None),
+            #[cfg(test)]
+            fail_extent_sync: Cell::new(false),
             config,
         }
     }

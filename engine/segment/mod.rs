@@ -25,6 +25,7 @@ mod recovery;
 mod state;
 mod stats;
 mod store;
+mod syncs;
 
 use std::path::PathBuf;
 

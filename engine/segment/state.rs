@@ -1,7 +1,7 @@
 //! What a core knows of its segments, and how each record changes it: one set of rules for records that just
 //! became durable and for those met again at start. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::batch::{Moved, Pending};
 use super::extent::Extents;
@@ -18,8 +18,8 @@ pub(super) struct State {
     pub(super) index: Index,
     pub(super) logs: Logs,
     pub(super) extents: Extents,
-    /// Blobs whose copy by a compaction is not durable yet.
-    pub(super) moving: BTreeSet<DataId>,
+    /// Copies made by compactions that are not durable yet, of each blob how many.
+    moving: BTreeMap<DataId, usize>,
 }
 
 /// A delete that was decided: what its tombstone says, and the extents to free once it is durable.
@@ -61,12 +61,16 @@ impl State {
         match (entry.kind, pending.moved) {
             (EntryKind::Blob { length }, None) => self.add(key, blob_slot(entry, log, length), log),
             (EntryKind::Blob { length }, Some(moved)) => {
-                self.moving.remove(&entry.data_id);
+                self.has_moved(entry.data_id);
                 let Moved::Blob(from) = moved else { return };
-                if self.index.get(&key) == Some(from) {
-                    self.index.insert(key, blob_slot(entry, log, length));
-                    self.logs.dead(from.segment, blob_bytes(from.length));
-                    self.logs.live(log, blob_bytes(length));
+                match self.index.get(&key) {
+                    Some(at) if at == from => {
+                        self.index.insert(key, blob_slot(entry, log, length));
+                        self.logs.dead(from.segment, blob_bytes(from.length));
+                        self.logs.live(log, blob_bytes(length));
+                    }
+                    Some(_) => self.logs.shadow(log),
+                    None => {}
                 }
             }
             (EntryKind::Publish(at), None) => {
@@ -74,12 +78,16 @@ impl State {
                 self.add(key, extent_slot(entry, at), log);
             }
             (EntryKind::Publish(at), Some(moved)) => {
-                self.moving.remove(&entry.data_id);
+                self.has_moved(entry.data_id);
                 let Moved::Publish(from) = moved else { return };
-                if self.extents.publisher(at.segment, at.offset) == Some((key, from)) {
-                    self.extents.republished(at.segment, at.offset, log);
-                    self.logs.dead(from, PUBLISH_RECORD_BYTES);
-                    self.logs.live(log, PUBLISH_RECORD_BYTES);
+                match self.extents.publisher(at.segment, at.offset) {
+                    Some(publisher) if publisher == (key, from) => {
+                        self.extents.republished(at.segment, at.offset, log);
+                        self.logs.dead(from, PUBLISH_RECORD_BYTES);
+                        self.logs.live(log, PUBLISH_RECORD_BYTES);
+                    }
+                    Some((other, _)) if other == key => self.logs.shadow(log),
+                    _ => {}
                 }
             }
             (EntryKind::Tombstone { oldest, newest }, _) => {
@@ -94,7 +102,20 @@ impl State {
     /// A record of this process failed to become durable.
     pub(super) fn failed(&mut self, pending: &Pending) {
         if pending.moved.is_some() {
-            self.moving.remove(&pending.entry.data_id);
+            self.has_moved(pending.entry.data_id);
+        }
+    }
+
+    /// A compaction has queued a copy of one record of a blob. Until it is durable, nobody knows its segment.
+    pub(super) fn moves(&mut self, data_id: DataId) {
+        *self.moving.entry(data_id).or_default() += 1;
+    }
+
+    /// One of a blob's copies is durable, or has failed.
+    fn has_moved(&mut self, data_id: DataId) {
+        match self.moving.get_mut(&data_id) {
+            Some(copies @ 2..) => *copies -= 1,
+            _ => drop(self.moving.remove(&data_id)),
         }
     }
 
@@ -173,8 +194,12 @@ impl State {
         decided.range = range.map(|(oldest, newest)| {
             let (oldest, newest) = self.logs.tombstone_range(oldest, newest);
             // A copy on its way lands before the tombstone, in a segment not known yet: the widest range holds.
-            (oldest, if self.moving.contains(&data_id) { u32::MAX } else { newest })
+            (oldest, if self.moving.contains_key(&data_id) { u32::MAX } else { newest })
         });
         decided
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

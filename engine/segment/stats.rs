@@ -18,6 +18,8 @@ pub struct Stats {
     pub batch_sizes: [u64; BATCH_BUCKETS],
     /// Group commits that failed.
     pub failed_batches: u64,
+    /// Data syncs of extent segments.
+    pub extent_syncs: u64,
     /// Write and data sync of each group commit, microseconds.
     pub commit_us: Option<Histogram<u64>>,
     /// Log segments in use.
@@ -53,6 +55,7 @@ pub(super) struct Counters {
     pub(super) bytes: u64,
     pub(super) batch_sizes: [u64; BATCH_BUCKETS],
     pub(super) failed_batches: u64,
+    pub(super) extent_syncs: u64,
     pub(super) compactions: u64,
     pub(super) damaged: u64,
     pub(super) sync_us: Option<Histogram<u64>>,
@@ -66,6 +69,7 @@ impl Counters {
             bytes: 0,
             batch_sizes: [0; BATCH_BUCKETS],
             failed_batches: 0,
+            extent_syncs: 0,
             compactions: 0,
             damaged: 0,
             sync_us: Histogram::new_with_bounds(1, 60_000_000, 2).ok(),

@@ -1,6 +1,7 @@
 //! The store of one core: what the rest of the engine calls.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -154,11 +155,12 @@ impl Store {
         self.shared.state.borrow_mut().extents.release(at)
     }
 
-    /// Makes written and synced extents part of their blobs. Answers when that is durable. After an error their
-    /// places stay taken until the next start, since the records may have reached the disk all the same.
+    /// Syncs written extents and makes them part of their blobs. Answers when that is durable. Places whose records
+    /// may have reached the disk in spite of an error can't be released: they stay taken until the next start.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for places that are not reserved or too short, [`Error::Io`], [`Error::Closed`].
+    /// [`Error::Invalid`] for places that are not reserved or too short, [`Error::Io`], [`Error::Closed`];
+    /// [`Error::Busy`] where an earlier sync of their segment failed.
     pub async fn publish(&self, items: &[PublishItem]) -> Result<()> {
         let shared = &self.shared;
         if items.is_empty() || items.len() > MAX_PUBLISH {
@@ -172,8 +174,15 @@ impl Store {
         if !items.iter().all(fits) {
             return Err(Error::Invalid("an extent to publish"));
         }
+        if !crate::canary!("publish-before-sync") {
+            let segments: BTreeSet<u32> = items.iter().map(|item| item.at.segment).collect();
+            for segment in segments {
+                shared.sync_extents(segment).await?;
+            }
+        }
         let mut outcomes = Vec::new();
         for item in items {
+            shared.state.borrow_mut().extents.publishing(item.at);
             let at = Publish { segment: item.at.segment, offset: item.at.offset, length: item.length };
             let body = at.encode();
             let record = Record { kind: Kind::Publish, blob: item.blob, body: &[&body] };
@@ -341,6 +350,7 @@ impl Store {
             bytes: counters.bytes,
             batch_sizes: counters.batch_sizes,
             failed_batches: counters.failed_batches,
+            extent_syncs: counters.extent_syncs,
             commit_us: counters.sync_us.clone(),
             log_segments: state.logs.iter().count(),
             free_log_segments: shared.pool.len(),
@@ -365,6 +375,12 @@ impl Store {
         self.shared.reclaim.notify();
         let _ = self.shared.ended.get().await;
         self.shared.quiesce().await;
+    }
+
+    /// Has the next data sync of an extent segment fail.
+    #[cfg(test)]
+    pub(crate) fn fail_next_extent_sync(&self) {
+        self.shared.fail_extent_sync.set(true);
     }
 
     #[cfg(test)]

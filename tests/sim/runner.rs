@@ -64,11 +64,12 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 20] = [
+const CANARIES: [&str; 21] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
     "publish-before-sync",
+    "failed-sync-forgotten",
     "folder-not-synced",
     "torn-tail-accepted",
     "salt-ignored",

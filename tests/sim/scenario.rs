@@ -75,14 +75,23 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         (_, true) => (20 + random.index(40), 10),
         _ => (1 + random.index(5), [10, 30, 30, 90, 200][random.index(5)]),
     };
-    Chosen {
+    let mut chosen = Chosen {
         setup,
         clients,
         operations,
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],
+    };
+    if crowd && random.one_in(2) {
+        // Many large blobs are written to the same files at once.
+        chosen.setup.cores = 1;
+        chosen.largest = 700 << 10;
+        if only.is_none() && random.one_in(2) {
+            chosen.faults.insert(Fault::SyncError);
+        }
     }
+    chosen
 }
 
 /// Runs a scenario in the current world.

@@ -1,0 +1,86 @@
+//! Data syncs of extent segments, each shared by all the blobs that wait for one.
+//!
+//! Extents are written by any core of the node. Their owner syncs them, just before it publishes them. One sync of a
+//! segment runs at a time and covers every write that ended before it began; whoever asks meanwhile shares the next.
+//!
+//! A failed sync leaves unknown what the pages hold that were written since the last good one, whoever wrote them, and
+//! the next sync would succeed without them. So the segment is sealed: all who wait for it fail, nothing more is
+//! reserved or published in it, and what was published before stays readable.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Class;
+use super::batch::Outcome;
+use super::log::Shared;
+use crate::error::{Error, Result};
+
+/// The outcome of one sync.
+type Round = Rc<Outcome<()>>;
+
+/// The segments that are being synced, each with the round that follows, if somebody waits for it.
+#[derive(Default)]
+pub(super) struct Syncs(RefCell<BTreeMap<u32, Option<Round>>>);
+
+impl Syncs {
+    /// The first round that covers what was written until now, and whether the caller has to run it.
+    fn join(&self, segment: u32) -> (Round, bool) {
+        let mut running = self.0.borrow_mut();
+        if let Some(next) = running.get_mut(&segment) {
+            return (next.get_or_insert_default().clone(), false);
+        }
+        running.insert(segment, None);
+        (Round::default(), true)
+    }
+
+    /// The round to run now that the last one has ended.
+    fn next(&self, segment: u32) -> Option<Round> {
+        let mut running = self.0.borrow_mut();
+        let next = running.get_mut(&segment).and_then(Option::take);
+        if next.is_none() {
+            running.remove(&segment);
+        }
+        next
+    }
+}
+
+impl Shared {
+    /// Makes durable what was written to an extent segment before this call.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and from then on [`Error::Busy`]: the segment is sealed.
+    pub(super) async fn sync_extents(self: &Rc<Self>, segment: u32) -> Result<()> {
+        let (round, mine) = self.syncs.join(segment);
+        if mine {
+            self.background(run_rounds(self.clone(), segment, round.clone())).await;
+        }
+        round.get().await
+    }
+
+    async fn sync_now(&self, segment: u32) -> Result<()> {
+        if self.state.borrow().extents.is_sealed(segment) {
+            return Err(Error::Busy("an earlier sync of the extent's segment failed"));
+        }
+        let file = self.files.get(self.config.core, Class::Extent, segment).await?;
+        self.counters.borrow_mut().extent_syncs += 1;
+        let synced = file.sync_data().await;
+        #[cfg(test)]
+        let synced =
+            if self.fail_extent_sync.take() { Err(std::io::Error::other("injected")) } else { synced };
+        synced.map_err(|error| {
+            if !crate::canary!("failed-sync-forgotten") {
+                self.state.borrow_mut().extents.seal(segment);
+            }
+            Error::io("sync an extent", &error)
+        })
+    }
+}
+
+async fn run_rounds(shared: Rc<Shared>, segment: u32, first: Round) {
+    let mut round = Some(first);
+    while let Some(current) = round {
+        current.set(shared.sync_now(segment).await);
+        round = shared.syncs.next(segment);
+    }
+}
