@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use engine::format::BlobHeader;
 use engine::frame::frame;
 use engine::ids::{DataId, IdGenerator};
-use engine::io;
+use engine::io::{self, DiskSpace};
 use engine::segment::{Config, Store};
 
 #[global_allocator]
@@ -40,7 +40,7 @@ async fn write(store: Store, first: u64, rounds: u64) {
 
 /// Runs what is asked for on an executor, which outlives the samples: opening a store fills segments with zeros.
 async fn serve(directory: &Path, writers: u64, asked: flume::Receiver<Ask>) {
-    let store = Store::open(Config::new(directory, 0)).await.expect("a store");
+    let store = Store::open(Config::new(&DiskSpace::new(directory), 0)).await.expect("a store");
     let mut tasks = 0;
     while let Ok((rounds, answer)) = asked.recv_async().await {
         let start = io::now();

@@ -74,10 +74,12 @@ pub const ZERO_FILL_BYTES: usize = 1 << 20;
 pub const FREE_LOG_SEGMENTS: usize = 4;
 /// Freed extent bytes that keep their space on disk for reuse; more are punched out.
 pub const KEPT_FREE_EXTENT_BYTES: u64 = if cfg!(sim) { 2 << 20 } else { 512 << 20 };
-/// Free bytes of the file system below which new bytes are refused (deletes and metadata need room).
+/// Free bytes of the file system that new bytes leave to deletes and metadata.
 pub const RESERVE_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 256 << 20 };
-/// How long a look at the file system's free bytes stays good, milliseconds.
-pub const FREE_BYTES_TTL_MS: u64 = 50;
+/// Of these, bytes that new log segments, which deletes need, leave to the metadata.
+pub const METADATA_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
+/// Of these, bytes that the Raft log leaves to the metadata store.
+pub const METADATA_STORE_RESERVE_BYTES: u64 = METADATA_RESERVE_BYTES / 2;
 /// Open segment files that a core keeps at most for reading.
 pub const MAX_OPEN_FILES: usize = if cfg!(sim) { 8 } else { 256 };
 /// A segment file that nobody read for so long is closed: it may be gone, and a handle keeps its space, milliseconds.
@@ -99,5 +101,6 @@ const _: () = assert!(MAX_RECORD_BODY_BYTES * 2 <= MAX_BATCH_BYTES);
 const _: () = assert!(MAX_DELETES_PER_RECORD * 24 <= MAX_RECORD_BODY_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES as u64 * 4 <= LOG_SEGMENT_BYTES);
 const _: () = assert!(EXTENT_BYTES <= EXTENT_SEGMENT_BYTES);
+const _: () = assert!(RESERVE_BYTES >= EXTENT_GROWTH_BYTES && RESERVE_BYTES >= LOG_SEGMENT_BYTES);
 // Offsets are kept as u32 in units of 8 bytes.
 const _: () = assert!(EXTENT_SEGMENT_BYTES <= 8 << 32 && LOG_SEGMENT_BYTES <= 8 << 32);

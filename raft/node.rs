@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::io::{Receiver, Semaphore, Sender, mailbox, now, sleep, spawn};
+use engine::io::{DiskSpace, Receiver, Semaphore, Sender, Writers, mailbox, now, sleep, spawn};
 use engine::peer::mesh;
 use futures_lite::StreamExt;
 use openraft::async_runtime::WatchReceiver;
@@ -74,12 +74,18 @@ pub struct GroupConfig {
 
 impl GroupConfig {
     /// The usual settings: the log in `directory`, a snapshot every 50,000 entries, 64 MiB of cached rows.
-    pub fn new(node_id: u64, directory: PathBuf, cores: usize, on_fatal: OnFatal) -> GroupConfig {
+    pub fn new(
+        node_id: u64,
+        directory: PathBuf,
+        disk: Arc<DiskSpace>,
+        cores: usize,
+        on_fatal: OnFatal,
+    ) -> GroupConfig {
         GroupConfig {
             node_id,
             address: String::new(),
             cluster_name: "hamster".to_owned(),
-            wal: WalConfig::new(directory),
+            wal: WalConfig { writers: (Writers::default(), cores), ..WalConfig::new(directory, disk) },
             snapshot_every: 50_000,
             cores,
             row_cache_bytes: 64 << 20,
@@ -117,7 +123,15 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
         .zip(news)
         .map(|(mesh, news)| {
             let cache_bytes = config.row_cache_bytes / config.cores;
-            MetadataSeed::new(mesh, news, submit.clone(), readers.clone(), progress.clone(), cache_bytes)
+            MetadataSeed {
+                mesh,
+                news,
+                submit: submit.clone(),
+                readers: readers.clone(),
+                progress: progress.clone(),
+                writers: config.wal.writers.0.clone(),
+                cache_bytes,
+            }
         })
         .collect();
     Ok((NodeSeed { config, applier, store, submissions, feeds }, cores))
@@ -338,7 +352,9 @@ impl Node {
 async fn bound_log(node: Node) {
     while node.0.raft.metrics().borrow_watched().running_state.is_ok() {
         sleep(LOG_LOOK).await;
-        if node.0.wal.stats().segments > MAX_SEGMENTS {
+        let log = node.0.wal.stats();
+        // On a full disk the log can go on only in segments that a snapshot sets free.
+        if log.segments > MAX_SEGMENTS || log.starved {
             let _ = node.snapshot().await;
         }
     }

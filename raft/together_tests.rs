@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use engine::io::{block_on, run_executors};
+use engine::io::{DiskSpace, block_on, run_executors};
 use engine::peer::Home;
 use openraft::BasicNode;
 use openraft::storage::IOFlushed;
@@ -131,7 +131,7 @@ fn create_bucket(number: u8) -> Command {
 /// Starts a node of one core, makes some buckets, and stops it; gives its buckets, or why it did not start.
 fn start(folder: &Path, kv: &Arc<MemoryKv>, create: u8, may_found: bool) -> Result<Vec<u8>> {
     let on_fatal = Arc::new(|why: &str| panic!("{why}"));
-    let mut config = GroupConfig::new(1, folder.join("raft"), 1, on_fatal);
+    let mut config = GroupConfig::new(1, folder.join("raft"), DiskSpace::new(folder), 1, on_fatal);
     config.wal.segment_bytes = 256 << 10;
     let (node, mut cores) = assemble(config, kv.clone())?;
     let seeds = Arc::new(Mutex::new(Some((node, cores.remove(0)))));
@@ -141,7 +141,7 @@ fn start(folder: &Path, kv: &Arc<MemoryKv>, create: u8, may_found: bool) -> Resu
         let (seeds, told, home) = (seeds.clone(), told.clone(), home.clone());
         async move {
             let (node, metadata) = seeds.lock().expect("lock").take().expect("one core");
-            let bytes = Home::open(&home, 0).await.expect("store");
+            let bytes = Home::open(&DiskSpace::new(&home), 0).await.expect("store");
             let metadata = metadata.start(1, bytes.clone());
             let refusal = Error::Refused("blobs are there".to_owned());
             let found = async move { if may_found { Ok(()) } else { Err(refusal) } };
@@ -217,7 +217,8 @@ fn a_group_is_not_founded_where_it_may_not() {
 fn a_group_whose_founding_entry_alone_is_durable_is_led() {
     let (folder, kv) = (folder(), Arc::new(MemoryKv::new()));
     block_on(async {
-        let mut config = crate::wal::WalConfig::new(folder.path().join("raft"));
+        let mut config =
+            crate::wal::WalConfig::new(folder.path().join("raft"), DiskSpace::new(folder.path()));
         config.segment_bytes = 256 << 10;
         let wal = Wal::open(config, |why| panic!("{why}")).await.expect("opens");
         let founding = Entry { log_id: log_id(0, 1, 0), payload: Payload::Membership(members(&[1])) };

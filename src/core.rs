@@ -32,7 +32,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs core `core` from start to end.
 pub async fn run(core: usize, shared: Arc<Shared>) {
     let Some(parts) = shared.take_parts(core) else { return };
-    let home = match Home::open(&shared.plan.config.data_dir, core).await {
+    let home = match Home::open(&shared.disk, core).await {
         Ok(home) => home,
         Err(error) => end(&Error::refused(format!("the segments can't be opened: {error}"))),
     };

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::io::run_executors;
+use engine::io::{DiskSpace, run_executors};
 use engine::peer::mesh::MeshSeed;
 use engine::peer::{Reply, Request};
 use raft::kv::{FjallKv, Kv};
@@ -68,6 +68,8 @@ pub struct Shared {
     pub plan: Plan,
     /// How many there are.
     pub cores: usize,
+    /// The ledger of the disk that segments and log grow on.
+    pub disk: Arc<DiskSpace>,
     /// When the process started, milliseconds since 1970: ids of this run are not older.
     pub started_ms: u64,
     /// Opens once this node's part of the Raft group has applied its log.
@@ -100,7 +102,7 @@ impl Shared {
     /// # Errors
     /// The store can't be read, or no thread can be had.
     pub fn assemble<K: Kv>(plan: Plan, group: GroupConfig, kv: Arc<K>) -> Result<Arc<Shared>> {
-        let cores = group.cores;
+        let (cores, disk) = (group.cores, group.wal.disk.clone());
         let (seed, metadata) =
             raft::assemble(group, kv).map_err(|error| Error::refused(error.to_string()))?;
         let (opener, group_started) = crate::latch::latch();
@@ -117,6 +119,7 @@ impl Shared {
         Ok(Arc::new(Shared {
             plan,
             cores,
+            disk,
             started_ms: engine::io::unix_ms(),
             group_started,
             opened: AtomicUsize::new(0),
@@ -177,7 +180,8 @@ pub fn run(startup: Startup) -> Result<()> {
             "{rows} can't be opened: {error}; if it is damaged, restore the data directory"
         ))
     })?;
-    let group = GroupConfig::new(1, data.path().join(LOG_FOLDER), cores, on_fatal());
+    let disk = DiskSpace::new(data.path());
+    let group = GroupConfig::new(1, data.path().join(LOG_FOLDER), disk, cores, on_fatal());
     let shared = Shared::assemble(plan, group, Arc::new(kv))?;
     let executors = run_executors(cores, move |core| core::run(core, shared.clone()))
         .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;

@@ -14,6 +14,7 @@ mod mailbox;
 mod pace;
 #[cfg(sim)]
 pub mod sim;
+mod space;
 mod sync;
 mod time;
 #[cfg(all(not(sim), not(feature = "glommio")))]
@@ -33,7 +34,8 @@ pub use machine::{
     spawn_thread, spawn_worker, sync_dir, tell, underway, unix_ms, yield_if_needed,
 };
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
-pub use pace::Pacer;
+pub use pace::{Pacer, Writer, Writers};
+pub use space::{Claim, DiskSpace};
 pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot, yield_now};
 pub use time::{Elapsed, Instant, timeout};
 

@@ -282,7 +282,7 @@ fn operations_that_nobody_waits_for_run_to_their_end() {
     };
     run(async {
         let file = File::create(&path).await.expect("create");
-        file.allocate(4 << 20).await.expect("allocate");
+        file.allocate(0, 4 << 20).await.expect("allocate");
         // Each is begun by its first poll and given up at once.
         for at in 0..600_u64 {
             let mut write = Box::pin(file.write_at(page(at as u8), at * ALIGNMENT as u64));

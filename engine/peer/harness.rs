@@ -33,7 +33,7 @@ pub(crate) async fn start(
         log_segment_bytes: 16 << 20,
         reserve_bytes: 1 << 20,
         background: false,
-        ..Config::new(directory, core)
+        ..Config::new(&io::DiskSpace::new(directory), core)
     };
     let store = Store::open(config).await.expect("store");
     ByteStore::start(seed, Home::new(core, store), Rc::new(Files::new(directory)))

@@ -1,7 +1,7 @@
 //! The operations on this core's own segments.
 
-use std::path::Path;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
@@ -11,7 +11,7 @@ use super::mesh::Replier;
 use super::{Hold, Located, Place, Reply, Request, SmallBlob, WrittenExtent};
 use crate::error::{Error, Result};
 use crate::ids::DataId;
-use crate::io;
+use crate::io::{self, DiskSpace};
 use crate::segment::{Class, Config, Location, PublishItem, Store};
 
 /// How often leases that were let go are settled without any other operation.
@@ -54,12 +54,12 @@ impl Home {
         Home(inner)
     }
 
-    /// Opens the segments of core `core` in a data directory.
+    /// Opens the segments of core `core` in the data directory whose space `disk` keeps for all cores.
     ///
     /// # Errors
     /// Those of [`Store::open`].
-    pub async fn open(data_dir: &Path, core: usize) -> Result<Home> {
-        Ok(Home::new(core, Store::open(Config::new(data_dir, core)).await?))
+    pub async fn open(disk: &Arc<DiskSpace>, core: usize) -> Result<Home> {
+        Ok(Home::new(core, Store::open(Config::new(disk, core)).await?))
     }
 
     /// Closes the segments: what is durable stays, nothing more is taken.
@@ -98,6 +98,11 @@ impl Home {
         });
     }
 
+    /// Counts a writer that comes with a blob, until it has its answer.
+    pub fn writer(&self) -> io::Writer {
+        self.0.store.writer()
+    }
+
     /// Stores a small blob; durable when it returns.
     pub async fn store(&self, blob: &SmallBlob) -> Result<Location> {
         self.0.store.append_blob(blob.header, &[&blob.framed]).await
@@ -115,6 +120,7 @@ impl Home {
         if extents.iter().any(|extent| extent.place.core != self.0.core) {
             return Err(Error::Invalid("an extent of another core"));
         }
+        let _writer = self.writer();
         let items: Vec<PublishItem> = extents
             .iter()
             .map(|extent| PublishItem { blob: extent.header, at: extent.place.at, length: extent.length })

@@ -35,10 +35,12 @@ impl Shared {
         let mut done = self.reuse_dead().await?;
         let victim =
             self.state.borrow().logs.victim(if short { REWRITE_PERCENT_SHORT } else { REWRITE_PERCENT });
-        // On a disk that is short, what is left belongs to deletes: rewriting needs a segment that is there already.
-        if let Some(victim) = victim
-            && (!short || self.pool.has_spare() || self.state.borrow().logs.needed_bytes(victim) == 0)
-        {
+        // On a disk that is short, what is left belongs to deletes: rewriting needs room that is there already.
+        let fits = |id| {
+            let logs = &self.state.borrow().logs;
+            !short || self.pool.has_spare() || logs.needed_bytes(id) <= logs.active_room() / 2
+        };
+        if let Some(victim) = victim.filter(|id| fits(*id)) {
             self.compact(victim).await?;
             self.reuse_dead().await?;
             done = true;
@@ -48,7 +50,10 @@ impl Shared {
         }
         done |= self.punch(short).await?;
         if done {
-            self.free.set((0, 0));
+            self.config.disk.look_again();
+        }
+        if self.pool.is_starved() {
+            done |= self.prepare_ahead().await.is_ok();
         }
         Ok(done)
     }
@@ -74,7 +79,7 @@ impl Shared {
             if let Ok(file) = self.files.get(self.config.core, Class::Extent, at.segment).await {
                 let _ = file.punch_hole(at.offset, at.length).await;
             }
-            self.state.borrow_mut().extents.punched(at);
+            self.state.borrow_mut().extents.is_hollow(at);
         }
         Ok(any)
     }

@@ -1,8 +1,8 @@
 //! Which ranges of the extent segments are taken, free, or given up. Pure bookkeeping; all ranges are 4096-aligned.
 //!
 //! Free ranges are of two kinds: *backed* ones hold space on disk, and a write into them can't run out of it;
-//! *hollow* ones may not (punched out, or unknown since a restart). Reservations take backed ranges first, the
-//! first that fits, so that data gathers at the front.
+//! *hollow* ones may not (punched out, or unknown since a restart) and get their space before they are used.
+//! Reservations take the first backed range that fits, so that data gathers at the front.
 
 use std::collections::BTreeMap;
 
@@ -114,22 +114,40 @@ impl Extents {
         self.segments.contains_key(&id)
     }
 
-    /// Takes a free range: a backed one, or with `hollow_too` a hollow one.
-    pub(super) fn reserve(&mut self, length: u64, hollow_too: bool) -> Option<Reservation> {
+    /// Takes a backed range.
+    pub(super) fn reserve(&mut self, length: u64) -> Option<Reservation> {
         let length = align_up(length);
-        let backed = self
-            .segments
-            .iter_mut()
-            .filter(|(_, segment)| !segment.sealed)
-            .find_map(|(id, segment)| Some((*id, segment.backed.take(length)?)));
-        let found = backed.or_else(|| {
-            let usable = |segment: &Segment| hollow_too && !segment.missing && !segment.sealed;
-            let mut present = self.segments.iter_mut().filter(|(_, segment)| usable(segment));
-            present.find_map(|(id, segment)| Some((*id, segment.hollow.take(length)?)))
-        });
-        let (segment, offset) = found?;
+        let mut usable = self.segments.iter_mut().filter(|(_, segment)| !segment.sealed);
+        let (segment, offset) = usable.find_map(|(id, segment)| Some((*id, segment.backed.take(length)?)))?;
         self.take(segment, offset, length, Use::Reserved);
         Some(Reservation { segment, offset, length })
+    }
+
+    /// Takes a hollow range of `least` to `most` bytes out of the books, to get space on disk;
+    /// [`Extents::is_backed`] or [`Extents::is_hollow`] brings it back.
+    pub(super) fn take_hollow(&mut self, least: u64, most: u64) -> Option<Reservation> {
+        let mut usable = self.segments.iter_mut().filter(|(_, segment)| !segment.missing && !segment.sealed);
+        usable.find_map(|(id, segment)| {
+            let (&offset, &found) = segment.hollow.0.iter().find(|(_, length)| **length >= least)?;
+            let length = found.min(most);
+            segment.hollow.0.remove(&offset);
+            segment.hollow.add(offset + length, found - length);
+            Some(Reservation { segment: *id, offset, length })
+        })
+    }
+
+    /// A free range has space on disk.
+    pub(super) fn is_backed(&mut self, at: Reservation) {
+        if let Some(segment) = self.segments.get_mut(&at.segment) {
+            segment.backed.add(at.offset, at.length);
+        }
+    }
+
+    /// A free range may have none.
+    pub(super) fn is_hollow(&mut self, at: Reservation) {
+        if let Some(segment) = self.segments.get_mut(&at.segment) {
+            segment.hollow.add(at.offset, at.length);
+        }
     }
 
     fn take(&mut self, segment: u32, offset: u64, length: u64, used_by: Use) {
@@ -332,8 +350,8 @@ impl Extents {
     }
 
     /// Takes free ranges out of the books to be punched: backed ones beyond `keep` bytes in all, every one of a
-    /// sealed segment and, with `untrimmed`, hollow ones that may still hold space. [`Extents::punched`] brings them
-    /// back.
+    /// sealed segment and, with `untrimmed`, hollow ones that may still hold space. [`Extents::is_hollow`] brings
+    /// them back.
     pub(super) fn take_for_punching(&mut self, keep: u64, untrimmed: bool) -> Vec<Reservation> {
         let mut excess = self.backed_bytes().saturating_sub(keep);
         let mut out = Vec::new();
@@ -359,13 +377,6 @@ impl Extents {
             }
         }
         out
-    }
-
-    /// The space of a free range went back to the file system.
-    pub(super) fn punched(&mut self, at: Reservation) {
-        if let Some(segment) = self.segments.get_mut(&at.segment) {
-            segment.hollow.add(at.offset, at.length);
-        }
     }
 
     /// Number of segments, bytes taken, bytes free in the files.

@@ -18,30 +18,30 @@ fn grown(pages: u64) -> Extents {
 #[test]
 fn free_ranges_join_and_the_first_that_fits_is_taken() {
     let mut extents = grown(10);
-    let places: Vec<_> = (0..5).map(|_| extents.reserve(2 * PAGE, false).expect("room")).collect();
-    assert_eq!(extents.reserve(1, true), None);
+    let places: Vec<_> = (0..5).map(|_| extents.reserve(2 * PAGE).expect("room")).collect();
+    assert_eq!(extents.reserve(1), None);
     for index in [1, 3, 2] {
         assert!(extents.release(places[index]));
     }
-    let whole = extents.reserve(6 * PAGE, false).expect("joined");
+    let whole = extents.reserve(6 * PAGE).expect("joined");
     assert_eq!(whole.offset, 2 * PAGE);
 }
 
 #[test]
 fn a_place_is_free_only_when_its_delete_is_durable_and_its_last_reader_let_go() {
     let mut extents = grown(2);
-    let at = extents.reserve(2 * PAGE, false).expect("room");
+    let at = extents.reserve(2 * PAGE).expect("room");
     extents.published(1, at.offset, 2 * PAGE, key(1), 7);
     assert!(!extents.release(at), "published");
     assert!(extents.pin(1, 0) && extents.pin(1, 0));
     assert_eq!(extents.dying(1, 0), Some(7));
     assert_eq!(extents.dying(1, 0), None, "once");
     extents.unpin(1, 0);
-    assert_eq!(extents.reserve(1, true), None);
+    assert_eq!(extents.reserve(1), None);
     extents.died(1, 0);
-    assert_eq!(extents.reserve(1, true), None);
+    assert_eq!(extents.reserve(1), None);
     extents.unpin(1, 0);
-    assert!(extents.reserve(2 * PAGE, false).is_some());
+    assert!(extents.reserve(2 * PAGE).is_some());
 }
 
 #[test]
@@ -54,10 +54,29 @@ fn after_recovery_all_that_is_not_claimed_is_free_and_hollow() {
     assert_eq!(extents.replay_delete(1, 2 * PAGE), Some(5));
     extents.finish_recovery();
     assert_eq!(extents.totals(), (1, PAGE, 9 * PAGE));
-    assert_eq!(extents.reserve(PAGE, false), None, "nothing is known to be backed");
-    assert_eq!(extents.reserve(5 * PAGE, true).map(|at| at.offset), Some(0));
-    assert_eq!(extents.take_for_punching(0, true).len(), 1);
+    assert_eq!(extents.reserve(PAGE), None, "nothing is known to be backed");
+    let at = extents.take_hollow(PAGE, 3 * PAGE).expect("hollow");
+    assert_eq!((at.offset, at.length), (0, 3 * PAGE));
+    assert_eq!(extents.take_hollow(5 * PAGE, 9 * PAGE), None, "no hollow range is as long");
+    extents.is_backed(at);
+    assert_eq!(extents.reserve(3 * PAGE).map(|at| at.offset), Some(0));
+    assert_eq!(extents.totals(), (1, 4 * PAGE, 6 * PAGE));
+    assert_eq!(extents.take_for_punching(0, true).len(), 2);
     assert!(extents.take_for_punching(0, true).is_empty(), "once");
+}
+
+#[test]
+fn a_sealed_segment_gives_no_place_and_gives_its_free_space_back() {
+    let mut extents = grown(10);
+    let [kept, given_up] = [0, 1].map(|_| extents.reserve(2 * PAGE).expect("room"));
+    extents.published(1, kept.offset, 2 * PAGE, key(1), 7);
+    extents.seal(1);
+    assert!(extents.release(given_up));
+    assert_eq!((extents.reserve(PAGE), extents.growable(PAGE, 1 << 30)), (None, None));
+    assert_eq!(extents.backed_bytes(), 0);
+    let punched: u64 = extents.take_for_punching(u64::MAX, false).iter().map(|at| at.length).sum();
+    assert_eq!(punched, 8 * PAGE);
+    assert!(extents.pin(1, kept.offset), "what was published stays readable");
 }
 
 #[test]
@@ -65,7 +84,8 @@ fn a_missing_file_offers_no_room() {
     let mut extents = Extents::default();
     extents.replay(9, 2 * PAGE, PAGE, key(1), 5);
     extents.finish_recovery();
-    assert_eq!(extents.reserve(PAGE, true), None);
+    assert_eq!(extents.reserve(PAGE), None);
+    assert_eq!(extents.take_hollow(PAGE, PAGE), None);
     assert_eq!(extents.growable(PAGE, 1 << 30), None);
     assert!(!extents.in_file(9, PAGE));
 }
@@ -73,14 +93,15 @@ fn a_missing_file_offers_no_room() {
 proptest! {
     /// Whatever is done, no two places overlap and every page is in exactly one book.
     #[test]
-    fn places_never_overlap(steps in proptest::collection::vec((0..6u8, 1..5u64, any::<prop::sample::Index>()), 1..200)) {
+    fn places_never_overlap(steps in proptest::collection::vec((0..7u8, 1..5u64, any::<prop::sample::Index>()), 1..200)) {
         let mut extents = grown(32);
         let mut reserved: Vec<Reservation> = Vec::new();
         let mut published: Vec<Reservation> = Vec::new();
         let mut punching: Vec<Reservation> = Vec::new();
         for (step, pages, which) in steps {
             match step {
-                0 | 1 => reserved.extend(extents.reserve(pages * PAGE, step == 0)),
+                0 | 1 => reserved.extend(extents.reserve(pages * PAGE)),
+                6 => extents.take_hollow(PAGE, pages * PAGE).into_iter().for_each(|at| extents.is_backed(at)),
                 2 if !reserved.is_empty() => {
                     prop_assert!(extents.release(reserved.swap_remove(which.index(reserved.len()))));
                 }
@@ -97,7 +118,7 @@ proptest! {
                 }
                 5 => {
                     punching.extend(extents.take_for_punching(pages * PAGE, false));
-                    punching.drain(..).for_each(|at| extents.punched(at));
+                    punching.drain(..).for_each(|at| extents.is_hollow(at));
                 }
                 _ => {}
             }

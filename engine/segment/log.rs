@@ -21,7 +21,7 @@ use crate::buf::Buf;
 use crate::error::{Error, Result};
 use crate::format::{Entry, FooterTrailer, PAGE_BYTES, Salt, crc32c, encode_entries};
 use crate::io::{self, Event, File, Semaphore};
-use crate::limits::{FREE_BYTES_TTL_MS, MAX_QUEUED_BYTES, ZERO_FILL_BYTES};
+use crate::limits::{MAX_QUEUED_BYTES, ZERO_FILL_BYTES};
 
 /// Background tasks that touch files at most; beyond, the writer does their work itself.
 const MAX_TASKS: usize = 16;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// Bytes that may still be queued.
     pub(super) room: Semaphore,
+    /// Those whose blobs or extents come to the log.
+    pub(super) writers: io::Writers,
     pacer: io::Pacer,
     /// A batch waits, or the queue was closed.
     pub(super) work: Event,
@@ -43,8 +45,6 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) next_id: Cell<u32>,
     pub(super) counters: RefCell<Counters>,
-    /// Free bytes of the file system, and when they were looked at.
-    pub(super) free: Cell<(u64, u64)>,
     /// A unit is held by each background task that touches files; shutdown waits for all.
     tasks: Semaphore,
     /// Held while an extent segment grows.
@@ -111,19 +111,20 @@ fn encoded_bytes(entries: usize) -> u64 {
 impl Shared {
     pub(super) fn new(config: Config, dir: PathBuf, next_id: u32, state: State) -> Shared {
         let max_batch = (config.log_segment_bytes / 4) as usize;
+        let writers = io::Writers::default();
         Shared {
             files: Files::new(config.data_dir.clone()),
             dir,
             state: RefCell::new(state),
             queue: Queue::new(max_batch),
-            pacer: io::Pacer::default(),
+            pacer: io::Pacer::new(writers.clone(), 1),
+            writers,
             room: Semaphore::new(MAX_QUEUED_BYTES),
             work: Event::new(),
             reclaim: Event::new(),
             pool: Pool::default(),
             next_id: Cell::new(next_id),
             counters: RefCell::new(Counters::new()),
-            free: Cell::new((u64::MAX, 0)),
             tasks: Semaphore::new(MAX_TASKS),
             growing: Semaphore::new(1),
             reclaiming: Semaphore::new(1),
@@ -179,21 +180,14 @@ impl Shared {
         Ok(ticket)
     }
 
-    /// Free bytes of the file system, looked at not long ago.
-    pub(super) fn free_bytes(&self) -> u64 {
-        let now = io::unix_ms();
-        let (bytes, at) = self.free.get();
-        if now.abs_diff(at) < FREE_BYTES_TTL_MS {
-            return bytes;
-        }
-        // Not knowing is no reason to refuse: the write itself will tell.
-        let bytes = io::free_bytes(&self.dir).unwrap_or(u64::MAX);
-        self.free.set((bytes, now));
-        bytes
+    /// Whether `bytes` of new bytes leave the reserve untouched.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.config.disk.unclaimed_bytes() >= self.config.reserve_bytes.saturating_add(bytes)
     }
 
+    /// Whether space is so short that growth by a whole step is refused.
     pub(super) fn low_on_space(&self) -> bool {
-        self.free_bytes() < self.config.reserve_bytes
+        !self.has_room(self.config.extent_growth_bytes.max(self.config.log_segment_bytes))
     }
 }
 

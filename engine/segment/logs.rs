@@ -118,6 +118,12 @@ impl Logs {
         oldest <= newest && self.segments.range(oldest..=newest).any(|(other, _)| *other != id)
     }
 
+    /// Bytes that the active segment still has for batches and their footer.
+    pub(super) fn active_room(&self) -> u64 {
+        let mut active = self.segments.values().filter(|segment| segment.stage == Stage::Active);
+        active.next().map_or(0, |segment| segment.length.saturating_sub(segment.used))
+    }
+
     /// Bytes of a segment that a rewrite would have to copy.
     pub(super) fn needed_bytes(&self, id: u32) -> u64 {
         let Some(segment) = self.segments.get(&id) else { return 0 };

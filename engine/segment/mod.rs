@@ -28,6 +28,7 @@ mod store;
 mod syncs;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use extent::Reservation;
 pub use files::Files;
@@ -40,6 +41,7 @@ pub use store::{PublishItem, Store};
 #[cfg(fuzzing)]
 pub use recovery::{BatchAt, Verdict, judge, later_batch, read_batch};
 
+use crate::io::DiskSpace;
 use crate::limits;
 
 /// What a segment holds.
@@ -71,6 +73,8 @@ pub struct Location {
 pub struct Config {
     /// The node's `data` folder; the core's own is below it.
     pub data_dir: PathBuf,
+    /// The ledger of its file system, one for all cores.
+    pub disk: Arc<DiskSpace>,
     /// Which core.
     pub core: usize,
     /// Length of a new log segment, bytes.
@@ -83,17 +87,18 @@ pub struct Config {
     pub free_log_segments: usize,
     /// Freed extent bytes that keep their place on disk.
     pub kept_free_extent_bytes: u64,
-    /// Free bytes of the file system below which new bytes are refused.
+    /// Free bytes of the file system that new bytes leave; new log segments leave half of them.
     pub reserve_bytes: u64,
     /// Whether freed space is reclaimed in the background (tests do it by hand).
     pub background: bool,
 }
 
 impl Config {
-    /// The sizes of [`crate::limits`].
-    pub fn new(data_dir: impl Into<PathBuf>, core: usize) -> Config {
+    /// The sizes of [`crate::limits`], in the `data` folder whose space `disk` keeps.
+    pub fn new(disk: &Arc<DiskSpace>, core: usize) -> Config {
         Config {
-            data_dir: data_dir.into(),
+            data_dir: disk.path().to_owned(),
+            disk: disk.clone(),
             core,
             log_segment_bytes: limits::LOG_SEGMENT_BYTES,
             extent_segment_bytes: limits::EXTENT_SEGMENT_BYTES,

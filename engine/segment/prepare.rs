@@ -4,7 +4,7 @@
 //! The order of steps makes a crash harmless: a file is `new-` until it is filled and synced, `free-` while it
 //! waits, and gets its header, synced, before the rename that makes it a `log-`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::log::Shared;
@@ -30,11 +30,18 @@ pub(super) struct Pool {
     /// Emptied files: the id in the name.
     free: RefCell<Vec<u32>>,
     busy: Semaphore,
+    /// There was no room for the next segment.
+    starved: Cell<bool>,
 }
 
 impl Default for Pool {
     fn default() -> Pool {
-        Pool { ready: RefCell::new(None), free: RefCell::default(), busy: Semaphore::new(1) }
+        Pool {
+            ready: RefCell::new(None),
+            free: RefCell::default(),
+            busy: Semaphore::new(1),
+            starved: Cell::new(false),
+        }
     }
 }
 
@@ -50,6 +57,11 @@ impl Pool {
     /// Whether a segment can be had without new space on disk.
     pub(super) fn has_spare(&self) -> bool {
         self.ready.borrow().is_some() || self.len() > 0
+    }
+
+    /// Whether the next segment can't be had: what is left of the active one is all that deletes have.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.get() && !self.has_spare()
     }
 
     pub(super) fn pop(&self) -> Option<u32> {
@@ -99,6 +111,12 @@ impl Shared {
             let file = File::open(&path).await.map_err(|error| failed(&error))?;
             return self.begin(file, Role::Free, old).await.map_err(|error| failed(&error));
         }
+        let claim = self.config.disk.claim(self.config.log_segment_bytes, self.config.reserve_bytes / 2);
+        self.pool.starved.set(claim.is_none());
+        let Some(_growth) = claim else {
+            self.reclaim.notify();
+            return Err(Error::Full);
+        };
         let name = self.take_id();
         match self.fill(name).await {
             Ok(file) => self.begin(file, Role::New, name).await.map_err(|error| failed(&error)),

@@ -64,6 +64,11 @@ impl Store {
         self.shared.report.borrow().clone()
     }
 
+    /// Counts a writer whose blob or extents are certain to come to the log: group commits wait for it.
+    pub fn writer(&self) -> io::Writer {
+        self.shared.writers.enter()
+    }
+
     /// Stores one shard of a small blob: `parts`, one after the other, are its framed blocks. Answers when it is
     /// durable and indexed. Once taken into a batch it is written even if the caller goes away.
     ///
@@ -105,13 +110,8 @@ impl Store {
             if shared.queue.is_closed() {
                 return Err(Error::Closed);
             }
-            let room = self.has_room(length);
-            if let Some(found) = shared.state.borrow_mut().extents.reserve(length, room) {
+            if let Some(found) = shared.state.borrow_mut().extents.reserve(length) {
                 return Ok(found);
-            }
-            if !room {
-                shared.reclaim.notify();
-                return Err(Error::Full);
             }
             match growing {
                 // Another task may make room meanwhile: look again, and keep the turn. Whoever gave it back and
@@ -122,11 +122,32 @@ impl Store {
         }
     }
 
-    /// Makes an extent segment longer, or a new one.
+    /// Gets space on disk for an extent and those that follow it: by a whole step where there is room for that.
     async fn grow(&self, length: u64) -> Result<()> {
         let shared = &self.shared;
         let config = &shared.config;
-        let step = config.extent_growth_bytes.max(io::align_up(length));
+        let least = io::align_up(length);
+        let most = config.extent_growth_bytes.clamp(least, config.extent_segment_bytes.max(least));
+        let claim = |bytes| Some((bytes, config.disk.claim(bytes, config.reserve_bytes)?));
+        let Some((step, _claim)) = claim(most).or_else(|| claim(least)) else {
+            shared.reclaim.notify();
+            return Err(Error::Full);
+        };
+        let extend = |error: &std::io::Error| Error::io("extend an extent segment", error);
+        let hollow = shared.state.borrow_mut().extents.take_hollow(least, step);
+        if let Some(at) = hollow {
+            let backed = async {
+                let file = shared.files.get(config.core, Class::Extent, at.segment).await?;
+                file.allocate(at.offset, at.length).await.map_err(|error| extend(&error))
+            };
+            let backed = backed.await;
+            let extents = &mut shared.state.borrow_mut().extents;
+            match &backed {
+                Ok(()) => extents.is_backed(at),
+                Err(_) => extents.is_hollow(at),
+            }
+            return backed;
+        }
         let found = shared.state.borrow().extents.growable(step, config.extent_segment_bytes);
         let (id, grown, file) = match found {
             Some((id, grown)) => (id, grown, shared.files.get(config.core, Class::Extent, id).await?),
@@ -143,10 +164,8 @@ impl Store {
                 (id, 0, file)
             }
         };
-        let wanted = (grown + step).min(config.extent_segment_bytes.max(grown + io::align_up(length)));
-        file.allocate(wanted).await.map_err(|error| Error::io("extend an extent segment", &error))?;
-        shared.free.set((0, 0));
-        shared.state.borrow_mut().extents.grow(id, wanted);
+        file.allocate(grown, step).await.map_err(|error| extend(&error))?;
+        shared.state.borrow_mut().extents.grow(id, grown + step);
         Ok(())
     }
 
@@ -320,14 +339,11 @@ impl Store {
         Ok(swept)
     }
 
-    /// Whether `bytes` of new bytes leave the reserve untouched.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.shared.free_bytes() >= self.shared.config.reserve_bytes.saturating_add(bytes)
-    }
-
-    /// The same for a log record: prepared segments beyond the one kept for deletes are room too.
+    /// Whether the log takes new bytes: the reserve is untouched and deletes have a segment to go to, or there are
+    /// prepared segments beyond the one kept for them.
     fn has_room_in_log(&self, bytes: u64) -> bool {
-        self.has_room(bytes) || self.shared.pool.len() >= 2
+        let pool = &self.shared.pool;
+        (self.shared.has_room(bytes) && !pool.is_starved()) || pool.len() >= 2
     }
 
     /// Reclaims space now; returns whether there was any. Runs by itself in the background, too.
@@ -363,7 +379,7 @@ impl Store {
             index_bytes: state.index.bytes(),
             compactions: counters.compactions,
             damaged: counters.damaged,
-            free_bytes: shared.free.get().0,
+            free_bytes: shared.config.disk.unclaimed_bytes(),
         }
     }
 

@@ -23,7 +23,7 @@ fn config(data: &Path) -> Config {
         kept_free_extent_bytes: 1 << 20,
         reserve_bytes: 0,
         background: false,
-        ..Config::new(data, 3)
+        ..Config::new(&io::DiskSpace::new(data), 3)
     }
 }
 

@@ -44,7 +44,7 @@ impl Metadata {
 
     async fn store(&self, home: usize, blob: SmallBlob) -> Result<()> {
         if home == self.0.core {
-            return self.home().store(&blob).await.map(drop).map_err(Error::Bytes);
+            return self.store_here(blob).await;
         }
         match self.mesh()?.call(home, Ask::Store(Box::new(blob))).await {
             Ok(Told::Stored(stored)) => stored,
@@ -53,13 +53,15 @@ impl Metadata {
     }
 
     pub(super) async fn store_here(&self, blob: SmallBlob) -> Result<()> {
+        let _writer = self.home().writer();
         self.home().store(&blob).await.map(drop).map_err(Error::Bytes)
     }
 
     pub(super) async fn store_and_commit_here(&self, blob: SmallBlob, command: Command) -> Result<Outcome> {
         let data_id = blob.header.data_id;
-        self.store_here(blob).await?;
-        let outcome = self.commit_here(command).await;
+        let _writers = (self.home().writer(), self.0.writers.enter());
+        self.home().store(&blob).await.map_err(Error::Bytes)?;
+        let outcome = self.propose(command).await;
         if let Err(Error::Unavailable(_)) = &outcome {
             // Nothing was proposed, so nothing will ever refer to it. Should this fail, the sweep finds it.
             let _ = self.home().delete(&[data_id]).await;

@@ -41,6 +41,12 @@ impl Metadata {
     /// # Panics
     /// If this core is not the command's home: the outcome would go elsewhere.
     pub async fn commit_here(&self, command: Command) -> Result<Outcome> {
+        let _writer = self.0.writers.enter();
+        self.propose(command).await
+    }
+
+    /// The same for a writer that is counted already.
+    pub(super) async fn propose(&self, command: Command) -> Result<Outcome> {
         assert_eq!(self.home_of_command(&command), self.0.core, "commands are committed on their home core");
         let command_id = command.command_id;
         let changes_buckets = matches!(command.kind, Some(Kind::CreateBucket(_) | Kind::DeleteBucket(_)));

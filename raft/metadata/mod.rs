@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::FixedState;
-use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, now, sleep, spawn};
+use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, Writers, now, sleep, spawn};
 use engine::peer::mesh::{Mesh, MeshSeed, Replier};
 use engine::peer::{Home, SmallBlob};
 use engine::placement::{home_core, partition_of_key};
@@ -91,12 +91,13 @@ pub(crate) enum Told {
 
 /// One core's part, made before the executors start.
 pub struct MetadataSeed {
-    mesh: MeshSeed<Ask, Told>,
-    news: Receiver<Feed>,
-    submit: Sender<Submission>,
-    readers: Readers,
-    progress: Arc<Progress>,
-    cache_bytes: usize,
+    pub(crate) mesh: MeshSeed<Ask, Told>,
+    pub(crate) news: Receiver<Feed>,
+    pub(crate) submit: Sender<Submission>,
+    pub(crate) readers: Readers,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) writers: Writers,
+    pub(crate) cache_bytes: usize,
 }
 
 struct Pending {
@@ -111,6 +112,8 @@ struct Inner {
     submit: Sender<Submission>,
     readers: Readers,
     progress: Arc<Progress>,
+    /// Those whose commands come to the log, on all cores.
+    writers: Writers,
     home: Home,
     /// Current objects of this core's keys, by bucket NUL key.
     rows: RefCell<Cache<VersionRecord>>,
@@ -146,17 +149,6 @@ pub struct MetadataStats {
 }
 
 impl MetadataSeed {
-    pub(crate) fn new(
-        mesh: MeshSeed<Ask, Told>,
-        news: Receiver<Feed>,
-        submit: Sender<Submission>,
-        readers: Readers,
-        progress: Arc<Progress>,
-        cache_bytes: usize,
-    ) -> MetadataSeed {
-        MetadataSeed { mesh, news, submit, readers, progress, cache_bytes }
-    }
-
     /// Starts the part on its core.
     pub fn start(self, cores: usize, home: Home) -> Metadata {
         let inner = Inner {
@@ -166,6 +158,7 @@ impl MetadataSeed {
             submit: self.submit,
             readers: self.readers,
             progress: self.progress,
+            writers: self.writers,
             home,
             rows: RefCell::new(Cache::new(self.cache_bytes, weigh_version)),
             buckets: RefCell::new(Cache::new(BUCKET_CACHE_BYTES, |bucket| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use engine::io::{run_executors, unix_ms};
+use engine::io::{DiskSpace, run_executors, unix_ms};
 
 use super::*;
 use crate::apply::Change;
@@ -15,8 +15,13 @@ use crate::record::{BlobRef, VersionKind};
 const CORES: usize = 2;
 
 fn config(directory: &Path) -> GroupConfig {
-    let mut config =
-        GroupConfig::new(1, directory.join("raft"), CORES, Arc::new(|why: &str| panic!("{why}")));
+    let mut config = GroupConfig::new(
+        1,
+        directory.join("raft"),
+        DiskSpace::new(directory),
+        CORES,
+        Arc::new(|why: &str| panic!("{why}")),
+    );
     config.wal.segment_bytes = 256 << 10;
     config.snapshot_every = 200;
     config
@@ -68,7 +73,7 @@ fn on_a_node<F>(
         let (shared, test, home) = (shared.clone(), test.clone(), home.clone());
         async move {
             let seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");
-            let bytes = Home::open(&home, core).await.expect("store");
+            let bytes = Home::open(&DiskSpace::new(&home), core).await.expect("store");
             let metadata = seed.start(CORES, bytes.clone());
             let node = if core == 0 { shared.lock().expect("lock").0.take() } else { None };
             let node = match node {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::buf::Buf;
 use engine::io::{ALIGNMENT, align_up, now, remove_file, sleep, spawn, sync_dir};
+use engine::limits::METADATA_STORE_RESERVE_BYTES;
 
 use super::record::Record;
 use super::segment::{self, HEADER_PAGE, Header, Segment};
@@ -198,9 +199,10 @@ impl Wal {
         spawn(async move {
             let result = wal.prepare().await;
             wal.0.preparing.set(false);
+            wal.0.starved.set(false);
             match result {
                 // Room may come back: whoever needs the segment asks again.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => wal.0.starved.set(true),
                 Err(error) => wal.fail(&format!("log segment: {error}")),
                 Ok(()) => {}
             }
@@ -229,7 +231,11 @@ impl Wal {
         };
         let blank = match spare {
             Some(spare) => segment::recycle(&config.directory, spare, id).await?,
-            None => segment::create(&config.directory, id, config.segment_bytes).await?,
+            None => {
+                let claim = config.disk.claim(config.segment_bytes, METADATA_STORE_RESERVE_BYTES);
+                let _growth = claim.ok_or(io::ErrorKind::StorageFull)?;
+                segment::create(&config.directory, id, config.segment_bytes).await?
+            }
         };
         let mut state = self.0.state.borrow_mut();
         // Only now: an id that is skipped would pass for a lost segment.

@@ -22,8 +22,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use engine::io::{ALIGNMENT, Event, OneshotSender, Pacer, create_dir_all, oneshot, spawn};
+use engine::io::{
+    ALIGNMENT, DiskSpace, Event, OneshotSender, Pacer, Writers, create_dir_all, oneshot, spawn,
+};
 use openraft::storage::IOFlushed;
 
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -51,16 +54,21 @@ pub struct Place {
 pub struct WalConfig {
     /// The directory of the segments.
     pub directory: PathBuf,
+    /// The ledger of its file system, one for the whole node.
+    pub disk: Arc<DiskSpace>,
     /// Length of a segment, bytes; a multiple of 4096, and 64 KiB or more.
     pub segment_bytes: u64,
     /// Entries kept in memory for readers, bytes.
     pub cache_bytes: usize,
+    /// Those whose commands come to the log, and the number of cores that they are on.
+    pub writers: (Writers, usize),
 }
 
 impl WalConfig {
     /// Segments of 64 MiB and 4 MiB of entries in memory: some 10,000, of which apply needs the last hundreds.
-    pub fn new(directory: PathBuf) -> WalConfig {
-        WalConfig { directory, segment_bytes: 64 << 20, cache_bytes: 4 << 20 }
+    pub fn new(directory: PathBuf, disk: Arc<DiskSpace>) -> WalConfig {
+        let writers = (Writers::default(), 1);
+        WalConfig { directory, disk, segment_bytes: 64 << 20, cache_bytes: 4 << 20, writers }
     }
 }
 
@@ -81,6 +89,8 @@ pub struct WalStats {
     pub segment_waits: u64,
     /// Segments in use.
     pub segments: usize,
+    /// There was no room on the disk for the next segment.
+    pub starved: bool,
     /// Entries in memory, bytes.
     pub cached_bytes: usize,
 }
@@ -139,6 +149,8 @@ struct Inner {
     /// The next segment is ready.
     prepared: Event,
     preparing: Cell<bool>,
+    /// There was no room for the next segment.
+    starved: Cell<bool>,
     on_fatal: Box<dyn Fn(&str)>,
 }
 
@@ -179,13 +191,15 @@ impl Wal {
             failed: None,
             stats: WalStats::default(),
         };
+        let (writers, cores) = config.writers.clone();
         let inner = Inner {
             config,
             state: RefCell::new(state),
             work: Event::new(),
-            pacer: Pacer::default(),
+            pacer: Pacer::new(writers, cores),
             prepared: Event::new(),
             preparing: Cell::new(false),
+            starved: Cell::new(false),
             on_fatal: Box::new(on_fatal),
         };
         let wal = Wal(Rc::new(inner));
@@ -359,7 +373,12 @@ impl Wal {
     /// What the log did since it was opened.
     pub fn stats(&self) -> WalStats {
         let state = self.0.state.borrow();
-        WalStats { segments: state.segments.len(), cached_bytes: state.index.cached_bytes(), ..state.stats }
+        WalStats {
+            segments: state.segments.len(),
+            starved: self.0.starved.get(),
+            cached_bytes: state.index.cached_bytes(),
+            ..state.stats
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use engine::buf::Buf;
-use engine::io::{File, block_on, read_dir};
+use engine::io::{DiskSpace, File, block_on, read_dir};
 use openraft::storage::IOFlushed;
 
 use super::segment::Header;
@@ -18,7 +18,11 @@ fn in_directory<T>(test: impl AsyncFnOnce(&Path) -> T) -> T {
 }
 
 fn config(directory: &Path) -> WalConfig {
-    WalConfig { directory: directory.to_owned(), segment_bytes: SEGMENT, cache_bytes: 16 << 10 }
+    WalConfig {
+        segment_bytes: SEGMENT,
+        cache_bytes: 16 << 10,
+        ..WalConfig::new(directory.to_owned(), DiskSpace::new(directory))
+    }
 }
 
 async fn open(directory: &Path) -> io::Result<Wal> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::io::sim::control;
 use engine::io::sim::{NodeId, Random};
-use engine::io::{Executors, run_executors, sleep};
+use engine::io::{DiskSpace, Executors, run_executors, sleep};
 use hamster::config::Config;
 use hamster::core;
 use hamster::data_dir::Addresses;
@@ -91,7 +91,8 @@ impl Machine {
 
     /// The configuration of its Raft group.
     pub fn group(&self) -> GroupConfig {
-        let mut group = GroupConfig::new(1, Machine::wal_dir(), self.setup.cores, on_fatal());
+        let disk = DiskSpace::new(DATA_DIR);
+        let mut group = GroupConfig::new(1, Machine::wal_dir(), disk, self.setup.cores, on_fatal());
         group.wal.segment_bytes = self.setup.wal_segment_bytes;
         group.wal.cache_bytes = 64 << 10;
         group.snapshot_every = self.setup.snapshot_every;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use glommio::io::{DmaFile, OpenOptions};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 use super::executor::{is_primed, operate, set_primed};
 use crate::buf::Buf;
@@ -112,10 +112,22 @@ impl File {
         operate(async move { file.fdatasync().await.map_err(plain) }).await
     }
 
-    /// Reserves space from the start of the file up to `len` bytes and makes the file that long.
-    pub async fn allocate(&self, len: u64) -> io::Result<()> {
+    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs. glommio itself reserves
+    /// from a file's start only, which would fill its holes.
+    pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         let file = self.inner.clone();
-        operate(async move { file.pre_allocate(len, false).await.map_err(plain) }).await
+        operate(async move {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let allocated = blocking(move || {
+                let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                Ok(rustix::fs::fallocate(&opened, FallocateFlags::empty(), pos, len)?)
+            });
+            let allocated = allocated.await;
+            // Until here its descriptor must stay what it was.
+            drop(file);
+            allocated
+        })
+        .await
     }
 
     /// Gives the space of a range back to the file system; it reads as zeros afterwards.

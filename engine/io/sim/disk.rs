@@ -453,10 +453,11 @@ impl Disk {
         self.inode(file).settle(false, &mut losses, random, |random, versions| random.index(versions));
     }
 
-    /// Reserves space from the start up to `length` bytes, and makes the file that long.
-    pub fn allocate(&mut self, file: FileId, length: u64) -> io::Result<()> {
-        self.take_room(file, 0, length.div_ceil(PAGE))?;
-        self.grow(file, length);
+    /// Reserves space for `length` bytes from `at` on, and makes the file as long as that needs.
+    pub fn allocate(&mut self, file: FileId, at: u64, length: u64) -> io::Result<()> {
+        let end = at + length;
+        self.take_room(file, at / PAGE, end.div_ceil(PAGE))?;
+        self.grow(file, end);
         Ok(())
     }
 

@@ -166,12 +166,12 @@ impl File {
         .await
     }
 
-    /// Reserves space from the start of the file up to `len` bytes and makes the file that long.
-    pub async fn allocate(&self, len: u64) -> io::Result<()> {
+    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs.
+    pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         let (file, path) = (self.file, self.path.clone());
         operate(0, move |world, node| {
             may_fail_to_write(world, node, &path)?;
-            let reserved = world.nodes[node].disk.allocate(file, len);
+            let reserved = world.nodes[node].disk.allocate(file, pos, len);
             if reserved.is_err() {
                 world.fault(Fault::NoSpace, || format!("reserving for {}", path.display()));
             }

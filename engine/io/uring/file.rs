@@ -118,9 +118,9 @@ impl File {
         self.operate(Buf::empty(), change).await.0.map(|_| ())
     }
 
-    /// Reserves space from the start of the file up to `len` bytes and makes the file that long.
-    pub async fn allocate(&self, len: u64) -> io::Result<()> {
-        self.reserve(0, 0, len).await
+    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs.
+    pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.reserve(0, pos, len).await
     }
 
     /// Gives the space of a range back to the file system; it reads as zeros afterwards.

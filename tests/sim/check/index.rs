@@ -2,8 +2,8 @@
 //! that what the index says about each blob is right.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
+use engine::io::DiskSpace;
 use engine::segment::{Config, Store};
 
 use super::in_a_process;
@@ -19,7 +19,7 @@ pub struct Recovered {
 }
 
 async fn open(core: usize) -> Result<Recovered, String> {
-    let config = Config { background: false, ..Config::new(PathBuf::from(DATA_DIR).join(""), core) };
+    let config = Config { background: false, ..Config::new(&DiskSpace::new(DATA_DIR), core) };
     let store = Store::open(config)
         .await
         .map_err(|error| format!("the segments of core {core} can't be opened: {error}"))?;
