@@ -4,15 +4,17 @@ back by themselves after deletes, nothing acknowledged is lost, also over a rest
 
 Needs root and a loop device; where these are missing it says so and is skipped.
 
-    tests/e2e/diskfull.py [--mib 3072] [--cores 1]
+    tests/e2e/diskfull.py [--mib 3072] [--cores 8]
 """
 
 import argparse
 import atexit
+import concurrent.futures
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -25,6 +27,9 @@ BUCKET = "full"
 MIB = 1 << 20
 LARGE, MEDIUM, SMALL = 8 * MIB, 300_000, 4096
 COME_BACK_SECONDS = 90
+WRITERS = 16
+# As in engine/limits.rs.
+METADATA_STORE_RESERVE = 64 * MIB
 
 
 def skip(reason):
@@ -60,7 +65,8 @@ class Keeper:
     """Remembers what was acknowledged, and checks it."""
 
     def __init__(self, server):
-        self.session, self.held, self.number = Session(server), {}, 0
+        self.server, self.session, self.held, self.number = server, Session(server), {}, 0
+        self.lock = threading.Lock()
 
     def put(self, size):
         self.number += 1
@@ -71,13 +77,23 @@ class Keeper:
         return reply
 
     def fill(self, size):
-        """Puts until refused; the refusal must be a 507."""
-        for _ in range(1_000_000):
-            reply = self.put(size)
+        """Puts from several clients at once, so that all cores grow together, until each is refused; with a 507."""
+        with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+            return list(pool.map(lambda _: self.fill_alone(size), range(WRITERS)))[-1]
+
+    def fill_alone(self, size):
+        session = Session(self.server)
+        while True:
+            with self.lock:
+                self.number += 1
+                number = self.number
+            reply = session.put(BUCKET, f"k{number:05}", value(number, size))
             if reply.status != 200:
                 assert reply.status == 507, f"a full disk must answer 507, not {reply}"
+                session.close()
                 return reply
-        raise AssertionError("the disk never filled")
+            with self.lock:
+                self.held[f"k{number:05}"] = (number, size)
 
     def delete(self, keys):
         for key in keys:
@@ -91,6 +107,34 @@ class Keeper:
             assert reply.status == 200, f"{key} can't be read: {reply}"
             assert reply.body == value(seed, size), f"{key} holds {describe(reply.body)}"
         assert self.session.list_keys(BUCKET) == sorted(self.held), "the list differs from what is held"
+
+
+class Lowest:
+    """The fewest free bytes that a file system was seen to have."""
+
+    def __init__(self, point):
+        self.point, self.bytes = point, free_bytes(point)
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while os.path.ismount(self.point):
+            self.bytes = min(self.bytes, free_bytes(self.point))
+            time.sleep(0.005)
+
+
+def free_bytes(point):
+    stat = os.statvfs(point)
+    return stat.f_bavail * stat.f_frsize
+
+
+def grow_at_once(keeper, point):
+    """Leaves room for the growth of a core or two, then has all of them want to grow at the same moment."""
+    ballast = point / "ballast"
+    with open(ballast, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, free_bytes(point) - 400 * MIB))
+    keeper.fill(LARGE)
+    keeper.check()
+    ballast.unlink()
 
 
 def writes_come_back(keeper, size):
@@ -107,7 +151,7 @@ def writes_come_back(keeper, size):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--mib", type=int, default=3072)
-    options.add_argument("--cores", type=int, default=1)
+    options.add_argument("--cores", type=int, default=8)
     args = options.parse_args()
     point = mounted(args.mib)
     server = Server(data_dir=point / "data", cores=args.cores)
@@ -115,7 +159,8 @@ def main():
     server.start()
     pid = server.pid
     Session(server).create_bucket(BUCKET)
-    keeper = Keeper(server)
+    keeper, lowest = Keeper(server), Lowest(point)
+    grow_at_once(keeper, point)
     for turn in range(3):
         for size in (LARGE, MEDIUM):
             reply = keeper.fill(size)
@@ -127,6 +172,8 @@ def main():
         keeper.check()
         print(f"  {refused} of 50 small puts refused while full; writes came back {took:.1f} s after the deletes", flush=True)
     assert server.alive() and server.pid == pid, "no restart may be needed"
+    print(f"  {lowest.bytes // MIB} MiB were left at the least", flush=True)
+    assert lowest.bytes >= METADATA_STORE_RESERVE, "segments and log must leave room for the metadata store"
     keeper.fill(LARGE)
     server.kill()
     took = server.start()
