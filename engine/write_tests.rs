@@ -150,8 +150,16 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
 #[test]
 fn a_blob_whose_writer_leaves_without_taking_the_answer_is_deleted_again() {
     on_one_core(|bytes| async move {
-        let mut writer =
-            BlobWriter::new(&bytes, 7, DataId([1; 16]), PROFILE, None, Plan::default()).expect("writer");
+        let mut writer = BlobWriter::new(
+            &bytes,
+            &bytes.budget().holder(),
+            7,
+            DataId([1; 16]),
+            PROFILE,
+            None,
+            Plan::default(),
+        )
+        .expect("writer");
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
         writer.end().await.expect("ended");
         let mut finish = Box::pin(writer.finish());

@@ -13,8 +13,8 @@ pub fn check(history: &History) -> Result<(), String> {
         for earlier in sights {
             let later = |later: &&Sight| later.invoked > earlier.returned;
             let went_back = |later: &&Sight| later.modified_s < earlier.modified_s;
-            let found = sights.iter().filter(later).filter(went_back);
-            if let Some(later) = found.filter(|later| !deleted_between(entries, earlier, later)).next() {
+            let mut found = sights.iter().filter(later).filter(went_back);
+            if let Some(later) = found.find(|later| !deleted_between(entries, earlier, later)) {
                 return Err(format!("the time of key {key:?} went back: {earlier:?}, then {later:?}"));
             }
         }
