@@ -309,8 +309,10 @@ async fn rotate(shared: &Rc<Shared>, active: &mut Option<Active>) -> Result<()> 
 pub(super) async fn prepare_in_background(shared: &Rc<Shared>) {
     let ahead = shared.clone();
     let task = async move {
-        // If it fails, the next rotation tries again and reports.
-        let _ = ahead.prepare_ahead().await;
+        // If it fails, the next rotation tries again and reports; what is reclaimed meanwhile may give it room.
+        if ahead.prepare_ahead().await.is_err() {
+            ahead.reclaim.notify();
+        }
     };
     shared.background(task).await;
 }

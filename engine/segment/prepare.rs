@@ -90,7 +90,7 @@ impl Shared {
         let ready = self.pool.ready.borrow_mut().take();
         match ready {
             Some(fresh) => Ok(fresh),
-            None => self.prepare().await,
+            None => self.prepare().await.inspect_err(|_| self.reclaim.notify()),
         }
     }
 
@@ -113,10 +113,7 @@ impl Shared {
         }
         let claim = self.config.disk.claim(self.config.log_segment_bytes, self.config.reserve_bytes / 2);
         self.pool.starved.set(claim.is_none());
-        let Some(_growth) = claim else {
-            self.reclaim.notify();
-            return Err(Error::Full);
-        };
+        let Some(_growth) = claim else { return Err(Error::Full) };
         let name = self.take_id();
         match self.fill(name).await {
             Ok(file) => self.begin(file, Role::New, name).await.map_err(|error| failed(&error)),

@@ -19,6 +19,10 @@ fn known(kv: &MemoryKv, cores: usize) -> Result<(BTreeSet<Blob>, usize), String>
     let (mut referred, mut queued) = (BTreeSet::new(), 0);
     each_row(kv, |key, value| {
         let mut refer = |blob: &BlobRef| {
+            // An empty part has a record and no bytes.
+            if blob.size == 0 {
+                return;
+            }
             let home = home_core(u16::try_from(blob.partition).unwrap_or_default(), cores);
             referred.insert((home, blob.data_id.to_bytes()));
         };
