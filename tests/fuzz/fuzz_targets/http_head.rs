@@ -30,7 +30,8 @@ fn in_pieces(input: &[u8], step: usize) -> (RequestHead, Parsed) {
 }
 
 fn parts(head: &RequestHead) -> impl PartialEq + std::fmt::Debug + use<> {
-    let headers: Vec<(Vec<u8>, Vec<u8>)> = head.sent_headers().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+    let headers: Vec<(Vec<u8>, Vec<u8>)> =
+        head.sent_headers().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
     let texts = [head.method_text(), head.path(), head.query().raw(), head.host()].map(<[u8]>::to_vec);
     (texts, headers, head.content_length(), head.is_chunked(), head.keep_alive(), head.expect_continue())
 }
