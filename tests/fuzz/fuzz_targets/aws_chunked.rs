@@ -9,7 +9,7 @@ use s3::error::S3Error;
 use s3::http::Step;
 use s3::http::head::RequestHead;
 use s3::sigv4::PayloadMode;
-use s3::sigv4::chunks::{AwsChunked, ChunkVerifier};
+use s3::sigv4::chunks::{AwsChunked, ChunkVerifier, Coding};
 use s3::sigv4::keys::{Secret, SigningKey};
 use sha2::{Digest, Sha256};
 
@@ -37,7 +37,10 @@ fn decoder(mode: Mode, length: usize) -> AwsChunked {
     } else {
         PayloadMode::UnsignedTrailer
     };
-    AwsChunked::from_request(payload, &head).expect("a decoder").expect("it is aws-chunked")
+    match Coding::of(payload, &head).expect("a decoder") {
+        Coding::AwsChunked(decoder) => *decoder,
+        Coding::Plain(_) => unreachable!("both modes are aws-chunked"),
+    }
 }
 
 /// What became of a body: its content, which chunks passed, what was left behind it, and its trailers or its error.

@@ -9,6 +9,7 @@ use s3::error::S3Error;
 use s3::http::head::{HEAD_BYTES_MAX, HEADERS_MAX, RequestHead};
 use s3::meta;
 use s3::route::Route;
+use s3::xml::Owner;
 
 type Parsed = Result<Option<usize>, (u16, String)>;
 
@@ -97,7 +98,8 @@ fn use_it(head: &RequestHead) {
         assert!(bytes <= meta::USER_METADATA_BYTES_MAX);
         assert!(stored.content_encoding.is_none_or(|coding| !coding.eq_ignore_ascii_case("aws-chunked")));
     }
-    let _ = meta::refuse_unsupported(head, "owner");
+    let owner = Owner { id: "owner", account_id: "123456789012" };
+    let _ = meta::refuse_unsupported(head, &[], owner);
 }
 
 fuzz_target!(|input: &[u8]| {
