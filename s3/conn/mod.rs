@@ -70,7 +70,8 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
     let mut out = Vec::new();
     loop {
         let next = match receive_head(&mut wire, &mut head).await {
-            Arrival::Head => exchange(&service, &mut wire, &head, peer, &mut out).await,
+            // What a request needs while it is under way is some 20 KiB, which an idle connection does not keep.
+            Arrival::Head => Box::pin(exchange(&service, &mut wire, &head, peer, &mut out)).await,
             Arrival::Gone => Next::Gone,
             Arrival::Refused(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,
         };
