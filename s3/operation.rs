@@ -1,6 +1,6 @@
 //! The one table of S3's operations. A row says how a request asks for the operation, its name in logs and metrics,
 //! the action that a policy would allow it by, the class that its latency is counted in, the features it honours, and
-//! the handler that answers it. [`crate::route`], [`crate::op::dispatch`], metrics, authorisation and the refusal of
+//! the handler that answers it. [`crate::route`], `dispatch` in `op`, metrics, authorisation and the refusal of
 //! headers all read this table, so a new operation is a row here and a file in `op/`.
 //!
 //! All of AWS's operations are here. Those that Hamster does not have are answered by `refused::not_implemented`, so a
