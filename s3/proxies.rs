@@ -118,6 +118,10 @@ impl Proxies {
 /// An entry of `X-Forwarded-For`: an address, with a port or without.
 fn forwarded_address(entry: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
+    if text.contains('%') {
+        // A zone names an interface of the machine that wrote it, and nothing here (RFC 4007, 11).
+        return None;
+    }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let without_port = || bare.parse().ok().map(|address| SocketAddr::new(address, 0));
     text.parse().ok().or_else(without_port)
@@ -190,6 +194,7 @@ mod tests {
             ("10.0.0.1", &["10.0.0.3,10.0.0.2"], "10.0.0.3:0"),
             ("10.0.0.1", &[], "10.0.0.1:4000"),
             ("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1:4000"),
+            ("10.0.0.1", &["[2001:db8::1%2]:5"], "10.0.0.1:4000"),
             ("10.0.0.1", &["unknown, 10.0.0.2"], "10.0.0.2:0"),
             ("10.0.0.1", &["", "203.0.113.9,"], "10.0.0.1:4000"),
         ] {
