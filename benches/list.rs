@@ -43,9 +43,9 @@ fn rows() -> MemoryKv {
 type Page = list::Page<ListedObject, String>;
 
 fn write(page: &Page, out: &mut Vec<u8>) {
-    let asked = xml::Asked { bucket: BUCKET, max: 1000, url: true, ..xml::Asked::default() };
+    let echo = xml::ListEcho { bucket: BUCKET, max: 1000, url: true, ..xml::ListEcho::default() };
     let continuation = xml::Continuation { next_token: page.next.as_deref(), ..xml::Continuation::default() };
-    xml::objects_v2(asked, continuation, &page.entries, None, out);
+    xml::objects_v2(echo, continuation, &page.entries, None, out);
 }
 
 fn pages(c: &mut Criterion) {

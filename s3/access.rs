@@ -1,8 +1,8 @@
 //! Who sent a request, and what they may do.
 //!
-//! One root credential may do everything; an anonymous caller may do nothing that needs to be allowed. Users, policies
-//! and public buckets will decide here: [`authorise`] is asked once for each request before its body is read, and
-//! again for whatever else the request touches: the source of a copy, each object of a DeleteObjects.
+//! The root credential may do everything; an anonymous caller may do nothing that needs permission. Users, policies and
+//! public buckets will be decided here. [`authorise`] is called once for each request before its body is read, and
+//! again for every other resource that the request touches: the source of a copy, each object of a DeleteObjects.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The access key id whose signature was good.
+    /// The access key id of a signed request.
     pub fn access_key(&self) -> Option<&Arc<str>> {
         match self {
             Principal::Anonymous => None,
@@ -28,7 +28,7 @@ impl Principal {
     }
 }
 
-/// What an action is about: nothing (the service), a bucket, or an object.
+/// What an action applies to: nothing (the service), a bucket, or an object.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Resource<'a> {
     /// The bucket.
@@ -37,8 +37,8 @@ pub struct Resource<'a> {
     pub key: Option<&'a ObjectKey>,
 }
 
-/// Refuses what the principal may not do. `action` is one of AWS's names (`s3:GetObject`), empty for what everybody
-/// may do.
+/// Refuses an action that the principal may not take. `action` is one of AWS's names (`s3:GetObject`), or empty where
+/// no permission is needed.
 ///
 /// # Errors
 /// [`Code::AccessDenied`].

@@ -1,9 +1,9 @@
-//! The checksums of S3: CRC32, CRC32C, CRC64NVME, SHA1 and SHA256, sent as header or trailer, and Content-MD5
-//! (AWS, "Checking object integrity").
+//! The checksums of S3: CRC32, CRC32C, CRC64NVME, SHA1 and SHA256, sent as header or trailer, and Content-MD5 (AWS,
+//! "Checking object integrity").
 //!
-//! Values travel as base64 of the big-endian bytes. A multipart object has either a *composite* value, the
-//! hash of the parts' values with `-N`, or a *full-object* one, which CRCs can be combined to without reading
-//! again.
+//! Values are sent as base64 of the big-endian bytes. A multipart object has either a *composite* value, which is the
+//! hash of the parts' values followed by `-N`, or a *full-object* value, which only CRCs allow: they can be combined
+//! without reading the data again.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,10 +13,11 @@ use raft::record::{ChecksumSpec, ChecksumType};
 use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 
-/// The algorithm that is computed where a client names none, as at AWS; see [`ChecksumSpec::DEFAULT`].
+/// The algorithm used where the client names none, as at AWS; see [`ChecksumSpec::DEFAULT`].
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
-/// An algorithm's name as in `x-amz-checksum-algorithm`, the header or trailer of its value, the value's XML element.
+/// An algorithm's name in `x-amz-checksum-algorithm`, the header or trailer that carries its value, and the XML element
+/// of its value.
 fn spellings(algorithm: ChecksumAlgorithm) -> [&'static str; 3] {
     match algorithm {
         ChecksumAlgorithm::Crc32 => ["CRC32", "x-amz-checksum-crc32", "ChecksumCRC32"],
@@ -32,7 +33,7 @@ pub fn name(algorithm: ChecksumAlgorithm) -> &'static str {
     spellings(algorithm)[0]
 }
 
-/// The header or trailer of an algorithm's value.
+/// The header or trailer that carries an algorithm's value.
 pub fn header(algorithm: ChecksumAlgorithm) -> &'static str {
     spellings(algorithm)[1]
 }
@@ -42,12 +43,12 @@ pub fn element(algorithm: ChecksumAlgorithm) -> &'static str {
     spellings(algorithm)[2]
 }
 
-/// The algorithm whose values stand in this XML element.
+/// The algorithm whose values this XML element holds.
 pub fn algorithm_of_element(name: &str) -> Option<ChecksumAlgorithm> {
     ChecksumAlgorithm::ALL.into_iter().find(|&algorithm| element(algorithm) == name)
 }
 
-/// AWS's name of what a checksum covers.
+/// AWS's name for what a checksum covers.
 pub fn type_name(kind: ChecksumType) -> &'static str {
     match kind {
         ChecksumType::Composite => "COMPOSITE",
@@ -55,19 +56,19 @@ pub fn type_name(kind: ChecksumType) -> &'static str {
     }
 }
 
-/// The algorithm of this name, in any case.
+/// The algorithm of this name, ignoring case.
 fn algorithm_named(text: &str) -> Option<ChecksumAlgorithm> {
     ChecksumAlgorithm::ALL.into_iter().find(|&algorithm| name(algorithm).eq_ignore_ascii_case(text))
 }
 
-/// A value from its base64 form, as in a header.
+/// Parses a value in base64, as in a header.
 pub fn parse(algorithm: ChecksumAlgorithm, text: &[u8]) -> Result<Checksum, S3Error> {
     base64_decode(text).and_then(|bytes| Checksum::new(algorithm, &bytes)).ok_or_else(|| {
         Code::InvalidRequest.with(format!("Value for {} header is invalid.", header(algorithm)))
     })
 }
 
-/// A value as clients read it: base64, for a composite one followed by the number of parts.
+/// A value in the form that clients read: base64, followed by the number of parts if it is composite.
 pub fn text(value: &Checksum, kind: ChecksumType, parts: u32) -> String {
     let base64 = base64_encode(value.as_bytes());
     match kind {
@@ -76,7 +77,7 @@ pub fn text(value: &Checksum, kind: ChecksumType, parts: u32) -> String {
     }
 }
 
-/// Splits a composite value's text into base64 and number of parts; a plain one has none.
+/// Splits the text of a composite value into the base64 and the number of parts; a plain value has no number.
 pub fn split_composite(text: &str) -> (&str, Option<u32>) {
     match text.rsplit_once('-') {
         Some((value, parts)) if !parts.is_empty() && parts.bytes().all(|b| b.is_ascii_digit()) => {
@@ -86,22 +87,22 @@ pub fn split_composite(text: &str) -> (&str, Option<u32>) {
     }
 }
 
-/// What a request that carries a body says about the body's checksum.
+/// What a request's headers say about the digests of its body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
-    /// What the body must have as its MD5.
+pub struct DeclaredDigests {
+    /// The MD5 that the body must have.
     pub content_md5: Option<[u8; 16]>,
-    /// What it must have as its checksum.
+    /// The checksum that the body must have.
     pub value: Option<Checksum>,
-    /// The algorithm whose value comes as trailer.
+    /// The algorithm of the checksum that follows in a trailer.
     pub trailer: Option<ChecksumAlgorithm>,
 }
 
-impl Wanted {
-    /// Reads Content-MD5, the one `x-amz-checksum-*` allowed, `x-amz-trailer` and
-    /// `x-amz-sdk-checksum-algorithm`, and refuses what contradicts itself. A checksum in a presigned query is ignored:
-    /// SDKs put one there that was computed before there was a body.
-    pub fn from_head(head: &RequestHead) -> Result<Wanted, S3Error> {
+impl DeclaredDigests {
+    /// Reads Content-MD5, the one `x-amz-checksum-*` that is allowed, `x-amz-trailer` and
+    /// `x-amz-sdk-checksum-algorithm`, and refuses contradictions. A checksum in a presigned query is ignored: SDKs
+    /// compute it before there is a body.
+    pub fn from_head(head: &RequestHead) -> Result<DeclaredDigests, S3Error> {
         let content_md5 = head.header("content-md5").map(parse_content_md5).transpose()?;
         let mut value = None;
         for (name, text) in head.sent_headers() {
@@ -125,8 +126,8 @@ impl Wanted {
                 return Err(one_checksum());
             }
         }
-        let wanted = Wanted { content_md5, value, trailer };
-        let found = wanted.algorithm();
+        let declared = DeclaredDigests { content_md5, value, trailer };
+        let found = declared.algorithm();
         let sdk = head.sent_header_all("x-amz-sdk-checksum-algorithm").next();
         let sdk = sdk.and_then(|name| std::str::from_utf8(name).ok()).map(parse_algorithm).transpose()?;
         if let (Some(sdk), Some(found)) = (sdk, found)
@@ -142,16 +143,16 @@ impl Wanted {
                 header(sdk)
             )));
         }
-        Ok(wanted)
+        Ok(declared)
     }
 
-    /// The algorithm of the checksum that the body comes with, if it does.
+    /// The algorithm of the checksum that comes with the body, if any.
     pub fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         self.value.as_ref().map(Checksum::algorithm).or(self.trailer)
     }
 }
 
-/// The refusal of a second checksum.
+/// The error for a second checksum.
 pub fn one_checksum() -> S3Error {
     Code::InvalidRequest
         .with("Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.")
@@ -169,7 +170,7 @@ fn algorithm_of_suffix(name: &str) -> Result<ChecksumAlgorithm, S3Error> {
     })
 }
 
-/// Reads the name of an algorithm in a header.
+/// Parses the name of an algorithm, as in a header.
 pub fn parse_algorithm(name: &str) -> Result<ChecksumAlgorithm, S3Error> {
     algorithm_named(name).ok_or_else(|| {
         Code::InvalidRequest.with(
@@ -179,7 +180,7 @@ pub fn parse_algorithm(name: &str) -> Result<ChecksumAlgorithm, S3Error> {
     })
 }
 
-/// What CreateMultipartUpload asks for by `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
+/// The checksum that a CreateMultipartUpload requests with `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
 pub fn multipart_from_head(head: &RequestHead) -> Result<Option<ChecksumSpec>, S3Error> {
     let algorithm = head.header_str("x-amz-checksum-algorithm").map(parse_algorithm).transpose()?;
     let kind = checksum_type_from_head(head)?;
@@ -206,7 +207,7 @@ pub fn multipart_from_head(head: &RequestHead) -> Result<Option<ChecksumSpec>, S
     Ok(Some(spec))
 }
 
-/// Reads `x-amz-checksum-type`.
+/// Parses `x-amz-checksum-type`.
 pub fn checksum_type_from_head(head: &RequestHead) -> Result<Option<ChecksumType>, S3Error> {
     let invalid = || Code::InvalidRequest.with("Value for x-amz-checksum-type header is invalid.");
     let Some(text) = head.header("x-amz-checksum-type") else { return Ok(None) };
@@ -217,19 +218,19 @@ pub fn checksum_type_from_head(head: &RequestHead) -> Result<Option<ChecksumType
         .ok_or_else(invalid)
 }
 
-/// Reads Content-MD5.
+/// Parses Content-MD5.
 pub fn parse_content_md5(text: &[u8]) -> Result<[u8; 16], S3Error> {
     base64_decode(text)
         .and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok())
         .ok_or_else(|| Code::InvalidDigest.with("The Content-MD5 you specified is not valid."))
 }
 
-/// Base64 with padding.
+/// Encodes base64 with padding.
 pub fn base64_encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Bytes of base64 with padding.
+/// Decodes base64 with padding.
 pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

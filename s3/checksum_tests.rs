@@ -2,7 +2,7 @@ use super::*;
 use crate::test_support::head;
 
 #[test]
-fn values_are_base64_and_composite_ones_tell_their_parts() {
+fn values_are_base64_and_composite_ones_carry_the_number_of_parts() {
     let crc = Checksum::of(ChecksumAlgorithm::Crc32c, b"123456789");
     assert_eq!(text(&crc, ChecksumType::FullObject, 3), "4waSgw==");
     assert_eq!(text(&crc, ChecksumType::Composite, 3), "4waSgw==-3");
@@ -19,18 +19,21 @@ fn values_are_base64_and_composite_ones_tell_their_parts() {
 }
 
 #[test]
-fn a_request_may_bring_one_checksum_as_header_or_trailer() {
-    let wanted = Wanted::from_head(&head(
+fn a_request_may_carry_one_checksum_as_header_or_trailer() {
+    let wanted = DeclaredDigests::from_head(&head(
         "x-amz-checksum-crc32c: 4waSgw==\r\nx-amz-sdk-checksum-algorithm: crc32c\r\n",
     ));
     assert_eq!(wanted.unwrap().value, Some(Checksum::of(ChecksumAlgorithm::Crc32c, b"123456789")));
-    let wanted = Wanted::from_head(&head("x-amz-trailer: x-amz-checksum-crc64nvme\r\n")).unwrap();
+    let wanted = DeclaredDigests::from_head(&head("x-amz-trailer: x-amz-checksum-crc64nvme\r\n")).unwrap();
     assert_eq!(
         (wanted.trailer, wanted.algorithm()),
         (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumAlgorithm::Crc64Nvme))
     );
-    assert_eq!(Wanted::from_head(&head("x-amz-checksum-mode: ENABLED\r\n")).unwrap(), Wanted::default());
-    let wanted = Wanted::from_head(&head("Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==\r\n")).unwrap();
+    assert_eq!(
+        DeclaredDigests::from_head(&head("x-amz-checksum-mode: ENABLED\r\n")).unwrap(),
+        DeclaredDigests::default()
+    );
+    let wanted = DeclaredDigests::from_head(&head("Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==\r\n")).unwrap();
     assert_eq!(hex::encode(wanted.content_md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
 }
 
@@ -49,7 +52,7 @@ fn contradictions_and_malformed_values_are_refused() {
         ("Content-MD5: nonsense\r\n", Code::InvalidDigest),
         ("Content-MD5: AAAA\r\n", Code::InvalidDigest),
     ] {
-        assert_eq!(Wanted::from_head(&head(headers)).unwrap_err().code(), code, "{headers:?}");
+        assert_eq!(DeclaredDigests::from_head(&head(headers)).unwrap_err().code(), code, "{headers:?}");
     }
 }
 

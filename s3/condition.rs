@@ -1,8 +1,8 @@
-//! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, and their
-//! `x-amz-copy-source-` twins, in the precedence of RFC 9110, 13.2.2, which AWS follows; and If-Range.
+//! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and their `x-amz-copy-source-`
+//! counterparts, in the precedence of RFC 9110, 13.2.2, which AWS follows; and If-Range.
 //!
-//! An entity tag that matches outranks the date of the same sense: If-Match that holds makes
-//! If-Unmodified-Since not count; If-None-Match makes If-Modified-Since not count.
+//! Entity tags take precedence over dates: with If-Match, If-Unmodified-Since is ignored; with If-None-Match,
+//! If-Modified-Since is ignored.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub struct Conditions {
     if_unmodified_since: Option<u64>,
 }
 
-/// What a tag condition names.
+/// The tags that a condition names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Tags {
     Any,
@@ -27,8 +27,8 @@ enum Tags {
 }
 
 impl Tags {
-    /// Reads a header, whose list may be spread over several lines (RFC 9110, 5.3). S3's tags hold no commas, and S3
-    /// takes them with quotes or without.
+    /// Reads a header, whose list may span several lines (RFC 9110, 5.3). S3's tags contain no commas, and S3 accepts
+    /// them with or without quotes.
     fn read(head: &RequestHead, name: &str, comparison: Comparison) -> Option<Tags> {
         let mut lines = head.header_all(name).map(String::from_utf8_lossy);
         let mut list = lines.next()?;
@@ -40,7 +40,7 @@ impl Tags {
         }
         let tag = |tag: &str| match (tag.trim(), comparison) {
             (tag, Comparison::Weak) => unquoted(tag.strip_prefix("W/").unwrap_or(tag)),
-            // A weak tag keeps its prefix, and so equals no tag of ours.
+            // A weak tag keeps its prefix, so it equals none of our tags.
             (tag, Comparison::Strong) => unquoted(tag),
         };
         Some(Tags::These(list.split(',').map(tag).collect()))
@@ -57,9 +57,9 @@ impl Tags {
 /// How tags are compared (RFC 9110, 8.8.3.2).
 #[derive(Clone, Copy)]
 enum Comparison {
-    /// A weak tag equals none.
+    /// A weak tag matches nothing.
     Strong,
-    /// Weakness does not count.
+    /// Weak and strong tags match alike.
     Weak,
 }
 
@@ -67,9 +67,9 @@ fn unquoted(tag: &str) -> String {
     tag.trim_matches('"').to_owned()
 }
 
-/// Whether the request's range is to be answered by that range: its If-Range, where it has one, names the object's
-/// present tag (without quotes), or the second it was last modified at (RFC 9110, 13.1.5). Weak tags, and what is
-/// neither tag nor date, never hold: the client then gets the whole object.
+/// Whether to honour the request's range. Without If-Range it is honoured; with it, only if If-Range names the object's
+/// current tag (without quotes) or the second of its last modification (RFC 9110, 13.1.5). Weak tags, and anything that
+/// is neither a tag nor a date, never hold: the client then gets the whole object.
 pub fn if_range_holds(head: &RequestHead, etag: &str, modified_ms: u64) -> bool {
     let mut lines = head.header_all("if-range");
     let Some(validator) = lines.next() else { return true };
@@ -87,12 +87,12 @@ fn failed(condition: &'static str) -> S3Error {
 }
 
 impl Conditions {
-    /// Those of a read or write of the object itself.
+    /// The conditions on the object that a request reads or writes.
     pub fn from_head(head: &RequestHead) -> Conditions {
         Conditions::named(head, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
     }
 
-    /// Those on the source of a copy.
+    /// The conditions on the source of a copy.
     pub fn from_copy_source(head: &RequestHead) -> Conditions {
         Conditions::named(
             head,
@@ -106,7 +106,7 @@ impl Conditions {
     }
 
     fn named(head: &RequestHead, [matches, none_match, modified, unmodified]: [&str; 4]) -> Conditions {
-        // A date that is none is ignored (RFC 9110, 13.1.3).
+        // An invalid date is ignored (RFC 9110, 13.1.3).
         let date = |name| head.header(name).and_then(time::parse_http_date);
         Conditions {
             if_match: Tags::read(head, matches, Comparison::Strong),
@@ -116,13 +116,13 @@ impl Conditions {
         }
     }
 
-    /// For GET and HEAD of an object with this tag (without quotes), last modified at this second:
-    /// NotModified or PreconditionFailed where a condition does not hold.
+    /// Checks a GET or HEAD of an object with this tag (without quotes) and time of last modification: NotModified or
+    /// PreconditionFailed if a condition does not hold.
     pub fn check_read(&self, etag: &str, modified_ms: u64) -> Result<(), S3Error> {
         self.check(etag, modified_ms / 1000, true)
     }
 
-    /// For the source of a copy: the answer is PreconditionFailed whichever condition does not hold.
+    /// Checks the source of a copy: PreconditionFailed whichever condition does not hold.
     pub fn check_copy_source(&self, etag: &str, modified_ms: u64) -> Result<(), S3Error> {
         self.check(etag, modified_ms / 1000, false)
     }
@@ -141,12 +141,11 @@ impl Conditions {
         }
     }
 
-    /// For writes (PutObject, CompleteMultipartUpload, the target of CopyObject, DeleteObject): `current` is
-    /// the tag of the current version, none where there is no object. If-None-Match takes only `*`; dates
-    /// don't apply.
+    /// Checks a write (PutObject, CompleteMultipartUpload, the target of CopyObject, DeleteObject). `current` is the
+    /// tag of the current version, `None` if there is no object. If-None-Match accepts only `*`; dates do not apply.
     pub fn check_write(&self, current: Option<&str>) -> Result<(), S3Error> {
         self.check_writable()?;
-        if self.demands_absence() && current.is_some() {
+        if self.requires_absence() && current.is_some() {
             return Err(failed("If-None-Match"));
         }
         match (&self.if_match, current) {
@@ -156,7 +155,7 @@ impl Conditions {
         }
     }
 
-    /// Refuses what no write can ask for, whatever it would replace.
+    /// Refuses conditions that no write supports, whatever it would replace.
     pub fn check_writable(&self) -> Result<(), S3Error> {
         match &self.if_none_match {
             Some(Tags::These(_)) => {
@@ -166,13 +165,13 @@ impl Conditions {
         }
     }
 
-    /// Whether a write demands that there be no object.
-    pub fn demands_absence(&self) -> bool {
+    /// Whether a write requires that the object does not exist.
+    pub fn requires_absence(&self) -> bool {
         self.if_none_match == Some(Tags::Any)
     }
 
-    /// Tags one of which a write demands of the present object; `*` gives an empty list: any object will do.
-    pub fn demanded_tags(&self) -> Option<&[String]> {
+    /// The tags of which the current object must have one. `*` gives an empty list: any object will do.
+    pub fn required_tags(&self) -> Option<&[String]> {
         match &self.if_match {
             Some(Tags::These(tags)) => Some(tags),
             Some(Tags::Any) => Some(&[]),
@@ -221,8 +220,8 @@ mod tests {
         }
     }
 
-    /// Only the first line counted, so that a cache that held the object by the tag of its second line was sent all
-    /// of it again.
+    /// Only the first line counted: a cache that held the object under the tag on the second line was sent all of it
+    /// again.
     #[test]
     fn a_list_of_tags_may_be_spread_over_several_lines() {
         assert_eq!(read("If-None-Match: \"x\"\r\nIf-None-Match: \"abc\"\r\n"), 304);
@@ -232,17 +231,18 @@ mod tests {
         assert!(Conditions::from_copy_source(&twice).check_copy_source("abc", 0).is_ok());
     }
 
-    /// If-Match compares strongly (RFC 9110, 13.1.1); the mark of a weak tag was skipped.
+    /// If-Match compares strongly (RFC 9110, 13.1.1), but the prefix of a weak tag was skipped.
     #[test]
-    fn a_weak_tag_matches_for_if_none_match_alone() {
+    fn a_weak_tag_matches_only_for_if_none_match() {
         assert_eq!(read("If-Match: W/\"abc\"\r\n"), 412);
         assert_eq!(read("If-Match: W/\"abc\", \"abc\"\r\n"), 200);
         assert_eq!(read("If-None-Match: W/\"x\", W/\"abc\"\r\n"), 304);
     }
 
-    /// If-Range was ignored: a download that was resumed after the object had changed got the end of another object.
+    /// If-Range was ignored: a download that was resumed after the object had changed got the end of a different
+    /// object.
     #[test]
-    fn if_range_holds_for_the_present_object_alone() {
+    fn if_range_holds_only_for_the_current_object() {
         for (validator, holds) in [
             ("\"abc\"", true),
             ("\"abd\"", false),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_outrank_dates() {
+    fn tags_take_precedence_over_dates() {
         assert_eq!(read(&format!("If-Match: abc\r\nIf-Unmodified-Since: {BEFORE}\r\n")), 200);
         assert_eq!(read(&format!("If-None-Match: x\r\nIf-Modified-Since: {THEN}\r\n")), 200);
         assert_eq!(read(&format!("If-None-Match: abc\r\nIf-Modified-Since: {BEFORE}\r\n")), 304);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copys_source_never_answers_not_modified() {
+    fn the_source_of_a_copy_never_answers_not_modified() {
         let head = head("x-amz-copy-source-if-none-match: abc\r\n");
         let error = Conditions::from_copy_source(&head).check_copy_source("abc", 0).unwrap_err();
         assert_eq!(
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_may_demand_absence_or_a_tag() {
+    fn writes_may_require_absence_or_a_tag() {
         let write = |headers: &str, current| conditions(headers).check_write(current).map_err(|e| e.code());
         assert_eq!(write("If-None-Match: *\r\n", None), Ok(()));
         assert_eq!(write("If-None-Match: *\r\n", Some("abc")), Err(Code::PreconditionFailed));
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(write("If-Match: \"abc\"\r\n", Some("abc")), Ok(()));
         assert_eq!(write("If-Match: \"abc\"\r\n", Some("x")), Err(Code::PreconditionFailed));
         assert_eq!(write("If-Match: \"abc\"\r\n", None), Err(Code::NoSuchKey));
-        assert_eq!(conditions("If-Match: \"abc\"\r\n").demanded_tags(), Some(&["abc".to_string()][..]));
-        assert!(conditions("If-None-Match: *\r\n").demands_absence());
+        assert_eq!(conditions("If-Match: \"abc\"\r\n").required_tags(), Some(&["abc".to_string()][..]));
+        assert!(conditions("If-None-Match: *\r\n").requires_absence());
     }
 }

@@ -11,12 +11,12 @@ use crate::uri::{self, Query};
 pub struct CopySource {
     pub bucket: BucketName,
     pub key: ObjectKey,
-    /// The version, `null` too.
+    /// The version id; may be `null`.
     pub version_id: Option<String>,
 }
 
 impl CopySource {
-    /// Reads the header: `bucket/key` or `/bucket/key`, percent-encoded, and `?versionId=` behind it.
+    /// Parses the header: `bucket/key` or `/bucket/key`, percent-encoded, optionally followed by `?versionId=`.
     pub fn from_head(head: &RequestHead) -> Result<CopySource, S3Error> {
         let invalid = |why: &str| Code::InvalidArgument.with(why).field("ArgumentName", "x-amz-copy-source");
         let source =
@@ -24,13 +24,13 @@ impl CopySource {
         if source.starts_with(b"arn:") {
             return Err(Code::NotImplemented.with("Copy sources by access point are not implemented."));
         }
-        // The query of a source that is encoded begins at its last '?'; one inside of the key is %3F there. A
-        // source that is not encoded may have others before it.
+        // The query of an encoded source begins at its last '?', since one in the key is encoded as %3F. A source that
+        // is not encoded may contain others before it.
         let (path, query) = match memchr::memmem::rfind(source, b"?versionId=") {
             Some(at) => (&source[..at], &source[at + 1..]),
             None => (source, &source[..0]),
         };
-        // The first slash may itself be encoded, as some clients do.
+        // Some clients also encode the first slash.
         let decoded = uri::decode_str(path, false)?;
         let path = decoded.strip_prefix('/').unwrap_or(&decoded);
         let (bucket, key) =
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_gives_bucket_key_and_version() {
+    fn every_form_yields_bucket_key_and_version() {
         let plain = |key: &str| Ok(("bucket".to_string(), key.to_string(), None));
         assert_eq!(of("bucket/k"), plain("k"));
         assert_eq!(of("/bucket/a%2Fb%20c+d//e"), plain("a/b c+d//e"));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_object_is_refused() {
+    fn a_source_that_names_no_object_is_refused() {
         for (source, code) in [
             ("", Code::InvalidArgument),
             ("bucket", Code::InvalidArgument),

@@ -1,4 +1,4 @@
-//! What one core has served: plain cells, read by the core itself when somebody asks.
+//! The request counters of one core: plain cells, which only that core reads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use hdrhistogram::Histogram;
 pub use crate::operation::Class;
 use crate::service::Finished;
 
-/// Longest latency that is told apart, µs.
+/// The longest latency that the histograms distinguish, µs.
 const LATENCY_MAX_US: u64 = 600_000_000;
 
 /// The counters of a core.
 pub struct Counters {
     /// Open connections.
     pub connections: Cell<usize>,
-    /// Connections closed at once because there were too many.
+    /// Connections closed at once because the core had too many.
     pub connections_refused: Cell<u64>,
     /// Bytes received and sent on S3 connections.
     pub bytes_in: Cell<u64>,
@@ -23,7 +23,7 @@ pub struct Counters {
     pub bytes_out: Cell<u64>,
     /// Requests by operation and HTTP status.
     pub requests: RefCell<BTreeMap<(&'static str, u16), u64>>,
-    /// Latencies in µs, by [`Class`] in its order.
+    /// Latencies in µs, indexed by [`Class`].
     pub latency_us: RefCell<[Histogram<u64>; 5]>,
 }
 

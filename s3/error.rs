@@ -1,24 +1,23 @@
-//! The one error of the S3 front end, and the one table from it to the wire.
+//! The error type of the S3 front end, and the one table that maps it to the wire.
 //!
-//! A [`Code`] names what went wrong, grouped by whose fault it is; its row of the table below gives AWS's
-//! code, the HTTP status and a message. An [`S3Error`] is a code with, at need, a better message, the fields
-//! that AWS adds to the body of some errors, and headers. Nothing else in the crate knows a status code of a
-//! failure.
+//! A [`Code`] names what went wrong, grouped by whose fault it is. Its row in the table below gives AWS's code, the
+//! HTTP status and a default message. An [`S3Error`] is a code with, where needed, a more specific message, the fields
+//! that AWS adds to the body of some errors, and headers. No other code in the crate knows the status of a failure.
 //!
 //! Source of codes and statuses: AWS, "Error Responses", "List of Error Codes".
 
 use crate::xml::write::Xml;
 
-/// Who has to act for a failure to go away.
+/// Who has to act to make a failure go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The request is wrong; the same request will fail again.
     Caller,
-    /// The caller is not who it claims to be, or may not do this.
+    /// The caller is not who it claims to be, or is not allowed to do this.
     Identity,
     /// What the request names does not exist.
     NotFound,
-    /// The request contradicts the present state.
+    /// The request conflicts with the current state.
     State,
     /// Hamster does not have this operation.
     Unsupported,
@@ -126,12 +125,12 @@ codes! {
 }
 
 impl Code {
-    /// AWS's name of the error, as in the body's `<Code>`.
+    /// AWS's name for the error, as it appears in the body's `<Code>`.
     pub const fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The HTTP status it is answered with.
+    /// The HTTP status of the response.
     pub const fn status(self) -> u16 {
         self.row().2
     }
@@ -141,12 +140,12 @@ impl Code {
         self.row().0
     }
 
-    /// The message used where nothing better is known.
+    /// The default message.
     pub const fn message(self) -> &'static str {
         self.row().3
     }
 
-    /// An error of this code whose message says more than the table's.
+    /// An error of this code with a more specific message than the table's.
     pub fn with(self, message: impl Into<String>) -> S3Error {
         S3Error {
             code: self,
@@ -160,7 +159,7 @@ impl Code {
     }
 }
 
-/// A request's failure: what the client is told. Two words wide, so that `Result`s stay small.
+/// A failed request, as reported to the client. Two words wide, so that `Result`s stay small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Error {
     code: Code,
@@ -174,7 +173,7 @@ struct Detail {
     headers: Vec<(&'static str, String)>,
 }
 
-/// What the protocol half of the crate returns.
+/// The result type of the protocol code.
 pub type S3Result<T> = Result<T, S3Error>;
 
 impl S3Error {
@@ -188,45 +187,44 @@ impl S3Error {
         self.code.status()
     }
 
-    /// What the client is told in words.
+    /// The message for the client.
     pub fn message(&self) -> &str {
         self.detail.as_ref().and_then(|d| d.message.as_deref()).unwrap_or(self.code.message())
     }
 
-    /// Adds a field to the body, as AWS does for some codes (`Key`, `Region`, `Condition`, ...). `name` has
-    /// to be an XML name.
+    /// Adds a field to the body, as AWS does for some codes (`Key`, `Region`, `Condition`, ...). `name` must be an XML
+    /// name.
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> S3Error {
         self.detail.get_or_insert_default().fields.push((name, value.into()));
         self
     }
 
-    /// The value of a field that was added.
+    /// The value of an added field.
     pub fn field_value(&self, name: &str) -> Option<&str> {
         self.detail.as_ref()?.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Adds a header to the answer: what a 304 says of the object, the `Content-Range` of a 416, the `Allow` of a 405.
+    /// Adds a header to the response: the validators of a 304, the `Content-Range` of a 416, the `Allow` of a 405.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> S3Error {
         self.detail.get_or_insert_default().headers.push((name, value.into()));
         self
     }
 
-    /// The headers of the answer beyond the common ones: those that were added, and `Retry-After` on a refusal that
-    /// is worth another try.
+    /// The response headers beyond the common ones: those that were added, and `Retry-After` on a refusal that is worth
+    /// a retry.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let later = matches!(self.code, Code::SlowDown | Code::ServiceUnavailable);
         let added = self.detail.iter().flat_map(|detail| &detail.headers);
         added.map(|(name, value)| (*name, value.as_str())).chain(later.then_some(("Retry-After", "1")))
     }
 
-    /// Whether the answer has a body: 304 must not have one (nor has the answer to HEAD, which is the
-    /// caller's to know).
+    /// Whether the response has a body. A 304 must not have one. (Nor has the response to HEAD, but that is for the
+    /// caller to handle.)
     pub fn has_body(&self) -> bool {
         self.code != Code::NotModified
     }
 
-    /// Appends the body: `resource` is the path that was asked for, `request_id` what `x-amz-request-id`
-    /// says.
+    /// Appends the body. `resource` is the requested path, `request_id` the value of `x-amz-request-id`.
     pub fn to_xml(&self, resource: &str, request_id: &str, out: &mut Vec<u8>) {
         let mut xml = Xml::document(out);
         xml.open("Error");
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_for_now_say_when_to_come_back() {
+    fn temporary_refusals_say_when_to_retry() {
         let headers = |error: S3Error| error.headers().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>();
         assert_eq!(headers(Code::SlowDown.into()), ["Retry-After: 1"]);
         assert_eq!(headers(Code::InternalError.into()), [""; 0]);

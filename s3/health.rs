@@ -1,16 +1,16 @@
-//! Health checks on the S3 port, for load balancers that reach no other: `PATH/live` and `PATH/ready`.
+//! Health checks on the S3 port, for load balancers that can reach no other port: `PATH/live` and `PATH/ready`.
 //!
-//! They are GET or HEAD without a signature, a query or a body, on a host that names no bucket. Everything else under
-//! these paths is S3, so a bucket of that name stays within reach of signed requests.
+//! A health check is a GET or HEAD without a signature, query or body, on a host that names no bucket. Everything else
+//! under these paths is S3, so signed requests can still reach a bucket of that name.
 
 use crate::http::head::{Method, RequestHead};
 use crate::name::BucketName;
 use crate::route::bucket_of_host;
 
-/// The longest path.
+/// The longest path, bytes.
 const PATH_BYTES_MAX: usize = 128;
 
-/// Where health checks are answered on the S3 port.
+/// The path under which the S3 port answers health checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthPath(String);
 
@@ -28,7 +28,7 @@ impl HealthPath {
     /// rewrites.
     ///
     /// # Errors
-    /// What a path has to look like.
+    /// A description of the form that a path must have.
     pub fn parse(path: &str) -> Result<HealthPath, String> {
         let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let fits = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
@@ -46,7 +46,7 @@ impl HealthPath {
         BucketName::parse(self.0[1..].split('/').next()?).ok()
     }
 
-    /// What a request asks of the node's health, if it does.
+    /// The health check that a request asks for, if it is one.
     pub fn probe(&self, head: &RequestHead, domains: &[String]) -> Option<Probe> {
         let name = head.path().strip_prefix(self.0.as_bytes())?.strip_prefix(b"/")?;
         let probe = match name {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_segments_that_nobody_rewrites() {
+    fn a_path_has_only_segments_that_nothing_rewrites() {
         for good in ["/-/health", "/health", "/.well-known/hamster", "/a/b/c"] {
             assert!(HealthPath::parse(good).is_ok(), "{good}");
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_whose_first_segment_can_be_a_bucket_names_it() {
+    fn a_path_whose_first_segment_could_be_a_bucket_names_that_bucket() {
         let bucket = |path: &str| HealthPath::parse(path).unwrap().bucket().map(BucketName::into_string);
         assert_eq!(bucket("/health"), Some("health".to_owned()));
         assert_eq!(bucket("/health/s3"), Some("health".to_owned()));

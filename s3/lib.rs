@@ -1,4 +1,4 @@
-//! The S3 front end of Hamster. The protocol half does no I/O: bytes and the time come in as arguments.
+//! The S3 front end of Hamster. The protocol code does no I/O: it takes bytes and the current time as arguments.
 #![forbid(unsafe_code)]
 
 pub mod access;

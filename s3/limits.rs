@@ -1,55 +1,56 @@
-//! Every limit of the S3 front end, in one place. Those of the protocol are AWS's ("Amazon S3 quotas", "Multipart
+//! Every limit of the S3 front end, in one place. The protocol's limits are AWS's ("Amazon S3 quotas", "Multipart
 //! upload limits").
 
 use std::time::Duration;
 
-/// A connection that has sent no byte of a next request for so long is closed.
+/// A connection that has sent no byte of its next request for this long is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// From a head's first byte to its last.
+/// The time limit from the first byte of a head to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body or an answer that makes no progress for so long ends its connection.
+/// A body or response that makes no progress for this long ends its connection.
 pub const STALL: Duration = Duration::from_secs(60);
-/// A body that comes slower than this, or an answer that is taken slower, over all the time that the client was waited
-/// for and [`STALL`], ends its connection.
+/// The minimum rate. A client that sends a body or takes a response more slowly than this ends its connection. The rate
+/// is measured over all the time spent waiting for the client, and [`STALL`] is allowed on top.
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
-/// The answer to a long copy or completion begins after so long, before its work is done.
+/// The response to a long copy or completion begins after this time, before the work is done.
 pub const DEFERRED_AFTER: Duration = Duration::from_secs(5);
-/// White space follows as often as that.
+/// After that, white space is sent at this interval.
 pub const WHITE_SPACE_EVERY: Duration = Duration::from_secs(5);
-/// TLS handshakes take no longer.
+/// The time limit of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest PROXY header, bytes; the specification's own advice is to keep below 536.
+/// The longest PROXY header, bytes; the specification itself advises to stay below 536.
 pub const PREAMBLE_BYTES_MAX: usize = 1024;
-/// From a PROXY header's first byte to its last.
+/// The time limit from the first byte of a PROXY header to its last.
 pub const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Entries of `X-Forwarded-For` that are looked at, from the last one on.
+/// How many entries of `X-Forwarded-For` are read, counted from the last.
 pub const PROXY_HOPS_MAX: usize = 32;
-/// Connections that one core holds at most, fewer where few files may be open. One that finds every core full is closed
-/// at once.
+/// The most connections that one core holds; fewer if the limit on open files is low. A connection that finds every
+/// core full is closed at once.
 pub const CONNECTIONS_PER_CORE: usize = 16_384;
-/// Connections that other cores have handed to a core and that it has not taken yet, at most.
+/// The most connections that other cores have handed to a core and it has not taken yet.
 pub const HANDED_CONNECTIONS: usize = 256;
-/// Of a body that nobody wants, so much is read so that the connection can go on; more closes it.
+/// The most bytes of an unwanted body that are read so that the connection can be reused; if more are left, the
+/// connection is closed.
 pub const DISCARD_BYTES: u64 = 256 << 10;
-/// After the last answer so much is still read, and for so long, lest the answer be lost to a reset.
+/// The most bytes read after the last response, so that a reset does not destroy it.
 pub const LINGER_BYTES: usize = 16 << 20;
-/// See [`LINGER_BYTES`].
+/// How long they are read: see [`LINGER_BYTES`].
 pub const LINGER: Duration = Duration::from_secs(5);
 
 /// Largest body of one PUT or one part, bytes.
 pub const OBJECT_PUT_BYTES_MAX: u64 = 5 << 30;
-/// Smallest part but the last, bytes.
+/// Smallest part except the last, bytes.
 pub const PART_BYTES_MIN: u64 = raft::apply::MIN_PART_BYTES;
 /// Highest part number.
 pub const PART_NUMBER_MAX: u32 = raft::key::MAX_PART_NUMBER;
-/// Entries of one page of a list.
+/// The most entries of one page of a list.
 pub const LIST_KEYS_MAX: u32 = 1000;
-/// Largest XML body that is read, bytes: 10,000 parts with checksums fit in it.
+/// Largest XML body, bytes: 10,000 parts with checksums fit.
 pub const XML_BODY_BYTES_MAX: usize = 4 << 20;
 /// Largest XML body of a CreateBucket, bytes.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 16 << 10;
-/// Largest XML body of a DeleteObjects, bytes: 1,000 keys of 1,024 bytes, each byte escaped at worst, do not come
-/// close in practice.
+/// Largest XML body of a DeleteObjects, bytes. Unescaped, 1,000 keys of 1,024 bytes take half of it; escaping could
+/// exceed it in theory, but does not come close in practice.
 pub const DELETE_XML_BYTES_MAX: usize = 2 << 20;
 /// The most objects of a DeleteObjects.
 pub const DELETE_OBJECTS_MAX: usize = 1000;

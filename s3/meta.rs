@@ -1,8 +1,8 @@
-//! What a request's headers say about an object: the headers that are stored and sent back, user metadata,
-//! and the ones that Hamster refuses because it would have to act on them.
+//! The headers of a request that concern an object: those that are stored and returned, user metadata, and those that
+//! Hamster refuses because it would have to act on them.
 //!
-//! User metadata is kept as UTF-8. Values that ASCII can't hold travel as RFC 2047 encoded words, in both
-//! directions (AWS, "Working with object metadata").
+//! User metadata is stored as UTF-8. Values that are not ASCII are sent as RFC 2047 encoded words, in both directions
+//! (AWS, "Working with object metadata").
 
 use std::borrow::Cow;
 
@@ -16,16 +16,16 @@ use crate::rfc2047;
 use crate::uri::Query;
 use crate::xml::Owner;
 
-/// The most user metadata: bytes of names (without prefix) and values.
+/// The limit on user metadata, bytes: names (without prefix) and values.
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
-/// The most bytes of the other stored headers together.
+/// The limit on the other stored headers together, bytes.
 pub const STORED_HEADERS_BYTES_MAX: usize = 8192;
-/// What an object without a Content-Type is served as, as at AWS.
+/// The type with which an object without a Content-Type is served, as at AWS.
 pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 
 const USER_PREFIX: &str = "x-amz-meta-";
 
-/// The headers of a request that are stored with its object; MetadataTooLarge beyond the bounds.
+/// The headers of a request that are stored with its object; MetadataTooLarge above the limits.
 pub fn stored_headers(head: &RequestHead) -> Result<ObjectHeaders, S3Error> {
     let text =
         |name| head.header(name).filter(|value| !value.is_empty()).map(|value| to_text(value).into_owned());
@@ -54,7 +54,7 @@ pub fn stored_headers(head: &RequestHead) -> Result<ObjectHeaders, S3Error> {
     Ok(stored)
 }
 
-/// The stored headers but user metadata as they are sent: the request's overrides in place of what is stored.
+/// The stored headers except user metadata, as they are sent: an override of the request replaces the stored value.
 pub fn system_headers<'a>(
     stored: &'a ObjectHeaders,
     overrides: &'a Overrides<'_>,
@@ -72,7 +72,7 @@ pub fn system_headers<'a>(
     sent.filter_map(|((name, stored), over)| Some((name, over.as_deref().or(stored)?)))
 }
 
-/// Writes stored headers into an answer, the request's overrides in place of what is stored.
+/// Writes the stored headers to a response; an override of the request replaces the stored value.
 pub fn write_headers(stored: &ObjectHeaders, overrides: &Overrides<'_>, response: &mut ResponseHead<'_>) {
     for (name, value) in system_headers(stored, overrides) {
         response.header(name, value);
@@ -90,7 +90,7 @@ pub struct Overrides<'a> {
 }
 
 impl<'a> Overrides<'a> {
-    /// Reads them from the query.
+    /// Parses them from the query.
     pub fn from_query(query: Query<'a>) -> Result<Overrides<'a>, S3Error> {
         if query.raw().is_empty() {
             return Ok(Overrides::default());
@@ -113,7 +113,7 @@ fn too_large(bytes: usize, max: usize) -> S3Error {
     Code::MetadataTooLarge.field("Size", bytes.to_string()).field("MaxSizeAllowed", max.to_string())
 }
 
-/// A header's bytes as text: UTF-8, and what is not that as ISO 8859-1, HTTP's old charset.
+/// A header's bytes as text: as UTF-8 if valid, else as ISO 8859-1, HTTP's original charset.
 fn to_text(value: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(value) {
         Ok(text) => Cow::Borrowed(text),
@@ -121,8 +121,8 @@ fn to_text(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The codings as they were sent, without `aws-chunked`: that one says how the request was framed, not what the
-/// object holds.
+/// The codings as they were sent, without `aws-chunked`, which says how the request was framed and not what the object
+/// contains.
 fn content_encoding(head: &RequestHead) -> Option<String> {
     let lines: Vec<Cow<'_, str>> = head.header_all("content-encoding").map(to_text).collect();
     let codings = lines.iter().flat_map(|line| line.split(','));
@@ -131,7 +131,7 @@ fn content_encoding(head: &RequestHead) -> Option<String> {
     Some(kept.join(",").trim().to_owned()).filter(|kept| !kept.is_empty())
 }
 
-/// Entries of one name are joined, in order of first appearance.
+/// Entries of the same name are joined, in the order of their first appearance.
 fn user_metadata(head: &RequestHead) -> Result<Vec<UserMetadata>, S3Error> {
     let mut user: Vec<UserMetadata> = Vec::new();
     for (name, value) in head.headers() {
@@ -161,13 +161,13 @@ fn strip_prefix<'a>(name: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 /// `x-amz-metadata-directive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataDirective {
-    /// The copy has its source's headers.
+    /// The copy gets the headers of its source.
     Copy,
-    /// The copy has the request's.
+    /// The copy gets the headers of the request.
     Replace,
 }
 
-/// Reads `x-amz-metadata-directive`, COPY where there is none.
+/// Parses `x-amz-metadata-directive`; COPY if absent.
 pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Error> {
     match head.header("x-amz-metadata-directive") {
         None | Some(b"COPY") => Ok(MetadataDirective::Copy),
@@ -179,7 +179,7 @@ pub fn metadata_directive(head: &RequestHead) -> Result<MetadataDirective, S3Err
     }
 }
 
-/// AWS's storage classes of general purpose buckets. All are stored alike; an object keeps the name.
+/// The storage classes of AWS's general purpose buckets. All are stored alike; an object keeps the name.
 const STORAGE_CLASSES: [&str; 8] = [
     "STANDARD",
     "STANDARD_IA",
@@ -198,14 +198,14 @@ fn storage_class_named(value: &[u8]) -> Result<&'static str, S3Error> {
     })
 }
 
-/// Reads `x-amz-storage-class`, as records keep it: none for STANDARD.
+/// Parses `x-amz-storage-class` into the form that records use: `None` for STANDARD.
 pub fn storage_class(head: &RequestHead) -> Result<Option<String>, S3Error> {
     let named = head.header("x-amz-storage-class").map(storage_class_named).transpose()?;
     Ok(named.filter(|name| *name != STORAGE_CLASSES[0]).map(str::to_owned))
 }
 
-/// Refuses a request whose headers ask for a feature that its operation does not honour (`features` are those that it
-/// does). `owner` is the one owner of everything. To be called for every operation.
+/// Refuses a request whose headers ask for a feature that its operation does not support. `features` lists those that
+/// it does; `owner` is the one owner of everything. Must be called for every operation.
 pub fn refuse_unsupported(head: &RequestHead, features: &[Feature], owner: Owner<'_>) -> Result<(), S3Error> {
     for (name, value) in head.headers() {
         let Some(rest) = strip_prefix(name, "x-amz-") else { continue };
@@ -220,7 +220,7 @@ pub fn refuse_unsupported(head: &RequestHead, features: &[Feature], owner: Owner
 
 /// Checks the header `x-amz-` + `name`.
 fn check(name: &[u8], value: &[u8], features: &[Feature], owner: Owner<'_>) -> Result<(), S3Error> {
-    let honoured = |feature: Feature, what: &str| {
+    let require = |feature: Feature, what: &str| {
         if features.contains(&feature) {
             return Ok(());
         }
@@ -235,7 +235,7 @@ fn check(name: &[u8], value: &[u8], features: &[Feature], owner: Owner<'_>) -> R
             | b"authenticated-read"
             | b"aws-exec-read"
             | b"bucket-owner-read"
-            | b"log-delivery-write" => honoured(
+            | b"log-delivery-write" => require(
                 Feature::Acl,
                 "Access control lists other than private and bucket-owner-full-control are",
             ),
@@ -243,33 +243,34 @@ fn check(name: &[u8], value: &[u8], features: &[Feature], owner: Owner<'_>) -> R
         },
         b"storage-class" => storage_class_named(value).map(drop),
         b"tagging-directive" if value == b"COPY" => Ok(()),
-        b"tagging" | b"tagging-directive" => honoured(Feature::Tags, "Tags are"),
+        b"tagging" | b"tagging-directive" => require(Feature::Tags, "Tags are"),
         b"object-ownership" if value == b"BucketOwnerEnforced" => Ok(()),
         b"object-ownership" => {
-            honoured(Feature::ObjectOwnership, "Object ownership other than BucketOwnerEnforced is")
+            require(Feature::ObjectOwnership, "Object ownership other than BucketOwnerEnforced is")
         }
         b"bucket-object-lock-enabled" if value.eq_ignore_ascii_case(b"false") => Ok(()),
-        b"bucket-object-lock-enabled" => honoured(Feature::ObjectLock, "Object lock is"),
-        b"website-redirect-location" => honoured(Feature::WebsiteRedirect, "Website redirection is"),
-        b"write-offset-bytes" => honoured(Feature::Append, "Appending is"),
-        b"mfa" => honoured(Feature::Mfa, "Multi-factor authentication is"),
+        b"bucket-object-lock-enabled" => require(Feature::ObjectLock, "Object lock is"),
+        b"website-redirect-location" => require(Feature::WebsiteRedirect, "Website redirection is"),
+        b"write-offset-bytes" => require(Feature::Append, "Appending is"),
+        b"mfa" => require(Feature::Mfa, "Multi-factor authentication is"),
         b"if-match-size" | b"if-match-last-modified-time" => {
-            honoured(Feature::ConditionOnSizeOrTime, "Conditions on size and time are")
+            require(Feature::ConditionOnSizeOrTime, "Conditions on size and time are")
         }
-        b"rename-source" => honoured(Feature::Rename, "Renaming is"),
+        b"rename-source" => require(Feature::Rename, "Renaming is"),
         b"expected-bucket-owner" | b"source-expected-bucket-owner" => expected_owner(value, owner),
-        _ if name.starts_with(b"grant-") => honoured(Feature::Acl, "Access control lists are"),
-        _ if name.starts_with(b"object-lock-") => honoured(Feature::ObjectLock, "Object lock is"),
+        _ if name.starts_with(b"grant-") => require(Feature::Acl, "Access control lists are"),
+        _ if name.starts_with(b"object-lock-") => require(Feature::ObjectLock, "Object lock is"),
         _ if name.starts_with(b"server-side-encryption")
             || name.starts_with(b"copy-source-server-side-encryption") =>
         {
-            honoured(Feature::Encryption, "Server-side encryption by request is")
+            require(Feature::Encryption, "Server-side encryption by request is")
         }
         _ => Ok(()),
     }
 }
 
-/// Compares an expected owner with the real one: an account id, twelve digits; the canonical user id does as well.
+/// Compares an expected owner with the actual one: an account id of twelve digits; the canonical user id is accepted
+/// too.
 fn expected_owner(expected: &[u8], owner: Owner<'_>) -> Result<(), S3Error> {
     let is_account = expected.len() == 12 && expected.iter().all(u8::is_ascii_digit);
     match expected {

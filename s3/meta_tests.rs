@@ -30,7 +30,7 @@ fn stored_headers_come_back() {
 }
 
 #[test]
-fn overrides_replace_what_is_stored_and_can_not_inject_headers() {
+fn overrides_replace_stored_values_and_cannot_inject_headers() {
     let stored = ObjectHeaders { cache_control: Some("a".into()), ..ObjectHeaders::default() };
     let query = "response-content-type=text%2Fcss&response-cache-control=no%0d%0aX:%20y&response-expires=e";
     assert_eq!(
@@ -40,7 +40,7 @@ fn overrides_replace_what_is_stored_and_can_not_inject_headers() {
     assert_eq!(written(&ObjectHeaders::default(), ""), "Content-Type: binary/octet-stream\r\n");
 }
 
-/// "gzip, br" came back as "gzip,br": the codings were joined anew.
+/// "gzip, br" came back as "gzip,br": the codings were joined again.
 #[test]
 fn a_content_encoding_comes_back_as_it_was_sent_without_aws_chunked() {
     for (sent, kept) in [
@@ -89,9 +89,9 @@ fn the_expected_owner_is_an_account() {
     }
 }
 
-/// Every class but STANDARD was refused, which is what backup programs are set up with.
+/// Every class except STANDARD was refused, although backup programs are configured with others.
 #[test]
-fn storage_classes_keep_their_name_and_standard_needs_none() {
+fn storage_classes_keep_their_name_and_standard_is_not_stored() {
     let of = |class: &str| {
         let head = head(&format!("x-amz-storage-class: {class}\r\n"));
         assert_eq!(refuse_unsupported(&head, &[], ME).is_ok(), storage_class(&head).is_ok(), "{class}");
@@ -120,7 +120,7 @@ fn no_op_headers_pass() {
 }
 
 #[test]
-fn what_would_have_to_be_acted_on_is_refused() {
+fn headers_that_ask_for_a_missing_feature_are_refused() {
     for (headers, code) in [
         ("x-amz-acl: public-read", Code::NotImplemented),
         ("x-amz-acl: x", Code::InvalidArgument),
@@ -147,7 +147,7 @@ fn what_would_have_to_be_acted_on_is_refused() {
 }
 
 #[test]
-fn a_copys_directive_is_read() {
+fn the_directive_of_a_copy_is_parsed() {
     let of = |headers: &str| metadata_directive(&head(headers)).map_err(|e| e.code());
     assert_eq!(of(""), Ok(MetadataDirective::Copy));
     assert_eq!(of("x-amz-metadata-directive: REPLACE\r\n"), Ok(MetadataDirective::Replace));
@@ -155,7 +155,7 @@ fn a_copys_directive_is_read() {
 }
 
 #[test]
-fn a_header_of_a_feature_that_the_operation_honours_is_left_to_it() {
+fn a_header_of_a_feature_that_the_operation_supports_passes() {
     let tags = head("x-amz-tagging: a=b\r\n");
     assert_eq!(refuse_unsupported(&tags, &[Feature::Tags], ME), Ok(()));
     assert_eq!(refuse_unsupported(&tags, &[Feature::Acl], ME).unwrap_err().code(), Code::NotImplemented);

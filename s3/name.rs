@@ -1,4 +1,4 @@
-//! The names of buckets and objects, checked once at the edge: who holds one need not check it again.
+//! The names of buckets and objects, validated once at the edge: code that holds one need not check it again.
 
 use crate::error::{Code, S3Error};
 
@@ -10,8 +10,8 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub struct BucketName(String);
 
 impl BucketName {
-    /// Checks a name: 3 to 63 of `a-z0-9.-`, each label starting and ending with a letter or digit, not the
-    /// form of an IPv4 address, none of AWS's reserved prefixes and suffixes.
+    /// Checks a name: 3 to 63 characters of `a-z0-9.-`, each label starting and ending with a letter or digit, not in
+    /// the form of an IPv4 address, and without the prefixes and suffixes that AWS reserves.
     pub fn parse(name: &str) -> Result<BucketName, S3Error> {
         if Self::is_valid(name) {
             Ok(BucketName(name.to_owned()))
@@ -42,13 +42,13 @@ impl BucketName {
         &self.0
     }
 
-    /// The name as an owned text.
+    /// The name as a `String`.
     pub fn into_string(self) -> String {
         self.0
     }
 }
 
-/// A valid key: 1 to 1024 bytes of UTF-8 without NUL. It is bytes, not a path: nothing is normalised.
+/// A valid key: 1 to 1024 bytes of UTF-8 without NUL. It is a string of bytes, not a path: nothing is normalised.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -70,7 +70,7 @@ impl ObjectKey {
                 .field("MaxSizeAllowed", KEY_BYTES_MAX.to_string()));
         }
         if memchr::memchr(0, key.as_bytes()).is_some() {
-            return Err(Code::InvalidArgument.with("A key must not hold a NUL byte."));
+            return Err(Code::InvalidArgument.with("A key must not contain a NUL byte."));
         }
         if climbs(key) {
             return Err(Code::InvalidURI.with("The key's '..' climbs above the root."));
@@ -83,14 +83,14 @@ impl ObjectKey {
         &self.0
     }
 
-    /// The key as an owned text.
+    /// The key as a `String`.
     pub fn into_string(self) -> String {
         self.0
     }
 }
 
-/// Whether reading the key as a path leaves its root on the way. AWS refuses such keys, since clients that
-/// map keys to files would write outside of their folder.
+/// Whether the key, read as a path, climbs above its root. AWS refuses such keys, since clients that map keys to files
+/// would write outside their folder.
 fn climbs(key: &str) -> bool {
     if memchr::memmem::find(key.as_bytes(), b"..").is_none() {
         return false;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_bytes_and_not_paths() {
+    fn keys_are_bytes_not_paths() {
         for good in [
             "a",
             "a/b",

@@ -1,9 +1,9 @@
-//! The one table of S3's operations. A row says how a request asks for the operation, its name in logs and metrics,
-//! the action that a policy would allow it by, the class that its latency is counted in, the features it honours, and
-//! the handler that answers it. [`crate::route`], `dispatch` in `op`, metrics, authorisation and the refusal of
-//! headers all read this table, so a new operation is a row here and a file in `op/`.
+//! The one table of S3's operations. A row states how a request selects the operation, its name in logs and metrics,
+//! the action by which a policy would allow it, the class under which its latency is counted, the features it supports,
+//! and the handler that answers it. [`crate::route`], `dispatch` in `op`, metrics, authorisation and the refusal of
+//! headers all use this table, so a new operation is a row here and a file in `op/`.
 //!
-//! All of AWS's operations are here. Those that Hamster does not have are answered by `refused::not_implemented`, so a
+//! All of AWS's operations are listed. `refused::not_implemented` answers those that Hamster does not have, so a
 //! subresource is never mistaken for the plain request.
 //!
 //! Source: AWS, "Amazon S3 API Reference", "Actions"; "Actions, resources, and condition keys for Amazon S3".
@@ -11,7 +11,7 @@
 use crate::error::{Code, S3Error};
 use crate::http::head::Method;
 
-/// What a request's path names.
+/// The kind of resource that a request's path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// Nothing: `/`.
@@ -20,12 +20,12 @@ pub enum Target {
     Bucket,
     /// A key in a bucket.
     Object,
-    /// Any of them.
+    /// Any of these.
     Any,
 }
 
-/// What a request can ask for by `x-amz-*` headers beyond its operation. A header of a feature that an operation does
-/// not honour is refused: to ignore it would be to say yes and do no.
+/// A feature that a request can ask for with `x-amz-*` headers, beyond its operation. A header of a feature that the
+/// operation does not support is refused: ignoring it would report success for something that was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Feature {
@@ -41,7 +41,7 @@ pub enum Feature {
     WebsiteRedirect,
 }
 
-/// The kinds of requests whose latencies are told apart.
+/// The classes of requests whose latencies are measured separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Object reads.
@@ -79,18 +79,19 @@ pub struct Row {
     pub operation: Operation,
     /// AWS's name for it.
     pub name: &'static str,
-    /// What the path names.
+    /// What the path must name.
     pub target: Target,
     /// The method.
     pub method: Method,
-    /// What the request has to carry beyond that, the subresource first: a query parameter (`uploads`), one with its
-    /// value (`list-type=2`), or a header (`x-amz-…`). Of the rows that fit a request the first one counts.
+    /// What the request must have beyond that, the subresource first: a query parameter (`uploads`), one with a value
+    /// (`list-type=2`), or a header (`x-amz-…`). The first row that matches a request counts.
     pub selectors: &'static [&'static str],
-    /// The action that allows it; empty where nobody has to be allowed, since browsers send it unsigned.
+    /// The action by which a policy allows it; empty if no permission is needed, since browsers send the request
+    /// unsigned.
     pub action: &'static str,
-    /// The class of its latency.
+    /// The class under which its latency is counted.
     pub class: Class,
-    /// The features that it honours.
+    /// The features that it supports.
     pub features: &'static [Feature],
 }
 
@@ -245,35 +246,35 @@ macro_rules! rows {
 operations!(rows);
 
 impl Operation {
-    /// Its row.
+    /// The operation's row.
     pub fn row(self) -> &'static Row {
         &ROWS[self as usize]
     }
 
-    /// AWS's name: of metrics and logs too.
+    /// AWS's name, also used in metrics and logs.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The refusal of an operation that Hamster does not have.
+    /// The error for an operation that Hamster does not have.
     pub fn not_implemented(self) -> S3Error {
         Code::NotImplemented.with(format!("Hamster does not implement {}.", self.name()))
     }
 }
 
 impl Row {
-    /// Whether the path names what this operation is about.
-    pub fn is_about(&self, target: Target) -> bool {
+    /// Whether this operation applies to the kind of resource that the path names.
+    pub fn applies_to(&self, target: Target) -> bool {
         self.target == target || self.target == Target::Any
     }
 
-    /// The query parameter that turns a plain request into this one.
+    /// The query parameter that turns a plain request into this operation.
     pub fn subresource(&self) -> Option<&'static str> {
         self.selectors.first().copied().filter(|selector| !selector.contains('=') && !is_header(selector))
     }
 }
 
-/// Whether a selector is a header; else it is a query parameter.
+/// Whether a selector is a header; otherwise it is a query parameter.
 pub fn is_header(selector: &str) -> bool {
     selector.starts_with("x-amz-")
 }
@@ -283,18 +284,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rows_stand_in_the_order_of_the_operations() {
+    fn the_rows_are_in_the_order_of_the_operations() {
         for (at, row) in ROWS.iter().enumerate() {
             assert_eq!(row.operation as usize, at, "{}", row.name);
         }
     }
 
-    /// A row behind one that fits all of its requests would never be reached.
+    /// A row after one that matches all of its requests would never be reached.
     #[test]
     fn no_row_hides_a_later_one() {
         for (at, later) in ROWS.iter().enumerate() {
             for earlier in &ROWS[..at] {
-                let covers = earlier.is_about(later.target)
+                let covers = earlier.applies_to(later.target)
                     && earlier.method == later.method
                     && earlier.selectors.iter().all(|selector| later.selectors.contains(selector));
                 assert!(!covers, "{} hides {}", earlier.name, later.name);

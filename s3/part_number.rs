@@ -1,4 +1,4 @@
-//! The number of a part, checked once at the edge: who holds one need not check it again.
+//! Part numbers, validated once at the edge: code that holds one need not check it again.
 
 use crate::error::{Code, S3Error};
 use crate::limits::PART_NUMBER_MAX;
@@ -8,18 +8,18 @@ use crate::limits::PART_NUMBER_MAX;
 pub struct PartNumber(u16);
 
 impl PartNumber {
-    /// Reads a number as a query has it; what is not one is InvalidArgument.
+    /// Parses a number, as in a query; InvalidArgument if it is not one.
     pub fn parse(text: &str) -> Result<PartNumber, S3Error> {
         text.parse().ok().and_then(PartNumber::new).ok_or_else(|| PartNumber::refusal(text))
     }
 
-    /// The number, if a part can have it.
+    /// The number, if it is a valid one.
     pub fn new(number: i64) -> Option<PartNumber> {
         let number = u16::try_from(number).ok()?;
         (1..=PART_NUMBER_MAX).contains(&u32::from(number)).then_some(PartNumber(number))
     }
 
-    /// The refusal of what a client gave for one.
+    /// The refusal of an invalid number.
     pub fn refusal(text: &str) -> S3Error {
         Code::InvalidArgument
             .with("Part number must be an integer between 1 and 10000, inclusive")
@@ -27,7 +27,7 @@ impl PartNumber {
             .field("ArgumentValue", text)
     }
 
-    /// As row keys and partitions take it.
+    /// The number in the type that row keys and partitions use.
     pub fn get(self) -> u16 {
         self.0
     }

@@ -1,8 +1,9 @@
-//! Proxies whose word on a client's address is taken, and how far it goes.
+//! Trusted proxies: which ones may state the address of a client, and what is believed of it.
 //!
-//! A proxy speaks for the peer that it had, by the PROXY protocol ([`crate::http::preamble`]) or by the last entry of
-//! `X-Forwarded-For`. Only the word of an address in one of the given networks counts: so the address that results is
-//! the first, seen from here, that no trusted proxy has, and what a stranger wrote about itself is never looked at.
+//! A proxy states the address of its own peer, by the PROXY protocol ([`crate::http::preamble`]) or by the last entry
+//! of `X-Forwarded-For`. It is believed only if its own address is in one of the configured networks. The client is
+//! therefore the first address, counted from here, that belongs to no trusted proxy, and whatever a stranger wrote
+//! about itself is never read.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::limits::PROXY_HOPS_MAX;
 
-/// A network: an address and how many of its leading bits count.
+/// A network: an address and the number of its leading bits that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
     network: IpAddr,
@@ -20,14 +21,14 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Whether an address belongs to it. An IPv4 address counts as such in its IPv6 form too, as a listener of both
-    /// sees it.
+    /// Whether the network contains an address. An IPv4 address counts as IPv4 also in its IPv6-mapped form, in which a
+    /// dual-stack listener sees it.
     pub fn contains(&self, address: IpAddr) -> bool {
         masked(address.to_canonical(), self.prefix) == Some(self.network)
     }
 }
 
-/// An address with all but its leading bits zero; none where it has not so many.
+/// An address with only its leading bits kept; `None` if it has fewer bits.
 fn masked(address: IpAddr, prefix: u8) -> Option<IpAddr> {
     let zeros = |bits: u32| bits.checked_sub(u32::from(prefix));
     Some(match address {
@@ -57,9 +58,8 @@ impl FromStr for Cidr {
         };
         let network = masked(address, prefix).ok_or_else(|| form.to_owned())?;
         if prefix == 0 {
-            return Err(
-                "with /0 every client could choose its address: name the network of the proxies".to_owned()
-            );
+            return Err("with /0 every client could choose its own address: name the network of the proxies"
+                .to_owned());
         }
         if network != address {
             return Err(format!("{address} has bits beyond the first {prefix}: give {network}/{prefix}"));
@@ -94,8 +94,8 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// The client behind `peer`, by the values of the `X-Forwarded-For` headers of a request, in order. Its port is 0
-    /// where the header does not tell.
+    /// The client behind `peer`, according to the values of the `X-Forwarded-For` headers of a request, in order. Its
+    /// port is 0 if the header does not name one.
     pub fn client<'a>(&self, peer: SocketAddr, forwarded: impl Iterator<Item = &'a [u8]>) -> SocketAddr {
         let mut client = peer;
         if !self.trust(peer.ip()) {
@@ -107,7 +107,7 @@ impl Proxies {
             if !self.trust(client.ip()) {
                 break;
             }
-            // A proxy that does not know its peer's address says no more than who it is.
+            // A proxy that does not know the address of its peer is itself the last known address.
             let Some(address) = forwarded_address(entry) else { break };
             client = address;
         }
@@ -115,11 +115,11 @@ impl Proxies {
     }
 }
 
-/// An entry of `X-Forwarded-For`: an address, with a port or without.
+/// Parses an entry of `X-Forwarded-For`: an address, with or without a port.
 fn forwarded_address(entry: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
     if text.contains('%') {
-        // A zone names an interface of the machine that wrote it, and nothing here (RFC 4007, 11).
+        // A zone names an interface of the machine that wrote it and means nothing here (RFC 4007, 11).
         return None;
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+    fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
         let trusted = proxies(&["10.0.0.0/8", "fd00::/8"]);
         for (peer, forwarded, expected) in [
             ("10.0.0.1", &["203.0.113.9"][..], "203.0.113.9:0"),
             ("10.0.0.1", &["203.0.113.9:77"], "203.0.113.9:77"),
             ("10.0.0.1", &["2001:db8::1"], "[2001:db8::1]:0"),
             ("10.0.0.1", &["[2001:db8::1]:5"], "[2001:db8::1]:5"),
-            // Each proxy appends the peer that it saw; what stands before a stranger's address, the stranger wrote.
+            // Each proxy appends its own peer; a stranger may have written whatever comes before its own address.
             ("10.0.0.1", &["198.51.100.1, 203.0.113.9, 10.0.0.2"], "203.0.113.9:0"),
             ("10.0.0.1", &["198.51.100.1", "203.0.113.9", "fd00::1"], "203.0.113.9:0"),
             ("10.0.0.1", &["10.0.0.3,10.0.0.2"], "10.0.0.3:0"),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_a_chain_is_bounded() {
+    fn the_number_of_hops_is_bounded() {
         let chain = format!("203.0.113.9{}", ", 10.0.0.2".repeat(100_000));
         assert_eq!(client(&proxies(&["10.0.0.0/8"]), "10.0.0.1", &[&chain]), "10.0.0.2:0");
     }

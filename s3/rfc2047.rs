@@ -1,15 +1,14 @@
-//! Encoded words (RFC 2047): how S3 carries metadata values that ASCII can't hold.
+//! Encoded words (RFC 2047), in which S3 sends metadata values that are not ASCII.
 
 use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The most bytes that go into one word: 45 make 60 of base64, and with `=?UTF-8?B?` and `?=` 72 of the 75
-/// allowed.
+/// The most bytes in one word: 45 bytes become 60 of base64, and with `=?UTF-8?B?` and `?=` 72 of the 75 allowed.
 const WORD_BYTES_MAX: usize = 45;
 
-/// A value fit for a header: itself where it is printable ASCII, else as encoded words in base64.
+/// A value in a form fit for a header: unchanged if it is printable ASCII, else as encoded words in base64.
 pub fn encode(value: &str) -> Cow<'_, str> {
     if value.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
         return Cow::Borrowed(value);
@@ -33,8 +32,8 @@ pub fn encode(value: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A value with its encoded words decoded. White space between two of them is none of the value. A word that
-/// can't be decoded stays as it is.
+/// Decodes the encoded words of a value. White space between two of them is not part of the value. A word that cannot
+/// be decoded stays as it is.
 pub fn decode(value: &str) -> String {
     if !value.contains("=?") {
         return value.to_owned();
@@ -65,7 +64,7 @@ pub fn decode(value: &str) -> String {
     out
 }
 
-/// Decodes the word that `text` starts with; gives its length too.
+/// Decodes the word at the start of `text`; also returns its length.
 fn split_word(text: &str) -> Option<(String, usize)> {
     let mut parts = text.strip_prefix("=?")?.splitn(3, '?');
     let (charset, encoding, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -79,7 +78,7 @@ fn split_word(text: &str) -> Option<(String, usize)> {
         "Q" | "q" => quoted(body.as_bytes())?,
         _ => return None,
     };
-    // A charset may carry a language behind '*' (RFC 2231).
+    // A charset may be followed by '*' and a language (RFC 2231).
     let charset = charset.split('*').next().unwrap_or_default();
     let decoded = if charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii") {
         String::from_utf8(bytes).ok()?
@@ -116,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn words_decode_and_the_rest_stays() {
+    fn encoded_words_are_decoded_and_the_rest_is_unchanged() {
         for (value, want) in [
             ("plain", "plain"),
             ("=?UTF-8?B?w7w=?=", "ü"),
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ascii_can_not_hold_is_encoded() {
+    fn values_that_are_not_ascii_are_encoded() {
         assert_eq!(encode("a b~"), "a b~");
         assert_eq!(encode("ü"), "=?UTF-8?B?w7w=?=");
         assert_eq!(encode("a\r\nb"), "=?UTF-8?B?YQ0KYg==?=");
@@ -144,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_survives_the_trip(value in "\\PC{0,120}") {
+        fn any_value_survives_a_round_trip(value in "\\PC{0,120}") {
             let has_word = value.contains("=?");
             if !has_word {
                 prop_assert_eq!(decode(&encode(&value)), value);

@@ -1,7 +1,7 @@
-//! From a request to the S3 operation that it asks for, by the table in [`crate::operation`].
+//! Maps a request to its S3 operation, by the table in [`crate::operation`].
 //!
-//! A subresource is never mistaken for the plain request: with a method that it does not have it is refused. Parameters
-//! that select nothing are ignored, as AWS does.
+//! A subresource is never mistaken for the plain request: with a method that it does not support it is refused.
+//! Parameters that select nothing are ignored, as at AWS.
 
 use crate::error::{Code, S3Error};
 use crate::http::head::{Method, RequestHead};
@@ -9,12 +9,12 @@ use crate::name::{BucketName, ObjectKey};
 use crate::operation::{self, Operation, ROWS, Row, Target};
 use crate::uri::{self, Query};
 
-/// What a request asks for.
+/// The operation and the resource of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The bucket; none for operations on the service.
+    /// The bucket; `None` for operations on the service.
     pub bucket: Option<BucketName>,
-    /// The key; none for operations on the service or a bucket.
+    /// The key; `None` for operations on the service or a bucket.
     pub key: Option<ObjectKey>,
     /// The operation.
     pub operation: Operation,
@@ -23,7 +23,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Matches a request. `domains` are the names under which a host `bucket.domain` names a bucket.
+    /// Routes a request. `domains` are the domains under which a host `bucket.domain` names a bucket.
     pub fn of(head: &RequestHead, domains: &[String]) -> Result<Route, S3Error> {
         let host_bucket = bucket_of_host(head.host(), domains);
         let path = match head.path() {
@@ -57,8 +57,8 @@ impl Route {
     }
 }
 
-/// The bucket that a host names: what stands before `.domain`, the port left aside. Of several domains the
-/// longest that fits counts.
+/// The bucket that a host names: the part before `.domain`, ignoring the port. If several domains match, the longest
+/// counts.
 pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str> {
     if domains.is_empty() {
         return None;
@@ -77,7 +77,7 @@ pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str>
     Some(&host[..host.len() - domain.len() - 1])
 }
 
-/// The first row that fits a request, were it sent with `method`.
+/// The operation of the first row that matches the request, as if it were sent with `method`.
 fn select(target: Target, method: Method, head: &RequestHead) -> Result<Operation, S3Error> {
     let query = head.query();
     let carries = |selector: &str| match selector.split_once('=') {
@@ -85,18 +85,18 @@ fn select(target: Target, method: Method, head: &RequestHead) -> Result<Operatio
         None if operation::is_header(selector) => head.header(selector).is_some(),
         None => query.has(selector),
     };
-    let about = || ROWS.iter().filter(|row| row.is_about(target));
-    let found = about().find(|row| row.method == method && row.selectors.iter().all(|s| carries(s)));
+    let candidates = || ROWS.iter().filter(|row| row.applies_to(target));
+    let found = candidates().find(|row| row.method == method && row.selectors.iter().all(|s| carries(s)));
     if query.raw().is_empty() {
         return found.map(|row| row.operation).ok_or_else(not_allowed);
     }
-    // A preflight is about another request, its subresource included.
+    // A preflight announces another request, including its subresource.
     let is_plain = method != Method::Options && found.is_none_or(|row| row.subresource().is_none());
     if is_plain && target == Target::Object && method == Method::Put {
-        needs_both(query)?;
+        require_both(query)?;
     }
-    // A subresource that does not go with the method is no plain request.
-    if is_plain && about().filter_map(Row::subresource).any(|name| query.has(name)) {
+    // A subresource that does not support the method is not a plain request.
+    if is_plain && candidates().filter_map(Row::subresource).any(|name| query.has(name)) {
         return Err(not_allowed());
     }
     match found {
@@ -110,8 +110,8 @@ fn select(target: Target, method: Method, head: &RequestHead) -> Result<Operatio
     }
 }
 
-/// Refuses a PUT with only one of the two parameters that make it an UploadPart.
-fn needs_both(query: Query<'_>) -> Result<(), S3Error> {
+/// Refuses a PUT with only one of the two parameters that select UploadPart.
+fn require_both(query: Query<'_>) -> Result<(), S3Error> {
     let missing = match (query.has("uploadId"), query.has("partNumber")) {
         (true, false) => "partNumber",
         (false, true) => "uploadId",
@@ -126,7 +126,7 @@ fn not_allowed() -> S3Error {
     Code::MethodNotAllowed.into()
 }
 
-/// Adds to a refusal of the method the methods that the resource has (RFC 9110, 15.5.6).
+/// Adds the methods that the resource supports to a refusal of the method (RFC 9110, 15.5.6).
 fn with_allow(error: S3Error, target: Target, head: &RequestHead) -> S3Error {
     const METHODS: [(Method, &str); 6] = [
         (Method::Get, "GET"),
@@ -145,7 +145,7 @@ fn with_allow(error: S3Error, target: Target, head: &RequestHead) -> S3Error {
     error.header("Allow", allowed.map(|(_, name)| *name).collect::<Vec<_>>().join(", "))
 }
 
-/// The names of the parameters that make a request ask for something else than its method and path alone do.
+/// The names of the parameters that change which operation a request selects.
 pub fn selecting_parameters() -> impl Iterator<Item = &'static str> {
     ROWS.iter().filter_map(Row::subresource)
 }

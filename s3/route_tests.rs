@@ -80,7 +80,7 @@ fn subresources_select_an_operation() {
 }
 
 #[test]
-fn a_subresource_with_a_wrong_method_is_no_plain_request() {
+fn a_subresource_with_a_wrong_method_is_not_a_plain_request() {
     for request in [
         "PUT /",
         "PATCH /bucket",

@@ -1,4 +1,5 @@
-//! What the connections of one core share: the stores, the verifier, the counters, and whether the core drains.
+//! The state that the connections of one core share: the stores, the verifier, the counters, and whether the core is
+//! draining.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -25,36 +26,36 @@ use crate::route::{Route, bucket_of_host};
 use crate::sigv4::keys::Credentials;
 use crate::sigv4::{Verified, Verifier};
 
-/// Where a core gets its present TLS configuration from; none where the port is plain.
+/// Returns the current TLS configuration of a core; `None` if the port is plain.
 pub type TlsSource = Box<dyn Fn() -> Option<Arc<rustls::ServerConfig>>>;
-/// Where finished requests are told of.
+/// Receives each finished request, for the access log.
 pub type LogSink = Box<dyn Fn(&Finished<'_>)>;
 
-/// Whether the node is ready for requests.
+/// Tells whether the node is ready for requests.
 pub type Readiness = Box<dyn Fn() -> bool>;
 
-/// How a node serves S3: checked once, the same for all of its cores.
+/// How a node serves S3: validated once, the same for all of its cores.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The region that requests must be signed for.
     pub region: String,
-    /// Domains under which buckets are hosts of their own.
+    /// Domains whose subdomains name buckets.
     pub domains: Vec<String>,
-    /// Whose word on a client's address is taken.
+    /// The proxies that are trusted to state the address of a client.
     pub proxies: Proxies,
-    /// Where health checks are answered, if they are.
+    /// The path of the health checks, if they are enabled.
     pub health: Option<HealthPath>,
 }
 
-/// What the service of one core is made of.
+/// Everything that the service of one core is built from.
 pub struct ServiceConfig {
     /// See [`Settings`].
     pub settings: Arc<Settings>,
     /// This core's number.
     pub core: usize,
-    /// When the process started, milliseconds since 1970: no id that this core makes is older.
+    /// When the process started, milliseconds since 1970: the core makes no id older than this.
     pub started_ms: u64,
-    /// This core's share in spreading connections.
+    /// This core's part in distributing connections.
     pub spread: Spread,
     /// Who may sign requests.
     pub credentials: Credentials,
@@ -88,7 +89,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over a core's handles to metadata and bytes.
+    /// Creates a service on top of a core's handles to metadata and bytes.
     pub fn new(config: ServiceConfig, metadata: Metadata, bytes: ByteStore) -> Rc<Service> {
         let mut ids = IdGenerator::new();
         ids.next(config.started_ms, 0);
@@ -102,7 +103,7 @@ impl Service {
             settings: config.settings,
             spread: config.spread,
             dates: RefCell::default(),
-            // Ids of one process differ by core and count; those of different runs by their random part.
+            // Within a process, ids differ by core and count; between processes, by the random part.
             request_prefix: (io::random_u64() << 8 | config.core as u64) << 32,
             requests: Cell::new(0),
             draining: Cell::new(false),
@@ -113,8 +114,8 @@ impl Service {
         })
     }
 
-    /// Takes no more connections, ends each one after its present request, and waits until all are gone or `limit`
-    /// has passed; what is left then is cut off.
+    /// Accepts no more connections, closes each one after its current request, and waits until all are closed or
+    /// `limit` has passed; then it cuts off the rest.
     pub async fn drain(&self, limit: Duration) {
         self.draining.set(true);
         self.drain.notify();
@@ -139,22 +140,22 @@ impl Service {
         (self.tls)()
     }
 
-    /// Whether new requests should come here.
+    /// Whether new requests should be sent here.
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining() && (self.ready)()
     }
 
-    /// What a request asks of the node's health, if it does.
+    /// The health check that a request asks for, if it is one.
     pub(crate) fn probe(&self, head: &RequestHead) -> Option<Probe> {
         self.settings.health.as_ref()?.probe(head, &self.settings.domains)
     }
 
-    /// Whether a peer is a proxy whose word on its client's address is taken.
+    /// Whether a peer is a proxy that is trusted to state the address of its client.
     pub(crate) fn trusts(&self, peer: SocketAddr) -> bool {
         self.settings.proxies.trust(peer.ip())
     }
 
-    /// Who sent a request that came from `peer`.
+    /// The client of a request that arrived from `peer`.
     pub(crate) fn client(&self, peer: SocketAddr, head: &RequestHead) -> SocketAddr {
         self.settings.proxies.client(peer, head.header_all("x-forwarded-for"))
     }
@@ -176,12 +177,12 @@ impl Service {
         *self.dates.borrow_mut().at(io::unix_ms() / 1000)
     }
 
-    /// A new UUIDv7, later than all that this core has given out.
+    /// A new UUIDv7, later than all that this core has issued.
     pub(crate) fn new_id(&self, now_ms: u64) -> [u8; 16] {
         self.ids.borrow_mut().next(now_ms, io::random_u128())
     }
 
-    /// A command with a new id, at the present time: what it writes becomes visible soon after, however long ago its
+    /// A command with a new id and the current time: what it writes becomes visible soon after, however long ago its
     /// request began.
     pub(crate) fn command(&self, kind: Kind) -> Command {
         let now_ms = io::unix_ms();
@@ -226,27 +227,27 @@ impl RequestId {
 /// One finished request, for the counters and the access log.
 #[derive(Debug)]
 pub struct Finished<'a> {
-    /// Its id, as `x-amz-request-id` told the client.
+    /// Its id, as sent in `x-amz-request-id`.
     pub request_id: RequestId,
-    /// Its head; none where no head could be read.
+    /// Its head; `None` if no head could be parsed.
     pub head: Option<&'a RequestHead>,
     /// Who sent it.
     pub peer: Option<SocketAddr>,
-    /// Whose signature was good.
+    /// The access key whose signature was valid.
     pub access_key: Option<Arc<str>>,
-    /// What was asked for; none where that is no operation.
+    /// The operation; `None` if the request maps to none.
     pub operation: Option<Operation>,
-    /// The bucket, where the request names one.
+    /// The bucket, if the request names one.
     pub bucket: Option<String>,
-    /// The key, where the request names one.
+    /// The key, if the request names one.
     pub key: Option<String>,
     /// The error it ended with.
     pub error: Option<Code>,
-    /// HTTP status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// From the head's end to the answer's.
+    /// The time from the end of the head to the end of the response.
     pub duration: Duration,
-    /// Body and answer bytes on the wire.
+    /// Bytes of the request body and of the response on the wire.
     pub bytes_in: u64,
     /// See `bytes_in`.
     pub bytes_out: u64,

@@ -1,10 +1,10 @@
-//! Presigned URLs of signature version 2, which boto3 and aws CLI 1.x still make by default in us-east-1.
+//! Presigned URLs of Signature Version 2, which boto3 and aws CLI 1.x still create by default in us-east-1.
 //!
-//! Query only: a version 2 header is refused by [`crate::sigv4`]. Source: AWS, "Signing and authenticating
-//! REST requests" (version 2), "Query string request authentication alternative".
+//! Only in the query: [`crate::sigv4`] refuses a version 2 header. Source: AWS, "Signing and authenticating REST
+//! requests" (version 2), "Query string request authentication alternative".
 //!
-//! What is signed is method, path, `x-amz-*` headers and the parameters of a list. A parameter that is not on it and
-//! would make the request another operation is refused, lest the holder of a URL add it.
+//! The signature covers the method, the path, `x-amz-*` headers and a fixed list of parameters. A parameter that is not
+//! on the list and would select another operation is refused, so that the holder of a URL cannot add it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::route;
 use crate::sigv4::keys::Table;
 use crate::uri;
 
-/// The parameters that are part of what is signed, sorted.
+/// The parameters that the signature covers, sorted.
 const SIGNED_PARAMETERS: [&str; 33] = [
     "accelerate",
     "acl",
@@ -56,8 +56,8 @@ const SIGNED_PARAMETERS: [&str; 33] = [
     "website",
 ];
 
-/// Checks a presigned URL; gives the access key. `host_bucket` is the bucket's name where the host names it,
-/// since version 2 signs the path as if it began with it.
+/// Verifies a presigned URL; returns the access key. `host_bucket` is the bucket if the host names it: version 2 signs
+/// the path as if it began with the bucket.
 pub fn verify(
     head: &RequestHead,
     host_bucket: Option<&str>,
@@ -84,7 +84,7 @@ pub fn verify(
     let unsigned = |name: &&str| !SIGNED_PARAMETERS.contains(name) && query.has(name);
     if let Some(name) = route::selecting_parameters().find(unsigned) {
         return Err(Code::AccessDenied
-            .with(format!("Version 2 does not sign the parameter {name}: use a URL of version 4.")));
+            .with(format!("Version 2 does not sign the parameter {name}: use a version 4 URL.")));
     }
     let (access_key, secret) =
         known.get(&id).ok_or_else(|| Code::InvalidAccessKeyId.field("AWSAccessKeyId", id.as_ref()))?;
@@ -118,7 +118,7 @@ fn string_to_sign(head: &RequestHead, host_bucket: Option<&str>, expires: &[u8])
     let mut last: &[u8] = b"";
     for (name, value) in &amz {
         if name.as_slice() == last {
-            // The line feed of the line that this value continues.
+            // Replaces the line feed: this value continues that line.
             out.pop();
             out.push(b',');
         } else {
@@ -160,10 +160,10 @@ mod tests {
         head
     }
 
-    /// AWS, "Signing and authenticating REST requests", the examples "Upload" and "List objects", with the time where
-    /// a URL has its end.
+    /// AWS, "Signing and authenticating REST requests", the examples "Upload" and "List objects", with the expiry time
+    /// of a URL in place of their date.
     #[test]
-    fn what_is_signed_is_what_awss_examples_say() {
+    fn the_string_to_sign_matches_the_examples_of_aws() {
         let upload = head(
             "PUT /db-backup.dat.gz HTTP/1.1\r\nHost: static.example.com:8080\r\nx-amz-acl: public-read\r\n\
              content-type: application/x-download\r\nContent-MD5: 4gJE4saaMU4BqNR0kLY+lw==\r\n\

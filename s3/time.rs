@@ -1,11 +1,12 @@
-//! The date forms of HTTP and S3: RFC 9110's IMF-fixdate (and the two obsolete ones, read only), ISO 8601
-//! with milliseconds, and `x-amz-date`'s basic form. Own arithmetic: a list page prints 1,000 of them.
+//! The date formats of HTTP and S3: RFC 9110's IMF-fixdate (and the two obsolete formats, for parsing only), ISO 8601
+//! with milliseconds, and the basic format of `x-amz-date`. The arithmetic is our own, since a list page prints 1,000
+//! dates.
 
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// The latest second that is printed: the end of the year 9999. Later times print as this one.
+/// The latest second that can be printed: the end of the year 9999. Later times print as this one.
 pub const LAST_SECOND: u64 = 253_402_300_799;
 
 struct Civil {
@@ -18,12 +19,12 @@ struct Civil {
     weekday: usize,
 }
 
-/// Days since 1970-01-01 to a date of the proleptic Gregorian calendar, by counting from 1 March so that the
-/// leap day comes last.
+/// Converts seconds since 1970 to a date of the proleptic Gregorian calendar. It counts from 1 March, so that the leap
+/// day comes last.
 fn civil(unix_s: u64) -> Civil {
     let unix_s = unix_s.min(LAST_SECOND);
     let (days, rest) = ((unix_s / 86_400) as u32, (unix_s % 86_400) as u32);
-    // 719,468 days lie between 0000-03-01 and 1970-01-01; an era is 400 years.
+    // There are 719,468 days between 0000-03-01 and 1970-01-01; an era is 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -41,7 +42,7 @@ fn civil(unix_s: u64) -> Civil {
     }
 }
 
-/// Seconds since 1970 of a date and time; none where a field is out of range or the year is before 1970.
+/// Converts a date and time to seconds since 1970; `None` if a field is out of range or the year is before 1970.
 fn unix(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32)) -> Option<u64> {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
@@ -50,7 +51,7 @@ fn unix(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32)
         1..=12 => 31,
         _ => return None,
     };
-    // A leap second is taken for the second before it.
+    // A leap second counts as the second before it.
     if !(1970..=9999).contains(&year) || day == 0 || day > last || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -66,7 +67,7 @@ fn two(number: u32) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// Writes into a template: each `(offset, number)` as two digits, the year as four.
+/// Fills in a template: each `(offset, number)` as two digits, the year as four.
 fn fill(template: &mut [u8], year_at: usize, year: u32, twos: [(usize, u32); 5]) {
     template[year_at..year_at + 2].copy_from_slice(&two(year / 100));
     template[year_at + 2..year_at + 4].copy_from_slice(&two(year % 100));
@@ -90,7 +91,7 @@ pub fn http_date_string(unix_s: u64) -> String {
     http_date(unix_s).iter().map(|b| *b as char).collect()
 }
 
-/// `2015-10-21T07:28:00.123Z`, S3's form in XML.
+/// `2015-10-21T07:28:00.123Z`, the format of S3's XML.
 pub fn iso8601_ms(unix_ms: u64) -> [u8; 24] {
     let c = civil(unix_ms / 1000);
     let mut out = *b"1970-01-01T00:00:00.000Z";
@@ -101,7 +102,7 @@ pub fn iso8601_ms(unix_ms: u64) -> [u8; 24] {
     out
 }
 
-/// `20151021T072800Z`, the form of `x-amz-date`; its first eight bytes are the day of a credential scope.
+/// `20151021T072800Z`, the format of `x-amz-date`; its first eight bytes are the day of a credential scope.
 pub fn amz_date(unix_s: u64) -> [u8; 16] {
     let c = civil(unix_s);
     let mut out = *b"19700101T000000Z";
@@ -132,7 +133,7 @@ fn month(text: &[u8]) -> Option<u32> {
     MONTHS.iter().position(|m| m.eq_ignore_ascii_case(text)).map(|at| at as u32 + 1)
 }
 
-/// Reads `x-amz-date`; none unless it is exactly `YYYYMMDDTHHMMSSZ`.
+/// Parses `x-amz-date`; `None` unless it is exactly `YYYYMMDDTHHMMSSZ`.
 pub fn parse_amz_date(text: &[u8]) -> Option<u64> {
     if text.len() != 16 || text[8] != b'T' || text[15] != b'Z' {
         return None;
@@ -141,7 +142,7 @@ pub fn parse_amz_date(text: &[u8]) -> Option<u64> {
     unix(number(&text[..4])?, number(&text[4..6])?, number(&text[6..8])?, time)
 }
 
-/// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7. The zone may also be `UTC`, `Z`, `+0000`, or
+/// Parses an HTTP date in any of the three formats of RFC 9110, 5.6.7. The zone may also be `UTC`, `Z`, `+0000`, or
 /// `-0000` (RFC 5322, 3.3: UTC, from an unknown zone), which botocore writes and signs.
 pub fn parse_http_date(text: &[u8]) -> Option<u64> {
     let mut words: smallvec::SmallVec<[&[u8]; 8]> = smallvec::SmallVec::new();
@@ -176,7 +177,7 @@ pub fn parse_http_date(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Reads ISO 8601 in its extended form, in UTC, with or without a fraction; the result is in milliseconds.
+/// Parses ISO 8601 in its extended format, in UTC, with or without a fraction, into milliseconds.
 pub fn parse_iso8601_ms(text: &[u8]) -> Option<u64> {
     if text.len() < 20 || text[4] != b'-' || text[7] != b'-' || text[10] != b'T' || text.last() != Some(&b'Z')
     {
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_refused() {
         for text in ["", "x", "20130524T000000", "20130532T000000Z", "2013052xT000000Z", "20130230T000000Z"] {
             assert_eq!(parse_amz_date(text.as_bytes()), None, "{text}");
         }
@@ -236,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_second_survives_the_trip(unix_s in 0..=LAST_SECOND, ms in 0u64..1000) {
+        fn every_second_survives_a_round_trip(unix_s in 0..=LAST_SECOND, ms in 0u64..1000) {
             prop_assert_eq!(parse_http_date(&http_date(unix_s)), Some(unix_s));
             prop_assert_eq!(parse_amz_date(&amz_date(unix_s)), Some(unix_s));
             prop_assert_eq!(parse_iso8601_ms(&iso8601_ms(unix_s * 1000 + ms)), Some(unix_s * 1000 + ms));

@@ -1,19 +1,19 @@
-//! Percent-encoding as S3 and Signature Version 4 use it. A URI is bytes here: no normalisation, decoded
-//! once.
+//! Percent-encoding as S3 and Signature Version 4 use it. A URI is treated as bytes: it is not normalised, and decoded
+//! exactly once.
 
 use std::borrow::Cow;
 
 use crate::error::{Code, S3Error};
 
-/// Which bytes stay as they are when encoding.
+/// The set of bytes that encoding leaves as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// RFC 3986's unreserved ones: query names and values in a canonical request.
+    /// RFC 3986's unreserved characters: for query names and values in a canonical request.
     Unreserved,
-    /// Those and `/`: the canonical URI.
+    /// Those and `/`: for the canonical URI.
     Path,
-    /// What a list with `encoding-type=url` leaves: the unreserved ones but `~`, `/` and `*`, as AWS answers. A space
-    /// becomes `%20`, since not every decoder takes a `+` for one.
+    /// What AWS leaves in a list with `encoding-type=url`: the unreserved characters except `~`, and `/` and `*`. A
+    /// space becomes `%20`, since not every decoder accepts `+` for a space.
     ListEncoding,
 }
 
@@ -49,7 +49,7 @@ impl Set {
     }
 }
 
-/// Appends one byte, encoded unless the table lets it stay.
+/// Appends one byte, percent-encoded unless it is in the table.
 #[inline]
 fn push(byte: u8, table: &[bool; 256], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -68,13 +68,13 @@ pub fn encode_into(bytes: &[u8], set: Set, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `raw` decoded and encoded anew, so that however a client wrote it, it comes out in canonical form.
+/// Appends `raw`, decoded and encoded again, so that it comes out in canonical form however the client wrote it.
 /// `plus_is_space` is for queries. A `%` that starts no escape stands for itself.
 pub fn recode_into(raw: &[u8], set: Set, plus_is_space: bool, out: &mut Vec<u8>) {
     let table = set.table();
     let mut at = 0;
     loop {
-        // Most bytes stay as they are.
+        // Most bytes are unchanged.
         let rest = &raw[at..];
         let stay = rest.iter().position(|byte| !table[usize::from(*byte)]).unwrap_or(rest.len());
         out.extend_from_slice(&rest[..stay]);
@@ -100,7 +100,7 @@ fn escape_at(raw: &[u8], at: usize) -> Option<u8> {
     Some(digit(raw.get(at + 1)?)? << 4 | digit(raw.get(at + 2)?)?)
 }
 
-/// Decodes once. Borrowed where nothing was encoded. A broken escape is [`Code::InvalidURI`].
+/// Decodes once; borrows if nothing was encoded. A broken escape is [`Code::InvalidURI`].
 pub fn decode(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, [u8]>, S3Error> {
     let special = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
     let Some(first) = raw.iter().position(special) else {
@@ -127,7 +127,7 @@ pub fn decode(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, [u8]>, S3Error>
     Ok(Cow::Owned(out))
 }
 
-/// Decodes once to text; what is not UTF-8 is [`Code::InvalidURI`].
+/// Decodes once to text; [`Code::InvalidURI`] if the result is not UTF-8.
 pub fn decode_str(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, str>, S3Error> {
     let not_utf8 = || Code::InvalidURI.with("The URI is not UTF-8 after decoding.");
     match decode(raw, plus_is_space)? {
@@ -136,25 +136,25 @@ pub fn decode_str(raw: &[u8], plus_is_space: bool) -> Result<Cow<'_, str>, S3Err
     }
 }
 
-/// A query string, read in place. Names and values are decoded when asked for; the first of equal names
-/// counts.
+/// A query string, parsed in place. Names and values are decoded on access. Of several parameters with the same name
+/// the first counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<'a> {
     raw: &'a [u8],
 }
 
 impl<'a> Query<'a> {
-    /// Over the bytes after the `?`.
+    /// Creates a query from the bytes after the `?`.
     pub fn new(raw: &'a [u8]) -> Query<'a> {
         Query { raw }
     }
 
-    /// Its bytes as sent.
+    /// The raw bytes.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// Names and values as sent; a parameter without `=` has the empty value.
+    /// The raw names and values; a parameter without `=` has an empty value.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         self.raw.split(|b| *b == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
             match memchr::memchr(b'=', pair) {
@@ -164,7 +164,7 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// The value of a parameter as sent.
+    /// The raw value of a parameter.
     pub fn get_raw(&self, name: &str) -> Option<&'a [u8]> {
         self.pairs().find(|(n, _)| name_is(n, name)).map(|(_, value)| value)
     }
@@ -174,13 +174,13 @@ impl<'a> Query<'a> {
         self.get_raw(name).map(|value| decode_str(value, true)).transpose()
     }
 
-    /// Whether there is a parameter of that name, with or without a value.
+    /// Whether the query has a parameter of this name, with or without a value.
     pub fn has(&self, name: &str) -> bool {
         self.get_raw(name).is_some()
     }
 }
 
-/// Whether a name as sent, encoded or not, is `name`. One with a broken escape is none.
+/// Whether a raw name, encoded or not, is `name`. A name with a broken escape matches nothing.
 pub fn name_is(raw: &[u8], name: &str) -> bool {
     match memchr::memchr2(b'%', b'+', raw) {
         None => raw == name.as_bytes(),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_encoded_once_however_it_was_sent() {
+    fn a_path_is_encoded_once_no_matter_how_it_was_sent() {
         assert_eq!(recoded("/a%2fb/(x)+%7e%20y", Set::Path, false), "/a/b/%28x%29%2B~%20y");
         assert_eq!(recoded("100%", Set::Path, false), "100%25");
         assert_eq!(recoded("a+b/c", Set::Unreserved, true), "a%20b%2Fc");
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_read_in_place() {
+    fn a_query_is_parsed_in_place() {
         let query = Query::new(b"uploads&prefix=a%2Fb&&x=1=2&X-Amz-%44ate=q");
         assert!(query.has("uploads") && !query.has("upload"));
         assert_eq!(query.get("prefix").unwrap().unwrap(), "a/b");
         assert_eq!(query.get_raw("x"), Some(&b"1=2"[..]));
         assert_eq!(query.get_raw("X-Amz-Date"), Some(&b"q"[..]));
         assert_eq!(query.pairs().count(), 4);
-        // Two names of which one reads like the other's encoding.
+        // Two names, of which one looks like the encoding of the other.
         let query = Query::new(b"%61=first&%2561=second&b+c=third&b%2Bc=fourth");
         assert_eq!(query.get_raw("a"), Some(&b"first"[..]));
         assert_eq!(query.get_raw("%61"), Some(&b"second"[..]));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_percent_encoded_a_space_too() {
+    fn lists_are_percent_encoded_including_spaces() {
         let mut out = Vec::new();
         encode_into("a b/c+d*ü~".as_bytes(), Set::ListEncoding, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "a%20b/c%2Bd*%C3%BC%7E");

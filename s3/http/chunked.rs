@@ -1,13 +1,13 @@
-//! The decoder of `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental and strict.
+//! The decoder for `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental and strict.
 //!
-//! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF,
-//! sizes are 1 to 15 digits and nothing else, extensions and trailers are skipped within bounds; anything else is
-//! refused, since two readers that disagree about a body's end are how requests get smuggled.
+//! Content is never copied: the decoder says which bytes of its input are content. Lines end with CR LF, sizes are 1 to
+//! 15 digits and nothing else, and extensions and trailers are skipped up to a limit. Anything else is refused: two
+//! parsers that disagree on the end of a body are how requests get smuggled.
 
 use super::{Line, LineBuffer, Step};
 use crate::error::{Code, S3Error};
 
-/// The longest chunk header, extension included.
+/// The longest chunk header, including its extension.
 const LINE_BYTES_MAX: usize = 1024;
 /// The most bytes of extensions and trailers of one body together.
 const EXTRA_BYTES_MAX: usize = 16 * 1024;
@@ -36,7 +36,7 @@ fn malformed(what: &str) -> S3Error {
 }
 
 impl ChunkedDecoder {
-    /// At the start of a body.
+    /// Creates a decoder for the start of a body.
     pub fn new() -> ChunkedDecoder {
         ChunkedDecoder::default()
     }
@@ -46,7 +46,7 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    /// Looks at the next bytes. See [`Step`] for what is consumed; never answers `ChunkEnd`.
+    /// Decodes the next bytes; see [`Step`] for what is consumed. Never returns `ChunkEnd`.
     pub fn feed(&mut self, input: &[u8]) -> Result<Step, S3Error> {
         let mut at = 0;
         loop {
@@ -96,12 +96,12 @@ impl ChunkedDecoder {
     }
 }
 
-/// The size in a chunk header, which ends where an extension begins.
+/// Parses the size in a chunk header, without the extension.
 fn size(digits: &[u8]) -> Result<u64, S3Error> {
     hex_size(digits).ok_or_else(|| malformed("a chunk's size is not a hexadecimal number"))
 }
 
-/// Up to 15 hexadecimal digits: no sign, no prefix, no white space, and too few to overflow.
+/// Parses up to 15 hexadecimal digits: no sign, no prefix, no white space, and too few to overflow.
 pub(crate) fn hex_size(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 15 {
         return None;
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Decodes a body given in pieces; gives the content and what was left over behind its end.
+    /// Decodes a body given in pieces; returns the content and the number of bytes left after its end.
     fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), S3Error> {
         let mut decoder = ChunkedDecoder::new();
         let (mut content, mut left) = (Vec::new(), 0);
@@ -218,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&[&bytes]);
         }
     }

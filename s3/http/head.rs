@@ -1,13 +1,13 @@
-//! Request heads: bytes in, a checked head out.
+//! Parses and validates request heads.
 //!
-//! A head is looked for in what has been received and, once its end is there, copied into the [`RequestHead`]
-//! (a memcpy of some 600 bytes) with the places of its parts, so that it outlives the receive buffer without
-//! an allocation per header: a head's memory is reused for the next one of its connection.
+//! The parser looks for a head in the received bytes. Once its end has arrived, it copies the head into the
+//! [`RequestHead`] (a memcpy of some 600 bytes) and records the positions of its parts, so that the head outlives the
+//! receive buffer without an allocation per header. A connection reuses the memory of a head for the next one.
 //!
-//! What two HTTP readers could understand differently is refused, so that nothing is smuggled past a proxy:
-//! bare CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length
-//! beside Transfer-Encoding, any transfer coding but `chunked`, more than one Host, a Host other than the
-//! target's (a signature covers the one, and the bucket may be named by the other).
+//! It refuses everything that two HTTP parsers could understand differently, so that nothing can be smuggled past a
+//! proxy: bare CR or LF, folded headers, a space before the colon, more than one Content-Length, Content-Length
+//! together with Transfer-Encoding, any transfer coding except `chunked`, more than one Host, a Host other than that of
+//! the target (the signature covers one of them, and the other could name the bucket).
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -19,9 +19,9 @@ use crate::uri::{self, Query};
 
 /// The longest head, request line and headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// A head's memory beyond this is not kept for the next one.
+/// Memory beyond this is not kept for the next head.
 const KEEP_BYTES: usize = 8 * 1024;
-/// The most headers of a head.
+/// The maximum number of headers.
 pub const HEADERS_MAX: usize = 100;
 
 /// The request's method.
@@ -35,7 +35,7 @@ pub enum Method {
     Post,
     Delete,
     Options,
-    /// Any other; S3 knows no more.
+    /// Any other method; S3 has no more.
     Other,
 }
 
@@ -53,7 +53,7 @@ impl Method {
     }
 }
 
-/// A place in the head's bytes; 64 KiB need 17 bits.
+/// A position in the head's bytes; 64 KiB need 17 bits.
 #[derive(Debug, Clone, Copy, Default)]
 struct Span {
     start: u32,
@@ -72,11 +72,11 @@ impl Span {
     }
 }
 
-/// One request's head. Make one per connection and parse head after head into it.
+/// The head of one request. Create one per connection and parse each head into it.
 #[derive(Debug, Default)]
 pub struct RequestHead {
     bytes: Vec<u8>,
-    /// How far the input has been looked through without finding the end.
+    /// How many bytes of the input have been searched without finding the end.
     scanned: usize,
     method: Method,
     method_text: Span,
@@ -84,9 +84,9 @@ pub struct RequestHead {
     path: Span,
     query: Span,
     headers: SmallVec<[(Span, Span); 24]>,
-    /// How many of the headers were sent as such; the others stood in a presigned query.
+    /// How many headers were really sent; the rest come from a presigned query.
     sent: usize,
-    /// The [`mark`]s of all headers' names: most of those that are asked for are not there.
+    /// The [`mark`]s of all header names: most lookups are for headers that are absent.
     marks: u64,
     http_1_0: bool,
     content_length: Option<u64>,
@@ -96,7 +96,7 @@ pub struct RequestHead {
     host: Option<Span>,
 }
 
-/// One bit of 64, by a header name's length and last byte, the same in upper and lower case.
+/// One bit of 64, chosen by a header name's length and last byte, ignoring case.
 fn mark(name: &[u8]) -> u64 {
     let last = name.last().map_or(0, |byte| usize::from(byte | 0x20));
     1 << ((name.len() + 31 * last) % 64)
@@ -107,7 +107,7 @@ fn bad(why: &str) -> S3Error {
 }
 
 impl RequestHead {
-    /// An empty head, to parse into.
+    /// Creates an empty head to parse into.
     pub fn new() -> RequestHead {
         RequestHead::default()
     }
@@ -117,19 +117,18 @@ impl RequestHead {
         self.http_1_0
     }
 
-    /// Gives the memory of an unusually long head back, so that a connection does not hold it while it is idle.
+    /// Frees the memory of an unusually long head, so that an idle connection does not hold it.
     pub fn trim(&mut self) {
         if self.bytes.capacity() > KEEP_BYTES {
             *self = RequestHead::default();
         }
     }
 
-    /// Looks for a head at the start of `input`, which holds everything received since the last one. Gives
-    /// the number of bytes that it took, or none where more is needed: then call again with the same bytes
-    /// and more behind them (what was looked through is not looked through again). After an error the
-    /// connection has to be closed.
+    /// Parses the head at the start of `input`, which contains everything received since the last one. Returns the
+    /// number of bytes consumed, or `None` if more are needed: then call again with the same bytes followed by more
+    /// (bytes already searched are not searched again). After an error the connection must be closed.
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, S3Error> {
-        // Empty lines before a request line are to be ignored (RFC 9112, 2.2); a few, not a stream of them.
+        // Empty lines before a request line are ignored (RFC 9112, 2.2): a few, not a stream of them.
         let lead = 2 * input.chunks_exact(2).take(4).take_while(|pair| *pair == b"\r\n").count();
         let begun = &input[lead..];
         // A lone CR may be the first half of another empty line.
@@ -155,7 +154,7 @@ impl RequestHead {
         }
     }
 
-    /// The offset behind the empty line that ends the head.
+    /// The offset after the empty line that ends the head.
     fn find_end(&mut self, input: &[u8], lead: usize) -> Result<Option<usize>, S3Error> {
         let window = &input[..input.len().min(lead + HEAD_BYTES_MAX)];
         let mut at = self.scanned.max(lead).min(window.len());
@@ -183,7 +182,7 @@ impl RequestHead {
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(whole, &mut space) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(bad("The head ends too early.")),
+            Ok(httparse::Status::Partial) => return Err(bad("The head is incomplete.")),
             Err(httparse::Error::TooManyHeaders) => {
                 return Err(
                     Code::RequestHeaderSectionTooLarge.field("MaxHeadersAllowed", HEADERS_MAX.to_string())
@@ -198,7 +197,7 @@ impl RequestHead {
         self.http_1_0 = request.version == Some(0);
         let target = request.path.unwrap_or_default().as_bytes();
         for header in request.headers.iter() {
-            // A CR inside of a value is refused by httparse; what surrounds a value is no part of it.
+            // httparse refuses a CR in a value; surrounding white space is not part of it.
             let value = header.value.trim_ascii();
             let value = if value.is_empty() { &header.value[..0] } else { value };
             self.headers.push((Span::of(whole, header.name.as_bytes()), Span::of(whole, value)));
@@ -212,9 +211,9 @@ impl RequestHead {
         self.adopt_presigned()
     }
 
-    /// Takes the headers that the signer of a presigned URL put into its query: they count as if they had been sent,
-    /// since whoever uses the URL can't leave them out (AWS, "Authenticating Requests: Using Query Parameters";
-    /// "Query string request authentication alternative" for version 2).
+    /// Adopts the headers that the signer of a presigned URL put into its query. They count as if they had been sent,
+    /// since the user of the URL cannot leave them out (AWS, "Authenticating Requests: Using Query Parameters"; "Query
+    /// string request authentication alternative" for version 2).
     fn adopt_presigned(&mut self) -> Result<(), S3Error> {
         let Some(scheme) = Presigned::of(self.query()) else { return Ok(()) };
         let mut adopted: SmallVec<[(Vec<u8>, Vec<u8>); 4]> = SmallVec::new();
@@ -226,14 +225,14 @@ impl RequestHead {
         }
         for (name, value) in adopted {
             if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)) {
-                return Err(Code::InvalidArgument.with("A header in the query has a name that is none."));
+                return Err(Code::InvalidArgument.with("A header in the query has an invalid name."));
             }
             let text = String::from_utf8_lossy(&name);
             match self.header(&text) {
                 Some(sent) if sent == value.trim_ascii() => continue,
                 Some(_) => {
                     return Err(Code::InvalidArgument
-                        .with("A header stands in the query and among the headers, with two values.")
+                        .with("A header is in the query and among the headers, with different values.")
                         .field("ArgumentName", text));
                 }
                 None => {}
@@ -256,7 +255,7 @@ impl RequestHead {
         Span { start: start as u32, end: self.bytes.len() as u32 }
     }
 
-    /// Reads the headers that decide where the message ends and what becomes of the connection.
+    /// Interprets the headers that determine where the message ends and whether the connection stays open.
     fn interpret(&mut self) -> Result<(), S3Error> {
         self.content_length = None;
         self.chunked = false;
@@ -277,7 +276,7 @@ impl RequestHead {
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 if self.chunked || self.http_1_0 || !text.eq_ignore_ascii_case(b"chunked") {
                     return Err(bad(
-                        "Of transfer encodings only 'chunked', given once, in HTTP/1.1, is supported.",
+                        "The only transfer encoding supported is 'chunked', given once, in HTTP/1.1.",
                     ));
                 }
                 self.chunked = true;
@@ -296,7 +295,7 @@ impl RequestHead {
             }
         }
         if self.chunked && self.content_length.is_some() {
-            return Err(bad("Content-Length and Transfer-Encoding exclude each other."));
+            return Err(bad("Content-Length and Transfer-Encoding are mutually exclusive."));
         }
         if self.host.is_none() && !self.http_1_0 {
             return Err(bad("HTTP/1.1 requires a Host header."));
@@ -329,18 +328,18 @@ impl RequestHead {
         Query::new(&self.bytes[self.query.range()])
     }
 
-    /// The host that the request is for, with its port: the Host header's, which is the target's too where that
-    /// is absolute; of an HTTP/1.0 request without the header the target's.
+    /// The host that the request is for, with its port: that of the Host header, which equals that of an absolute
+    /// target; for an HTTP/1.0 request without the header, that of the target.
     pub fn host(&self) -> &[u8] {
         self.host.or(self.authority).map_or(&[][..], |span| &self.bytes[span.range()])
     }
 
-    /// The first value of a header, trimmed. `name` in any case.
+    /// The first value of a header, trimmed. The case of `name` does not matter.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.header_all(name).next()
     }
 
-    /// The first value of a header, where it is text (UTF-8).
+    /// The first value of a header, if it is text (UTF-8).
     pub fn header_str(&self, name: &str) -> Option<&str> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -350,7 +349,7 @@ impl RequestHead {
         self.values(name.as_bytes(), &self.headers)
     }
 
-    /// The same without those from a presigned query.
+    /// All values of a header that were really sent, without those from a presigned query.
     pub fn sent_header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.values(name.as_bytes(), &self.headers[..self.sent])
     }
@@ -366,17 +365,17 @@ impl RequestHead {
         self.headers.iter().map(|(name, value)| (&self.bytes[name.range()], &self.bytes[value.range()]))
     }
 
-    /// The same without those from a presigned query.
+    /// All headers that were really sent, without those from a presigned query.
     pub fn sent_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.headers().take(self.sent)
     }
 
-    /// The body's length, where it was announced.
+    /// The announced length of the body, if any.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// Whether the body comes in chunked transfer encoding.
+    /// Whether the body uses the chunked transfer encoding.
     pub fn is_chunked(&self) -> bool {
         self.chunked
     }
@@ -386,13 +385,13 @@ impl RequestHead {
         self.expect_continue
     }
 
-    /// Whether the connection stays open after the answer, as far as the client is concerned.
+    /// Whether the client wants the connection to stay open after the response.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 }
 
-/// How a URL is presigned.
+/// The signature version of a presigned URL.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Presigned {
     V4,
@@ -410,9 +409,10 @@ impl Presigned {
         }
     }
 
-    /// Whether a parameter of this name, in lower case, is a header. What version 4 says of the signature is none.
+    /// Whether a parameter of this name, in lower case, stands for a header. Version 4's own signature parameters do
+    /// not.
     fn is_header(self, name: &[u8]) -> bool {
-        const OF_THE_SIGNATURE: [&[u8]; 8] = [
+        const SIGNATURE_PARAMETERS: [&[u8]; 8] = [
             b"x-amz-algorithm",
             b"x-amz-content-sha256",
             b"x-amz-credential",
@@ -423,7 +423,7 @@ impl Presigned {
             b"x-amz-signedheaders",
         ];
         match self {
-            Presigned::V4 => name.starts_with(b"x-amz-") && !OF_THE_SIGNATURE.contains(&name),
+            Presigned::V4 => name.starts_with(b"x-amz-") && !SIGNATURE_PARAMETERS.contains(&name),
             Presigned::V2 => name.starts_with(b"x-amz-") || name == b"content-type" || name == b"content-md5",
         }
     }
@@ -432,7 +432,7 @@ impl Presigned {
 /// Authority, path and query.
 type Target<'a> = (Option<&'a [u8]>, &'a [u8], &'a [u8]);
 
-/// Takes a request target apart (RFC 9112, 3.2).
+/// Splits a request target into authority, path and query (RFC 9112, 3.2).
 fn split_target(target: &[u8]) -> Result<Target<'_>, S3Error> {
     let refuse = || Code::InvalidURI.with("The request target is neither a path nor an http URI.");
     if target.contains(&b'#') {
@@ -456,7 +456,7 @@ fn split_target(target: &[u8]) -> Result<Target<'_>, S3Error> {
     Ok((authority, &rest[..at], rest.get(at + 1..).unwrap_or(&rest[rest.len()..])))
 }
 
-/// Digits alone, few enough not to overflow.
+/// Digits only, and few enough not to overflow.
 fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 18 {
         return None;

@@ -16,7 +16,7 @@ fn refused(headers: &str) -> Code {
 }
 
 #[test]
-fn a_head_gives_its_parts() {
+fn a_head_is_split_into_its_parts() {
     let head = parse(
         "PUT /b/a%20b?partNumber=1&x HTTP/1.1\r\nHost: h:9000\r\nContent-Length: 12\r\n\
          Expect: 100-Continue\r\nX-Amz-Meta-A:  v 1 \r\nx-amz-meta-a: v2\r\nEmpty:\r\n\r\nbody",
@@ -47,9 +47,9 @@ fn an_absolute_target_names_the_host_that_the_header_names() {
     assert_eq!(parse("GET k HTTP/1.1\r\nHost: h\r\n\r\n").unwrap_err().code(), Code::InvalidURI);
 }
 
-/// A presigned URL for `http://one.example/k` was good for `/k` of the bucket `two` as well: sent with the absolute
-/// target `http://two.example/k`, the signature was checked against the Host header and the bucket taken from the
-/// target.
+/// A presigned URL for `http://one.example/k` was also valid for `/k` in the bucket `two`: if it was sent with the
+/// absolute target `http://two.example/k`, the signature was checked against the Host header, but the bucket was taken
+/// from the target.
 #[test]
 fn an_absolute_target_of_another_host_is_refused() {
     for (authority, host) in [
@@ -66,7 +66,7 @@ fn an_absolute_target_of_another_host_is_refused() {
 }
 
 #[test]
-fn connections_stay_open_as_version_and_header_say() {
+fn connections_stay_open_as_the_version_and_header_say() {
     let keep = |line: &str, headers: &str| {
         parse(&format!("GET / {line}\r\nHost: h\r\n{headers}\r\n")).unwrap().keep_alive()
     };
@@ -77,7 +77,7 @@ fn connections_stay_open_as_version_and_header_say() {
 }
 
 #[test]
-fn what_could_smuggle_a_request_is_refused() {
+fn anything_that_could_smuggle_a_request_is_refused() {
     for headers in [
         "Content-Length: 1\r\nContent-Length: 1\r\n",
         "Content-Length: 1\r\nContent-Length: 2\r\n",
@@ -142,7 +142,7 @@ fn heads_that_are_not_http_1_are_refused_at_once() {
 }
 
 #[test]
-fn empty_lines_before_a_request_are_whole_and_few() {
+fn only_a_few_complete_empty_lines_may_precede_a_request() {
     let rest = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     for (lead, good) in [
         ("\r\n", true),
@@ -160,7 +160,7 @@ fn empty_lines_before_a_request_are_whole_and_few() {
 }
 
 #[test]
-fn heads_are_bounded_in_bytes_and_headers() {
+fn heads_are_limited_in_bytes_and_headers() {
     let mut text = String::from("GET / HTTP/1.1\r\nHost: h\r\n");
     for _ in 0..HEADERS_MAX {
         text.push_str("a: b\r\n");
@@ -175,7 +175,7 @@ fn heads_are_bounded_in_bytes_and_headers() {
 }
 
 #[test]
-fn the_memory_of_a_usual_head_is_kept_and_that_of_a_long_one_given_back() {
+fn the_memory_of_a_usual_head_is_kept_and_that_of_a_long_one_freed() {
     for (filler, kept) in [(100, true), (50_000, false)] {
         let text = format!("GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n", "y".repeat(filler));
         let mut head = parse(&text).unwrap();
@@ -234,13 +234,13 @@ fn a_header_is_found_in_any_case_and_among_many_others() {
         assert_eq!(head.header_all(name).count(), 1);
         assert_eq!(head.header(&format!("{name}-")), None);
     }
-    // What the last head had is forgotten.
+    // Nothing of the previous head is left.
     head.parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().unwrap();
     assert!(names.iter().all(|name| head.header(name).is_none()));
 }
 
-/// A presigned URL whose query carried `x-amz-meta-*`, `x-amz-acl` or `x-amz-copy-source` was accepted and these were
-/// dropped: the SDKs of JavaScript, Java and boto3's version 2 put headers there.
+/// A presigned URL whose query contained `x-amz-meta-*`, `x-amz-acl` or `x-amz-copy-source` was accepted, but these
+/// parameters were dropped. The SDKs for JavaScript and Java and boto3's version 2 put headers there.
 #[test]
 fn headers_in_a_presigned_query_count_as_sent() {
     let presigned = |query: &str, headers: &str| {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 (RFC 9112) without I/O: request heads in, response heads out, chunked bodies decoded.
+//! HTTP/1.1 (RFC 9112) without I/O: parses request heads, writes response heads, decodes chunked bodies.
 
 pub mod chunked;
 pub mod head;
@@ -7,22 +7,22 @@ pub mod response;
 
 use std::ops::Range;
 
-/// What a body decoder made of the bytes it was given. Every variant says how many of them it consumed, from
-/// the front; the rest is to be given again with the next call.
+/// The result of feeding a body decoder. Every variant says how many bytes it consumed from the front of the input; the
+/// caller passes the rest again in the next call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// These bytes of the input are content; everything up to the range's end is consumed.
+    /// These bytes of the input are content; everything up to the end of the range is consumed.
     Data(Range<usize>),
-    /// A signed chunk ended: check it before the next call (aws-chunked with signatures only).
+    /// A signed chunk ended: verify it before the next call (aws-chunked with signatures only).
     ChunkEnd(usize),
-    /// All of the input is consumed and more is needed.
+    /// All of the input is consumed, and more is needed.
     NeedMore,
     /// The body is complete, trailers included.
     Done(usize),
 }
 
 impl Step {
-    /// How much of an input of `given` bytes is consumed.
+    /// How many bytes of an input of `given` bytes were consumed.
     pub fn consumed(&self, given: usize) -> usize {
         match self {
             Step::Data(range) => range.end,
@@ -32,15 +32,15 @@ impl Step {
     }
 }
 
-/// Collects one line that may arrive in pieces, within a bound.
+/// Collects one line that may arrive in pieces, up to a maximum length.
 #[derive(Debug, Default)]
 pub(crate) struct LineBuffer {
     partial: Vec<u8>,
 }
 
 impl LineBuffer {
-    /// Takes bytes up to and with the next LF; none where all of `input` was taken without one. A line longer
-    /// than `max` bytes, or with a CR inside, is an error.
+    /// Takes bytes up to and including the next LF; `None` if all of `input` was taken without finding one. A line
+    /// longer than `max` bytes, or with a CR in it, is an error.
     pub(crate) fn take<'a>(&'a mut self, input: &'a [u8], max: usize) -> Result<Option<Line<'a>>, LineError> {
         let Some(at) = memchr::memchr(b'\n', &input[..input.len().min(max + 1)]) else {
             if self.partial.len() + input.len() > max {
@@ -65,7 +65,7 @@ impl LineBuffer {
         }
     }
 
-    /// Forgets the line that was taken.
+    /// Discards the line that was taken.
     pub(crate) fn clear(&mut self) {
         self.partial.clear();
     }
@@ -74,14 +74,14 @@ impl LineBuffer {
 /// One line of framing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
-    /// Without its end.
+    /// Without its line ending.
     pub(crate) text: &'a [u8],
-    /// It ends in LF alone, which almost every place has to refuse.
+    /// It ends in LF alone, which almost every caller has to refuse.
     pub(crate) bare_lf: bool,
-    /// Bytes of the input that it took, its end included.
+    /// Bytes of the input that were consumed, including the line ending.
     pub(crate) used: usize,
 }
 
-/// A line too long, or with a stray CR.
+/// The line is too long or has a stray CR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineError;

@@ -1,9 +1,9 @@
-//! The PROXY protocol (HAProxy, "The PROXY protocol, versions 1 & 2"): what a proxy says, before anything else, of the
-//! client that it speaks for.
+//! The PROXY protocol (HAProxy, "The PROXY protocol, versions 1 & 2"), in which a proxy states the address of its
+//! client before anything else is sent.
 //!
-//! Strict: a header that is not exactly as the specification has it ends the connection, since whoever wrote it may
-//! mean another client than the one that would be read. Bounded: [`PREAMBLE_BYTES_MAX`]. Whether a peer may send one
-//! is for the caller to decide.
+//! Parsing is strict: a header that does not follow the specification exactly ends the connection, since its writer may
+//! mean another client than the one that would be parsed. Its length is limited to [`PREAMBLE_BYTES_MAX`]. The caller
+//! decides whether a peer may send one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,32 +14,32 @@ use crate::limits::PREAMBLE_BYTES_MAX;
 /// What a connection begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preamble {
-    /// It may become a header, with more bytes.
+    /// It may be the start of a header: more bytes are needed.
     Partial,
-    /// No header: these are the client's own bytes.
+    /// It is not a header: these are the client's own bytes.
     Absent,
-    /// A header of so many bytes, and the client that it names: none where the proxy speaks for itself, or for a client
-    /// without an internet address.
+    /// A header with its length in bytes and the client that it names: `None` if the proxy speaks for itself, or for a
+    /// client without an internet address.
     Header(usize, Option<SocketAddr>),
 }
 
-/// It begins as a header and is none.
+/// It begins like a header but is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
 const SIGNATURE_1: &[u8] = b"PROXY ";
 const SIGNATURE_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest line of version 1, with its end.
+/// The longest line of version 1, including its end.
 const LINE_BYTES_MAX: usize = 107;
 /// Version 2 up to the addresses: signature, version and command, family and transport, length.
 const FIXED_BYTES: usize = 16;
 /// The extension that holds a CRC-32C of the header.
 const CHECKSUM: u8 = 0x03;
 
-/// Reads the header at the front of `bytes`.
+/// Parses the header at the start of `bytes`.
 ///
 /// # Errors
-/// It is malformed or too long.
+/// If it is malformed or too long.
 pub fn parse(bytes: &[u8]) -> Result<Preamble, Malformed> {
     let begins = |signature: &[u8]| {
         let common = signature.len().min(bytes.len());
@@ -65,7 +65,7 @@ fn parse_line(bytes: &[u8]) -> Result<Preamble, Malformed> {
     }
     let words: Vec<&str> = line.split(' ').collect();
     let client = match words[..] {
-        // Whatever follows is to be ignored.
+        // The rest must be ignored.
         ["UNKNOWN", ..] => None,
         ["TCP4", from, to, from_port, to_port] => Some(ends::<Ipv4Addr>([from, to], [from_port, to_port])?),
         ["TCP6", from, to, from_port, to_port] => Some(ends::<Ipv6Addr>([from, to], [from_port, to_port])?),
@@ -74,7 +74,7 @@ fn parse_line(bytes: &[u8]) -> Result<Preamble, Malformed> {
     Ok(Preamble::Header(end + 1, client))
 }
 
-/// The client of a connection whose both ends are written well.
+/// The client of a connection, if both of its ends are well-formed.
 fn ends<A: std::str::FromStr + Into<IpAddr>>(
     addresses: [&str; 2],
     ports: [&str; 2],
@@ -98,7 +98,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Preamble, Malformed> {
         return Err(Malformed);
     }
     let address_bytes = match (command, family) {
-        // The proxy connected of its own accord, for a health check: what follows is to be ignored.
+        // The proxy connected on its own behalf, for a health check: the rest must be ignored.
         (0x20, _) | (_, 0x00) => 0,
         (_, 0x11) => 12,
         (_, 0x21) => 36,
@@ -122,7 +122,8 @@ fn parse_binary(bytes: &[u8]) -> Result<Preamble, Malformed> {
     Ok(Preamble::Header(header.len(), client))
 }
 
-/// Extensions fill their place exactly, and a checksum among them is right: it is taken with zeros in its own place.
+/// Checks that the extensions fill their space exactly, and that a checksum among them is right. It is computed with
+/// zeros in its own place.
 fn check_extensions(header: &[u8], mut extensions: &[u8]) -> Result<(), Malformed> {
     while let [kind, high, low, rest @ ..] = extensions {
         let length = usize::from(u16::from_be_bytes([*high, *low]));

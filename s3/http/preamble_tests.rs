@@ -28,7 +28,7 @@ fn both_versions_name_the_client() {
 }
 
 #[test]
-fn a_proxy_that_speaks_for_itself_or_for_no_address_names_nobody() {
+fn a_proxy_that_speaks_for_itself_or_for_no_address_names_no_client() {
     for line in ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff:: ffff:: 1 2\r\n"] {
         assert_eq!(parse(line.as_bytes()), Ok(Preamble::Header(line.len(), None)));
     }
@@ -46,7 +46,7 @@ fn a_proxy_that_speaks_for_itself_or_for_no_address_names_nobody() {
 }
 
 #[test]
-fn requests_and_handshakes_are_no_headers() {
+fn requests_and_handshakes_are_not_headers() {
     for bytes in ["GET / HTTP/1.1\r\n", "PUT /b/k HTTP/1.1", "PROPFIND ", "\r\nGET /", "\x16\x03\x01", "PX"] {
         assert_eq!(parse(bytes.as_bytes()), Ok(Preamble::Absent), "{bytes:?}");
     }
@@ -56,7 +56,7 @@ fn requests_and_handshakes_are_no_headers() {
 }
 
 #[test]
-fn lines_that_two_readers_could_understand_differently_are_malformed() {
+fn lines_that_two_parsers_could_understand_differently_are_malformed() {
     for line in [
         "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n",
         "PROXY TCP4  192.0.2.1 192.0.2.2 1 2\r\n",
@@ -83,7 +83,7 @@ fn lines_that_two_readers_could_understand_differently_are_malformed() {
 }
 
 #[test]
-fn binary_headers_that_are_not_as_specified_are_malformed() {
+fn binary_headers_that_deviate_from_the_specification_are_malformed() {
     let long = [0; PREAMBLE_BYTES_MAX];
     for (command, family, body) in [
         (0x11, 0x11, &[0; 12][..]),
@@ -97,12 +97,12 @@ fn binary_headers_that_are_not_as_specified_are_malformed() {
     ] {
         assert_eq!(parse(&binary(command, family, body)), Err(Malformed), "{command:x} {family:x}");
     }
-    // Its length alone refuses a header: nothing waits for the rest.
+    // The length field alone is enough to refuse a header, before the rest arrives.
     assert_eq!(parse(&binary(0x21, 0x11, &long)[..FIXED_BYTES]), Err(Malformed));
 }
 
 #[test]
-fn extensions_have_to_fill_their_place_and_a_checksum_to_be_right() {
+fn extensions_must_fill_their_space_and_a_checksum_must_match() {
     let plain = tcp4(&[0x04, 0, 2, 0, 0, 0xea, 0, 1, 7]);
     assert_eq!(parse(&plain), Ok(Preamble::Header(plain.len(), client("192.0.2.1:50000"))));
     for cut in [&[0x04][..], &[0x04, 0], &[0x04, 0, 2, 0], &[0x04, 0, 0, 9]] {
@@ -119,7 +119,7 @@ fn extensions_have_to_fill_their_place_and_a_checksum_to_be_right() {
 
 proptest! {
     #[test]
-    fn what_a_header_means_does_not_depend_on_the_pieces_it_comes_in(
+    fn the_meaning_of_a_header_does_not_depend_on_how_it_is_split(
         header in prop_oneof![
             Just(tcp4(b"")),
             Just(b"PROXY TCP4 192.0.2.1 198.51.100.7 50000 443\r\n".to_vec()),

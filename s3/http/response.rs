@@ -1,8 +1,8 @@
-//! Response heads, written straight into a buffer that is reused from answer to answer.
+//! Response heads, written directly into a buffer that is reused for each response.
 
 use crate::xml::write::push_u64;
 
-/// The `Date` header's text, made once a second.
+/// The text of the `Date` header, formatted once a second.
 #[derive(Debug)]
 pub struct DateCache {
     unix_s: u64,
@@ -25,18 +25,18 @@ impl DateCache {
     }
 }
 
-/// The interim answer that lets a client send its body.
+/// The interim response that tells a client to send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A response head under construction at the end of a buffer. A value can't end its line: control characters in
-/// one become spaces, so nothing that a client stored is ever read as a header by another.
+/// A response head under construction at the end of a buffer. A value cannot end its line: control characters in it
+/// become spaces, so nothing that one client stored can be read as a header by another.
 #[derive(Debug)]
 pub struct ResponseHead<'a> {
     out: &'a mut Vec<u8>,
 }
 
 impl<'a> ResponseHead<'a> {
-    /// Writes the status line and the headers that every answer has.
+    /// Writes the status line and the headers that every response has.
     pub fn start(out: &'a mut Vec<u8>, status: u16, date: &[u8; 29], request_id: &str) -> ResponseHead<'a> {
         out.extend_from_slice(b"HTTP/1.1 ");
         push_u64(u64::from(status), out);
@@ -50,23 +50,23 @@ impl<'a> ResponseHead<'a> {
         head
     }
 
-    /// Header lines alone, to be placed in a head later by [`ResponseHead::raw`].
+    /// Starts a buffer of header lines only, to be inserted into a head later by [`ResponseHead::raw`].
     pub fn lines(out: &'a mut Vec<u8>) -> ResponseHead<'a> {
         ResponseHead { out }
     }
 
-    /// Header lines that were made by [`ResponseHead::lines`].
+    /// Inserts header lines that were written by [`ResponseHead::lines`].
     pub fn raw(&mut self, lines: &[u8]) -> &mut Self {
         self.out.extend_from_slice(lines);
         self
     }
 
-    /// A header.
+    /// Writes a header.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.pieces(name, &[value.as_ref()])
     }
 
-    /// A header whose value is put together of pieces.
+    /// Writes a header whose value is a concatenation.
     pub fn pieces(&mut self, name: &str, pieces: &[&[u8]]) -> &mut Self {
         debug_assert!(name.bytes().all(|b| b.is_ascii_graphic() && b != b':'), "{name}");
         self.out.extend_from_slice(name.as_bytes());
@@ -84,7 +84,7 @@ impl<'a> ResponseHead<'a> {
         self
     }
 
-    /// A header that holds a number.
+    /// Writes a header that contains a number.
     pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
@@ -93,8 +93,8 @@ impl<'a> ResponseHead<'a> {
         self
     }
 
-    /// A header whose name came from a client, as `x-amz-meta-*` do: left out unless it is a token (RFC 9110,
-    /// 5.6.2).
+    /// Writes a header whose name came from a client, such as `x-amz-meta-*`. It is omitted unless the name is a token
+    /// (RFC 9110, 5.6.2).
     pub fn client_header(&mut self, prefix: &str, name: &str, value: &[u8]) -> &mut Self {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.bytes().all(token) {
@@ -104,12 +104,12 @@ impl<'a> ResponseHead<'a> {
         self
     }
 
-    /// An entity tag, given without quotes.
+    /// Writes an entity tag, given without quotes.
     pub fn etag(&mut self, etag: &str) -> &mut Self {
         self.pieces("ETag", &[b"\"", etag.as_bytes(), b"\""])
     }
 
-    /// `Last-Modified`.
+    /// Writes `Last-Modified`.
     pub fn last_modified(&mut self, unix_ms: u64) -> &mut Self {
         self.header("Last-Modified", crate::time::http_date(unix_ms / 1000))
     }
@@ -120,7 +120,7 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// The phrase of a status that S3 uses.
+/// The reason phrase of a status that S3 uses.
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_can_not_start_another_header() {
+    fn a_value_cannot_start_another_header() {
         let mut out = Vec::new();
         let mut head = ResponseHead::start(&mut out, 200, DateCache::default().at(0), "1");
         head.header("A", "b\r\nSet-Cookie: c\0\x0b\x1b\x7f\t").pieces("B", &[b"\r", b"\n"]).etag("\n");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_status_has_its_phrase() {
+    fn every_error_status_has_a_reason_phrase() {
         for code in crate::error::Code::ALL {
             assert_ne!(reason(code.status()), "Unknown", "{code:?}");
         }

@@ -1,4 +1,4 @@
-//! GetObjectAttributes (AWS, "GetObjectAttributes"): what is known of an object, without its bytes and headers.
+//! GetObjectAttributes (AWS, "GetObjectAttributes"): what the record of an object says, without its bytes and headers.
 
 use super::get_object::existing_object;
 use super::{Exchange, headers};
@@ -24,7 +24,7 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
-/// Reads `x-amz-object-attributes`, a list of names, which may take several lines.
+/// Parses `x-amz-object-attributes`, a list of names that may span several lines.
 fn parse_names(head: &RequestHead) -> S3Result<Attributes> {
     const HEADER: &str = "x-amz-object-attributes";
     let mut wanted = Attributes::default();
@@ -49,7 +49,7 @@ fn parse_names(head: &RequestHead) -> S3Result<Attributes> {
     Ok(wanted)
 }
 
-/// Reads a header that holds a number of parts or of one part.
+/// Parses a header that contains a number of parts or a part number.
 fn number(head: &RequestHead, name: &'static str) -> S3Result<Option<u32>> {
     let Some(text) = head.header(name) else { return Ok(None) };
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok());

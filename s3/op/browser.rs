@@ -1,5 +1,5 @@
-//! What browsers send without a signature: CORS preflights (AWS, "Configuring CORS"; WHATWG, "Fetch", 3.2) and forms
-//! that upload (AWS, "POST Object"). Hamster has neither yet, and says so before it asks who sent them.
+//! Requests that browsers send without a signature: CORS preflights (AWS, "Configuring CORS"; WHATWG, "Fetch", 3.2) and
+//! upload forms (AWS, "POST Object"). Hamster supports neither yet, and refuses them before it checks who sent them.
 
 use super::Exchange;
 use crate::conn::Reply;
@@ -20,13 +20,14 @@ pub(super) async fn preflight(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         .field("ResourceType", if ex.route.key.is_some() { "OBJECT" } else { "BUCKET" }))
 }
 
-/// Refuses an upload by a form.
+/// Refuses a form upload.
 pub(super) async fn form(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     const FORM: &[u8] = b"multipart/form-data";
     let sent = ex.head.header("content-type").and_then(|sent| sent.get(..FORM.len()));
     if sent.is_some_and(|sent| sent.eq_ignore_ascii_case(FORM)) {
-        return Err(Code::NotImplemented
-            .with("Hamster does not implement PostObject: upload by PUT, with a presigned URL if need be."));
+        return Err(Code::NotImplemented.with(
+            "Hamster does not implement PostObject: upload with PUT, using a presigned URL if necessary.",
+        ));
     }
     Err(Code::PreconditionFailed
         .field("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"))

@@ -8,7 +8,7 @@ use crate::conn::Reply;
 use crate::error::{Code, S3Result};
 use crate::xml;
 
-/// Most buckets of one page (AWS, "ListBuckets").
+/// The most buckets on one page (AWS, "ListBuckets").
 const PAGE_MAX: u32 = 10_000;
 
 /// Answers ListBuckets (AWS, "ListBuckets").
@@ -20,7 +20,7 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let prefix = query.get("prefix")?;
     let region = query.get("bucket-region")?;
-    // AWS documents a token of no length here, as it does not for objects.
+    // AWS documents an empty token here, but not for objects.
     let token = query.get("continuation-token")?.filter(|token| !token.is_empty());
     let marker = token.map(|token| read_token(&token)).transpose()?;
     let here = ex.service.region();
@@ -54,7 +54,7 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let name = ex.bucket()?.to_owned();
     let location = format!("/{name}");
     match ex.commit(Kind::CreateBucket(CreateBucket { name, owner: OWNER.id.to_owned() })).await {
-        // In us-east-1 to create one's own bucket again is no error (AWS, "CreateBucket").
+        // In us-east-1 it is no error to create a bucket that one already owns (AWS, "CreateBucket").
         Err(error) if error.code() == Code::BucketAlreadyOwnedByYou && here == "us-east-1" => {}
         created => drop(created?),
     }

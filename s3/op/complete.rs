@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload (AWS, "CompleteMultipartUpload").
 //!
-//! A client that lost the answer sends the same request again, and is answered as the first time: so whatever depends
-//! on the upload, which is gone then, is checked here only while it is open. Apply compares the rest.
+//! A client that lost the response repeats the request and must get the same response. The upload no longer exists
+//! then, so whatever depends on it is checked here only while it is open. Apply compares the rest.
 
 use engine::hash::{self, ChecksumAlgorithm};
 use raft::command::{CompleteUpload, CompletedPart, Kind, Outcome};
@@ -11,7 +11,7 @@ use raft::record::{Bytes16, Checksum, ChecksumSpec, ChecksumType};
 use super::document::Document;
 use super::multipart::{commit, missing_upload, upload_id};
 use super::{Exchange, document, headers};
-use crate::checksum::{self, Wanted};
+use crate::checksum::{self, DeclaredDigests};
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::uri;
@@ -67,14 +67,14 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
-/// The request's body. Its checksum headers speak of the object; its MD5 is its own.
+/// Reads the body. Its checksum headers describe the object; only Content-MD5 describes the body.
 async fn read_document(ex: &mut Exchange<'_, '_>) -> S3Result<Document> {
     let content_md5 = ex.head.header("content-md5").map(checksum::parse_content_md5).transpose()?;
-    document::read_as(ex, &Wanted { content_md5, ..Wanted::default() }).await
+    document::read_as(ex, &DeclaredDigests { content_md5, ..DeclaredDigests::default() }).await
 }
 
-/// Checks the list of an upload that was created with a checksum: its numbers leave no gap, and for a composite each part
-/// names its own (AWS, "CompletedPart"; "Checking object integrity").
+/// Checks the part list of an upload that was created with a checksum: its numbers have no gaps, and for a composite
+/// checksum each part states its own (AWS, "CompletedPart"; "Checking object integrity").
 fn check_parts(parts: &[CompletePart], algorithm: ChecksumAlgorithm, kind: ChecksumType) -> S3Result<()> {
     for (part, number) in parts.iter().zip(1_u32..) {
         match part.checksum.map(|checksum| checksum.algorithm()) {
@@ -91,13 +91,14 @@ fn check_parts(parts: &[CompletePart], algorithm: ChecksumAlgorithm, kind: Check
         }
         if u32::from(part.number) != number {
             return Err(Code::InvalidPartOrder
-                .with("The part numbers of an upload with a checksum must begin with 1 and leave no gap."));
+                .with("The part numbers of an upload with a checksum must start at 1 and have no gaps."));
         }
     }
     Ok(())
 }
 
-/// A part as apply compares it. A checksum of another algorithm than the upload's says nothing of what is stored.
+/// A part in the form that apply compares. A checksum of another algorithm than that of the upload is dropped: it says
+/// nothing about what is stored.
 fn completed(part: &CompletePart, spec: ChecksumSpec) -> S3Result<CompletedPart> {
     let checksum = part.checksum.filter(|checksum| Some(checksum.algorithm()) == spec.algorithm());
     Ok(CompletedPart {
@@ -111,7 +112,7 @@ fn invalid_part(part: &CompletePart) -> S3Error {
     Code::InvalidPart.field("PartNumber", u32::from(part.number).to_string())
 }
 
-/// The object's URL, in the way in which the client addressed it.
+/// The object's URL, in the style in which the client addressed it.
 fn location(ex: &Exchange<'_, '_>, bucket: &str, key: &str) -> String {
     let scheme = if ex.service.tls().is_some() { "https" } else { "http" };
     let mut url = format!("{scheme}://{}/", String::from_utf8_lossy(ex.head.host())).into_bytes();
@@ -123,13 +124,13 @@ fn location(ex: &Exchange<'_, '_>, bucket: &str, key: &str) -> String {
     String::from_utf8_lossy(&url).into_owned()
 }
 
-/// The size that the client expects of the object, bytes.
+/// The size that the client expects the object to have, bytes.
 fn object_size(ex: &Exchange<'_, '_>) -> S3Result<Option<u64>> {
     let size = ex.head.header_str("x-amz-mp-object-size").map(str::parse).transpose();
     size.map_err(|_| Code::InvalidArgument.with("x-amz-mp-object-size must be a number of bytes"))
 }
 
-/// The checksum that the client expects of the object, by header; a composite one may carry `-N`.
+/// The checksum that the client expects the object to have, from a header; a composite one may end in `-N`.
 fn object_checksum(ex: &Exchange<'_, '_>) -> S3Result<Option<(hash::Checksum, Option<ChecksumType>)>> {
     let mut found = None;
     for algorithm in ChecksumAlgorithm::ALL {

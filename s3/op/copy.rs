@@ -1,4 +1,5 @@
-//! CopyObject and UploadPartCopy (AWS, "CopyObject", "UploadPartCopy"): read and rewritten on the server, streaming.
+//! CopyObject and UploadPartCopy (AWS, "CopyObject", "UploadPartCopy"): the server reads the source and writes the copy
+//! as a stream.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::xml;
 pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let directive = meta::metadata_directive(ex.head)?;
     let storage_class = meta::storage_class(ex.head)?;
-    let asked = ex.head.header_str("x-amz-checksum-algorithm").map(checksum::parse_algorithm).transpose()?;
+    let requested =
+        ex.head.header_str("x-amz-checksum-algorithm").map(checksum::parse_algorithm).transpose()?;
     let precondition = headers::write_precondition(ex).await?;
     ex.existing_bucket().await?;
     let source_name = CopySource::from_head(ex.head)?;
@@ -51,9 +53,10 @@ pub(super) async fn object(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         MetadataDirective::Copy => source.version.headers.clone(),
         MetadataDirective::Replace => Some(meta::stored_headers(ex.head)?),
     };
-    // A copy keeps its source's algorithm; its value is computed anew, since a composite one says nothing of a whole.
+    // A copy keeps the algorithm of its source. The value is computed again, since a composite one does not apply to a
+    // single blob.
     let stored = source.version.checksum.as_ref();
-    let algorithm = asked.or_else(|| stored?.spec().algorithm()).unwrap_or(checksum::DEFAULT);
+    let algorithm = requested.or_else(|| stored?.spec().algorithm()).unwrap_or(checksum::DEFAULT);
     let copied = source.copy(ex, ex.partition()?, algorithm).await?;
     let version = copied.put_version(ex, NewObject { headers, storage_class, precondition }).await?;
     let checksum = headers::checksum_of(&version);
@@ -74,7 +77,7 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         let range = match &range {
             None => 0..version.size,
             Some(range) => {
-                let extent = range.of_copy_source(version.size)?;
+                let extent = range.resolve_copy_source(version.size)?;
                 extent.start..extent.start + extent.length
             }
         };
@@ -93,7 +96,7 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }))
 }
 
-/// The version that a copy reads, once its conditions hold.
+/// Resolves the version to copy and checks the conditions on it.
 async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<VersionRecord>> {
     let (bucket, key) = (name.bucket.as_str(), name.key.as_str());
     let (action, selector) = match &name.version_id {
@@ -116,24 +119,26 @@ async fn find_source(ex: &Exchange<'_, '_>, name: &CopySource) -> S3Result<Arc<V
     Ok(version)
 }
 
-/// What a copy reads.
+/// The source of a copy.
 struct Source {
     version: Arc<VersionRecord>,
     stream: ObjectStream,
     size: u64,
-    /// A copy holds buffers for both of its sides: all at once could wait for one another for ever.
-    _turn: Permit,
+    /// Limits the number of copies: each holds buffers for both of its sides, so too many at once could wait for one
+    /// another forever.
+    _permit: Permit,
 }
 
 impl Source {
-    /// Opens the range that `range` wants of the version that `name` means, once its conditions hold.
+    /// Resolves the version that `name` refers to, checks the conditions on it, and opens the part of it that `range`
+    /// selects.
     async fn open(
         ex: &mut Exchange<'_, '_>,
         name: &CopySource,
         range: impl Fn(&VersionRecord) -> S3Result<Range<u64>>,
     ) -> S3Result<Source> {
         let bytes = &ex.service.bytes;
-        let turn = ex.patiently(bytes.copy_turn()).await;
+        let permit = ex.with_keepalive(bytes.copy_turn()).await;
         let mut gone = Gone::default();
         loop {
             let version = find_source(ex, name).await?;
@@ -141,12 +146,12 @@ impl Source {
             let size = range.end - range.start;
             let opened = ObjectStream::open(bytes, ex.holder, &mut gone, version.clone(), None, range);
             if let Some(stream) = opened.await? {
-                return Ok(Source { version, stream, size, _turn: turn });
+                return Ok(Source { version, stream, size, _permit: permit });
             }
         }
     }
 
-    /// Copies it into a new blob of `partition`.
+    /// Copies the source into a new blob of `partition`.
     async fn copy(
         mut self,
         ex: &mut Exchange<'_, '_>,
@@ -168,6 +173,6 @@ impl Source {
             let digests = writer.end().await?;
             Received::finish(writer, digests).await
         };
-        ex.patiently(copy).await
+        ex.with_keepalive(copy).await
     }
 }

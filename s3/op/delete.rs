@@ -8,7 +8,7 @@ use raft::command::{Command, DeleteVersion, Kind, Outcome, Precondition, Selecto
 use super::get_object::{parse_version_id, version_selector};
 use super::{Exchange, document, headers, no_such_bucket, outcome};
 use crate::access::{self, Principal, Resource};
-use crate::checksum::Wanted;
+use crate::checksum::DeclaredDigests;
 use crate::conn::Reply;
 use crate::error::{Code, S3Error, S3Result};
 use crate::name::BucketName;
@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::xml::object::{Deleted, deleted};
 use crate::xml::request::{self, DeleteObject};
 
-/// Deletes of one DeleteObjects request under way at once: enough to share group commits.
+/// How many deletes of one DeleteObjects request run at once: enough to share group commits.
 const IN_FLIGHT: usize = 128;
 
 /// Answers DeleteObject.
@@ -59,7 +59,7 @@ fn command(
     service.command(Kind::DeleteVersion(delete))
 }
 
-/// Refuses to bypass a retention that no object has: no bucket has Object Lock.
+/// Refuses to bypass a retention: no bucket has Object Lock, so no object has one.
 async fn refuse_bypass(ex: &Exchange<'_, '_>) -> S3Result<()> {
     const HEADER: &str = "x-amz-bypass-governance-retention";
     if ex.head.header(HEADER).is_none_or(|value| value.eq_ignore_ascii_case(b"false")) {
@@ -71,7 +71,7 @@ async fn refuse_bypass(ex: &Exchange<'_, '_>) -> S3Result<()> {
         .field("ArgumentName", HEADER))
 }
 
-/// What became of one of many.
+/// One object of a DeleteObjects request, and its result.
 struct Row {
     object: DeleteObject,
     result: S3Result<Option<String>>,
@@ -80,24 +80,24 @@ struct Row {
 /// Answers DeleteObjects.
 pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     refuse_bypass(ex).await?;
-    let wanted = Wanted::from_head(ex.head)?;
-    if wanted == Wanted::default() {
-        // A body damaged on its way could delete other objects than those that were meant.
+    let declared = DeclaredDigests::from_head(ex.head)?;
+    if declared == DeclaredDigests::default() {
+        // A body damaged in transit could delete objects other than the intended ones.
         return Err(Code::InvalidRequest.with("Missing required header for this request: Content-MD5"));
     }
-    let document = document::read_as(ex, &wanted).await?;
+    let document = document::read_as(ex, &declared).await?;
     let request = request::delete(&document)?;
     ex.existing_bucket().await?;
     let bucket = ex.route.bucket.clone().ok_or(Code::InvalidBucketName)?;
-    let turns = Semaphore::new(IN_FLIGHT);
+    let permits = Semaphore::new(IN_FLIGHT);
     let mut tasks = Vec::with_capacity(request.objects.len());
     for object in request.objects {
-        let turn = turns.acquire(1).await;
+        let permit = permits.acquire(1).await;
         let (service, principal) = (Rc::clone(ex.service), ex.principal.clone());
         let (bucket, now_ms) = (bucket.clone(), ex.now_ms);
         tasks.push(io::spawn(async move {
             let result = delete_listed(&service, &principal, now_ms, bucket, &object).await;
-            drop(turn);
+            drop(permit);
             Row { object, result }
         }));
     }
@@ -116,7 +116,7 @@ pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(Reply::xml(|out| deleted(request.quiet, answers, out)))
 }
 
-/// Deletes one object of a list; gives the id of the delete marker that took its place, if one did.
+/// Deletes one object of a list; returns the id of the delete marker that replaced it, if any.
 async fn delete_listed(
     service: &Service,
     principal: &Principal,

@@ -1,4 +1,4 @@
-//! Request bodies that are XML: read into memory, bounded, and checked like any other body.
+//! Request bodies in XML: read into memory up to a limit, and verified like any other body.
 
 use std::ops::Deref;
 
@@ -8,26 +8,26 @@ use engine::limits::SMALL_BLOB_BYTES;
 
 use super::Exchange;
 use super::receive::check;
-use crate::checksum::Wanted;
+use crate::checksum::DeclaredDigests;
 use crate::conn::Piece;
 use crate::error::{Code, S3Result};
 use crate::limits;
 use crate::sigv4::PayloadMode;
 
-/// Memory that a document begins with, bytes; it doubles as the document comes.
+/// The initial buffer of a document, bytes; it doubles as the document arrives.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// A document in memory that its request accounts for.
+/// A document in memory that is accounted to its request.
 #[derive(Default)]
 pub(super) struct Document {
-    /// Received, and room for more.
+    /// The bytes received, and room for more.
     bytes: Vec<u8>,
     received: usize,
     held: Vec<Held>,
 }
 
 impl Document {
-    /// Room for the next bytes, some at least.
+    /// Room for the next bytes, never empty.
     async fn space(&mut self, ex: &mut Exchange<'_, '_>) -> S3Result<&mut [u8]> {
         if self.received == self.bytes.len() {
             ex.body.ready().await?;
@@ -48,14 +48,14 @@ impl Deref for Document {
     }
 }
 
-/// Reads the body into memory and checks it against what the client said of it.
+/// Reads the body into memory and verifies it against the digests that its headers declare.
 pub(super) async fn read(ex: &mut Exchange<'_, '_>) -> S3Result<Document> {
-    let wanted = Wanted::from_head(ex.head)?;
-    read_as(ex, &wanted).await
+    let declared = DeclaredDigests::from_head(ex.head)?;
+    read_as(ex, &declared).await
 }
 
-/// The same against `wanted`, for a request whose checksum headers speak of something other than its body.
-pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S3Result<Document> {
+/// Reads the body and verifies it against `declared`, for a request whose checksum headers do not describe its body.
+pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigests) -> S3Result<Document> {
     if ex.body.announced().is_some_and(|size| size > limits::XML_BODY_BYTES_MAX as u64) {
         return Err(Code::MaxMessageLengthExceeded.into());
     }
@@ -72,18 +72,18 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, wanted: &Wanted) -> S3Res
                 }
             }
             Piece::ChunkEnd => ex.body.verify_chunk(&chunk.finish_chunk())?,
-            // Nothing of it can be had again.
+            // The buffers of a document cannot be refilled, so there is nothing to give back.
             Piece::Asked => ex.body.ready().await?,
             Piece::End => break,
         }
     }
     let plan = Plan {
-        md5: wanted.content_md5.is_some(),
+        md5: declared.content_md5.is_some(),
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: wanted.algorithm(),
+        checksum: declared.algorithm(),
     };
     let mut hash = ex.service.bytes.hashes().open(plan);
     hash.update_now(&document);
-    check(ex, wanted, &hash.finish())?;
+    check(ex, declared, &hash.finish())?;
     Ok(document)
 }

@@ -41,7 +41,7 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
 }
 
-/// Answers HeadObject: a GetObject without its body.
+/// Answers HeadObject: like GetObject, but without the body.
 pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let read = Read::parse(ex.head)?;
     let (version, _) = find(ex, &read.version, false).await?;
@@ -51,12 +51,12 @@ pub(super) async fn head(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
-/// The version that the request is about, which has to exist.
+/// The version that the request names, which must exist.
 pub(super) async fn existing_object(ex: &Exchange<'_, '_>) -> S3Result<Arc<VersionRecord>> {
     Ok(find(ex, &version_selector(ex.head.query())?, false).await?.0)
 }
 
-/// The version that the request is about, and where its bytes lie if that is wanted and known.
+/// The version that the request names, and the location of its bytes if that is requested and known.
 async fn find(
     ex: &Exchange<'_, '_>,
     version: &Option<Selector>,
@@ -79,7 +79,7 @@ async fn find(
     }
 }
 
-/// The refusal of a read that finds a delete marker (AWS, "Working with delete markers").
+/// The error for a read that finds a delete marker (AWS, "Working with delete markers").
 fn deleted(key: &str, marker: &VersionRecord, by_version: bool) -> S3Error {
     let error = match by_version {
         true => S3Error::from(Code::MethodNotAllowed)
@@ -94,12 +94,12 @@ fn deleted(key: &str, marker: &VersionRecord, by_version: bool) -> S3Error {
     }
 }
 
-/// The `versionId` of a query, if it has one.
+/// The `versionId` of a query, if any.
 pub(super) fn version_selector(query: Query<'_>) -> S3Result<Option<Selector>> {
     query.get("versionId")?.map(|text| parse_version_id(&text)).transpose()
 }
 
-/// A version id as clients write it: `null`, or 32 hexadecimal digits.
+/// Parses a version id: `null`, or 32 hexadecimal digits.
 pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
     if text == "null" {
         return Ok(Selector::Null(true));
@@ -112,7 +112,7 @@ pub(super) fn parse_version_id(text: &str) -> S3Result<Selector> {
     })
 }
 
-/// What a GET or HEAD asks for: all of it is read, and refused where it is wrong, before the key is looked up.
+/// The parameters of a GET or HEAD. All of them are parsed, and refused if invalid, before the key is looked up.
 struct Read<'h> {
     head: &'h RequestHead,
     version: Option<Selector>,
@@ -122,13 +122,13 @@ struct Read<'h> {
     overrides: Overrides<'h>,
 }
 
-/// The bytes of an object that are to be sent.
+/// The bytes of an object to send.
 struct Selection {
     offset: u64,
     length: u64,
-    /// A part or a range was asked for.
+    /// A part or a range was requested.
     partial: bool,
-    /// The part of a multipart object that they are.
+    /// The number of the part, if the bytes are a part of a multipart object.
     part: Option<u32>,
 }
 
@@ -147,14 +147,14 @@ impl<'h> Read<'h> {
             head,
             version: version_selector(query)?,
             part,
-            // Two ranges are more than one, however many lines they take.
+            // Several ranges are ignored even if they are on separate lines.
             range: range.filter(|_| ranges.next().is_none()).and_then(ByteRange::parse),
             conditions: Conditions::from_head(head),
             overrides: Overrides::from_query(query)?,
         })
     }
 
-    /// Checks the conditions, then takes what is asked of the object.
+    /// Checks the conditions, then selects the requested bytes.
     fn select(&self, version: &VersionRecord) -> S3Result<Selection> {
         if self.conditions != Conditions::default() {
             self.conditions.check_read(&version.etag(), version.modified_ms).map_err(|error| match error
@@ -171,13 +171,13 @@ impl<'h> Read<'h> {
         match self.range.filter(holds) {
             None => Ok(Selection { offset: 0, length: version.size, partial: false, part: None }),
             Some(range) => {
-                let Extent { start, length } = range.of(version.size)?;
+                let Extent { start, length } = range.resolve(version.size)?;
                 Ok(Selection { offset: start, length, partial: true, part: None })
             }
         }
     }
 
-    /// Adds to a 304 the headers of the 200 in its place that caches go by (RFC 9110, 15.4.5).
+    /// Adds to a 304 those headers of the corresponding 200 that caches use (RFC 9110, 15.4.5).
     fn not_modified(&self, error: S3Error, version: &VersionRecord) -> S3Error {
         let mut error = error
             .header("ETag", format!("\"{}\"", version.etag()))
@@ -195,9 +195,9 @@ impl<'h> Read<'h> {
         error
     }
 
-    /// Status and headers of an object.
+    /// The status and headers for an object.
     fn describe(&self, version: &VersionRecord, selection: &Selection) -> Reply {
-        // 206 has to tell its range, and there is no way to tell an empty one.
+        // A 206 must state its range, and an empty range cannot be expressed.
         let partial = selection.partial && selection.length > 0;
         let mut reply = Reply::empty(if partial { 206 } else { 200 });
         let mut lines = reply.lines();
@@ -221,7 +221,7 @@ impl<'h> Read<'h> {
     }
 }
 
-/// The bytes of the part that was uploaded with this number; an object of one PUT is its own first part.
+/// The bytes of the part that was uploaded with this number. An object from a single PUT is its own part 1.
 fn select_part(version: &VersionRecord, number: u32) -> S3Result<Selection> {
     if version.part_count == 0 && number == 1 {
         return Ok(Selection { offset: 0, length: version.size, partial: true, part: None });
@@ -238,7 +238,7 @@ fn select_part(version: &VersionRecord, number: u32) -> S3Result<Selection> {
         .field("ActualPartCount", version.part_count.max(1).to_string()))
 }
 
-/// The stored checksum, for clients that ask for it: of the whole object, or of the part that is read.
+/// Writes the stored checksum if the client asked for it: of the whole object, or of the part that is read.
 fn write_checksum(
     lines: &mut ResponseHead<'_>,
     head: &RequestHead,
@@ -258,7 +258,7 @@ fn write_checksum(
     let text = match part {
         Some(value) if value.is_empty() => return,
         Some(value) => checksum::base64_encode(value),
-        // The checksum of the whole says nothing of a range.
+        // The checksum of the whole does not apply to a range.
         None if selection.partial && selection.length != version.size => return,
         None => whole.text,
     };

@@ -1,11 +1,11 @@
-//! ListObjectVersions (AWS, "ListObjectVersions"), on buckets without versioning too: each key has one version there,
-//! `null`.
+//! ListObjectVersions (AWS, "ListObjectVersions"). It also works on buckets without versioning, where each key has one
+//! version, `null`.
 
 use raft::command::Selector;
 use raft::list::VersionMarker;
 
 use super::get_object::parse_version_id;
-use super::listing::Asked;
+use super::listing::ListRequest;
 use super::{Exchange, OWNER};
 use crate::conn::Reply;
 use crate::error::{Code, S3Result};
@@ -14,7 +14,7 @@ use crate::xml::list;
 /// Answers ListObjectVersions.
 pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let query = ex.head.query();
-    let asked = Asked::read(&query, "max-keys")?;
+    let request = ListRequest::read(&query, "max-keys")?;
     let key_marker = query.get("key-marker")?.unwrap_or_default();
     let version_marker = query.get("version-id-marker")?.filter(|id| !id.is_empty());
     if version_marker.is_some() && key_marker.is_empty() {
@@ -24,10 +24,10 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     }
     let after = version_marker.as_deref().map(marker).transpose()?;
     let bucket = ex.existing_bucket().await?;
-    let page = ex.service.metadata.list_versions(asked.query(bucket, &key_marker), after).await?;
-    asked.check_next_marker(page.next.as_ref().map(|(key, _)| key.as_str()))?;
+    let page = ex.service.metadata.list_versions(request.query(bucket, &key_marker), after).await?;
+    request.check_next_marker(page.next.as_ref().map(|(key, _)| key.as_str()))?;
     let markers = (key_marker.as_ref(), version_marker.as_deref().unwrap_or_default());
-    Ok(Reply::xml(|out| list::versions(asked.told(bucket), markers, &page, OWNER, out)))
+    Ok(Reply::xml(|out| list::versions(request.echo(bucket), markers, &page, OWNER, out)))
 }
 
 fn marker(text: &str) -> S3Result<VersionMarker> {

@@ -1,4 +1,4 @@
-//! What the lists are asked alike.
+//! The request parameters that all lists have in common.
 
 use std::borrow::Cow;
 
@@ -10,18 +10,18 @@ use crate::uri::Query;
 use crate::xml::list;
 use crate::xml::write::is_xml_char;
 
-/// What a list of a bucket's keys is asked.
-pub(super) struct Asked<'a> {
+/// The parameters of a list of the keys in a bucket.
+pub(super) struct ListRequest<'a> {
     prefix: Cow<'a, str>,
     delimiter: Option<Cow<'a, str>>,
     max: u32,
     url: bool,
 }
 
-impl<'a> Asked<'a> {
-    /// Reads it; `max` is the name of the parameter that limits a page.
-    pub(super) fn read(query: &Query<'a>, max: &str) -> S3Result<Asked<'a>> {
-        Ok(Asked {
+impl<'a> ListRequest<'a> {
+    /// Parses the parameters. `max` is the name of the one that limits a page.
+    pub(super) fn read(query: &Query<'a>, max: &str) -> S3Result<ListRequest<'a>> {
+        Ok(ListRequest {
             prefix: query.get("prefix")?.unwrap_or_default(),
             delimiter: query.get("delimiter")?.filter(|delimiter| !delimiter.is_empty()),
             max: limit(query, max, LIST_KEYS_MAX)?,
@@ -29,7 +29,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// As metadata is asked for the page after `marker`.
+    /// The metadata query for the page after `marker`.
     pub(super) fn query(&self, bucket: &str, marker: &str) -> ListQuery {
         ListQuery {
             bucket: bucket.to_owned(),
@@ -40,8 +40,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Refuses a page whose end the client could not tell: XML can't hold the marker of the next page, and another one
-    /// in its place would leave keys out.
+    /// Refuses a page whose end cannot be communicated to the client: XML cannot hold the marker of the next page, and
+    /// any other marker would skip keys.
     pub(super) fn check_next_marker(&self, next: Option<&str>) -> S3Result<()> {
         match next {
             Some(next) if !self.url && !next.chars().all(is_xml_char) => Err(Code::InvalidArgument
@@ -51,9 +51,9 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// As the answer repeats it.
-    pub(super) fn told<'t>(&'t self, bucket: &'t str) -> list::Asked<'t> {
-        list::Asked {
+    /// The parameters as the response echoes them.
+    pub(super) fn echo<'e>(&'e self, bucket: &'e str) -> list::ListEcho<'e> {
+        list::ListEcho {
             bucket,
             prefix: &self.prefix,
             delimiter: self.delimiter.as_deref(),
@@ -63,7 +63,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The `max-…` parameter of a list: a number, cut to what a page may hold.
+/// Parses the `max-…` parameter of a list: a number, capped at the maximum page size.
 pub(super) fn limit(query: &Query<'_>, name: &str, most: u32) -> S3Result<u32> {
     let Some(text) = query.get(name)?.filter(|text| !text.is_empty()) else { return Ok(most) };
     match text.parse::<i64>() {
@@ -75,7 +75,7 @@ pub(super) fn limit(query: &Query<'_>, name: &str, most: u32) -> S3Result<u32> {
     }
 }
 
-/// Whether `encoding-type=url` is asked for.
+/// Whether `encoding-type=url` is requested.
 pub(super) fn url_encoding(query: &Query<'_>) -> S3Result<bool> {
     match query.get("encoding-type")?.as_deref() {
         None | Some("") => Ok(false),
@@ -84,12 +84,12 @@ pub(super) fn url_encoding(query: &Query<'_>) -> S3Result<bool> {
     }
 }
 
-/// A continuation token: where the next page starts, opaque to clients.
+/// Encodes a continuation token: the start of the next page, opaque to clients.
 pub(super) fn write_token(marker: &str) -> String {
     crate::checksum::base64_encode(marker.as_bytes())
 }
 
-/// Where the page of a continuation token starts.
+/// Decodes a continuation token.
 pub(super) fn read_token(token: &str) -> S3Result<String> {
     crate::checksum::base64_decode(token.as_bytes())
         .and_then(|bytes| String::from_utf8(bytes).ok())

@@ -1,7 +1,7 @@
-//! The S3 operations, a file per group. A handler runs straight down: parse, check, do, answer.
+//! The S3 operations, one file per group. A handler runs straight down: parse, check, act, respond.
 //!
-//! Each is given an [`Exchange`]: a request whose signature is good and whose bucket and key are well-formed. What
-//! it returns is answered by [`crate::conn`].
+//! A handler is given an [`Exchange`]: a request whose signature has been verified and whose bucket and key are
+//! well-formed. [`crate::conn`] sends the reply that it returns.
 
 mod attributes;
 mod browser;
@@ -47,7 +47,7 @@ use crate::xml::Owner;
 use stream::Gone;
 pub(crate) use stream::ObjectStream;
 
-/// One request on its way through a handler.
+/// A request while its handler runs.
 pub(crate) struct Exchange<'r, 'w> {
     pub(crate) service: &'r Rc<Service>,
     pub(crate) head: &'r RequestHead,
@@ -55,7 +55,7 @@ pub(crate) struct Exchange<'r, 'w> {
     pub(crate) route: Route,
     pub(crate) now_ms: u64,
     pub(crate) payload: PayloadMode,
-    /// Whose memory it takes.
+    /// The holder of the memory that it takes.
     pub(crate) holder: &'r Rc<Holder>,
     pub(crate) deferral: &'r mut Deferral,
     pub(crate) body: &'r mut Body<'w>,
@@ -70,13 +70,13 @@ impl Exchange<'_, '_> {
         self.route.key.as_ref().map(|key| key.as_str()).ok_or_else(|| Code::InvalidURI.into())
     }
 
-    /// Refuses what the sender may not do to an object that the request names beside its own.
+    /// Checks that the sender may access an object other than the one in the request path.
     fn authorise(&self, action: &str, bucket: &BucketName, key: &ObjectKey) -> S3Result<()> {
         let resource = Resource { bucket: Some(bucket), key: Some(key) };
         access::authorise(&self.principal, action, resource)
     }
 
-    /// The bucket of the request, which has to exist.
+    /// The bucket of the request, which must exist.
     async fn existing_bucket(&self) -> S3Result<&str> {
         let name = self.bucket()?;
         match self.service.metadata.bucket(name).await? {
@@ -85,13 +85,13 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// Commits a command and gives its outcome where that is no refusal.
+    /// Commits a command and returns its outcome, or an error if it was refused.
     async fn commit(&self, kind: Kind) -> S3Result<Outcome> {
         outcome::accepted(self.service.metadata.commit(self.service.command(kind)).await?)
     }
 
-    /// Waits for work that may take long. The client of a copy or a completion is given signs of life meanwhile.
-    async fn patiently<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Waits for work that may take a long time. Meanwhile the client of a copy or a completion is sent keepalives.
+    async fn with_keepalive<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         while let Some(due) = self.deferral.due() {
             match io::timeout(due, work.as_mut()).await {
@@ -107,13 +107,13 @@ impl Exchange<'_, '_> {
     }
 }
 
-/// The id of the one account that owns everything.
+/// The canonical user id of the one account that owns everything.
 pub const OWNER_ID: &str = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a";
 
-/// That account's number.
+/// The id of that account, twelve digits.
 pub const ACCOUNT_ID: &str = "426783700000";
 
-/// The one account that owns everything: who may sign requests acts for it.
+/// The one account that owns everything: every credential acts for it.
 const OWNER: Owner<'static> = Owner { id: OWNER_ID, account_id: ACCOUNT_ID };
 
 fn no_such_bucket(name: &str) -> S3Error {

@@ -17,7 +17,7 @@ use crate::xml;
 
 /// Answers CreateMultipartUpload.
 pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
-    let asked = checksum::multipart_from_head(ex.head)?;
+    let requested = checksum::multipart_from_head(ex.head)?;
     let headers = meta::stored_headers(ex.head)?;
     let storage_class = meta::storage_class(ex.head)?;
     let bucket = ex.existing_bucket().await?.to_owned();
@@ -29,13 +29,13 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         key: key.clone(),
         created_ms: ex.now_ms,
         headers: Some(headers),
-        checksum: asked,
+        checksum: requested,
         storage_class,
         ..UploadRecord::default()
     };
     ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
     let mut reply = Reply::xml(|out| xml::multipart::initiated(&bucket, &key, &upload_id.to_hex(), out));
-    if let Some((algorithm, kind)) = asked.and_then(ChecksumSpec::known) {
+    if let Some((algorithm, kind)) = requested.and_then(ChecksumSpec::known) {
         reply
             .lines()
             .header("x-amz-checksum-algorithm", checksum::name(algorithm))
@@ -44,7 +44,7 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     Ok(reply)
 }
 
-/// The `uploadId` of a request; one that can't be ours names no upload.
+/// The `uploadId` of a request; NoSuchUpload if it does not have the form of our ids.
 pub(super) async fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
     let text = ex.head.query().get("uploadId")?.unwrap_or_default();
     match Bytes16::from_hex(&text) {
@@ -53,7 +53,7 @@ pub(super) async fn upload_id(ex: &Exchange<'_, '_>) -> S3Result<Bytes16> {
     }
 }
 
-/// The refusal of an upload that is not there; a bucket that is not there comes first.
+/// The error for a missing upload. A missing bucket takes precedence.
 pub(super) async fn missing_upload(ex: &Exchange<'_, '_>) -> S3Error {
     match ex.existing_bucket().await {
         Ok(_) => no_such_upload(ex),
@@ -61,15 +61,15 @@ pub(super) async fn missing_upload(ex: &Exchange<'_, '_>) -> S3Error {
     }
 }
 
-/// Names the upload in the refusal of one that is not there.
+/// NoSuchUpload, with the id of the upload.
 fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
     Code::NoSuchUpload.field("UploadId", ex.head.query().get("uploadId").ok().flatten().unwrap_or_default())
 }
 
-/// Commits a command on the request's upload; a refusal names the bucket or the upload that is not there.
+/// Commits a command on the upload of the request. A refusal names the missing bucket or upload.
 pub(super) async fn commit(ex: &mut Exchange<'_, '_>, kind: Kind) -> S3Result<Outcome> {
     let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
-    let committed = ex.patiently(metadata.commit(command)).await;
+    let committed = ex.with_keepalive(metadata.commit(command)).await;
     committed.map_err(S3Error::from).and_then(outcome::accepted).map_err(|error| match error.code() {
         Code::NoSuchUpload => no_such_upload(ex),
         _ => error,
@@ -81,7 +81,7 @@ pub(super) fn part_number(ex: &Exchange<'_, '_>) -> S3Result<PartNumber> {
     PartNumber::parse(&ex.head.query().get("partNumber")?.unwrap_or_default())
 }
 
-/// The upload of a request, which has to exist.
+/// The upload of a request, which must exist.
 pub(super) async fn upload(ex: &Exchange<'_, '_>, id: Bytes16) -> S3Result<Arc<UploadRecord>> {
     match ex.service.metadata.upload(ex.bucket()?, ex.key()?, id).await? {
         Some(upload) => Ok(upload),
@@ -99,18 +99,19 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let number = part_number(ex)?;
     let id = upload_id(ex).await?;
     let upload = upload(ex, id).await?;
-    let asked = upload.checksum.and_then(|spec| spec.algorithm());
-    if let (Some(asked), Some(sent)) = (asked, checksum::Wanted::from_head(ex.head)?.algorithm())
-        && asked != sent
+    let requested = upload.checksum.and_then(|spec| spec.algorithm());
+    if let (Some(requested), Some(sent)) =
+        (requested, checksum::DeclaredDigests::from_head(ex.head)?.algorithm())
+        && requested != sent
     {
         return Err(Code::InvalidRequest.with(format!(
             "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-            checksum::name(asked).to_lowercase(),
+            checksum::name(requested).to_lowercase(),
             checksum::name(sent).to_lowercase()
         )));
     }
     let partition = part_partition(ex, number)?;
-    let algorithm = asked.unwrap_or(checksum::DEFAULT);
+    let algorithm = requested.unwrap_or(checksum::DEFAULT);
     let received = receive::receive(ex, partition, algorithm).await?;
     let checksum = received.checksum;
     let part = received.put_part(ex, id, number, algorithm).await?;

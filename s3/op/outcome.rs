@@ -1,10 +1,10 @@
-//! From what lies below to what the client is told: one table for outcomes, one for failures.
+//! Translates outcomes and failures of the lower layers to S3 errors: one table for outcomes, one for failures.
 
 use raft::command::Outcome;
 
 use crate::error::{Code, S3Error, S3Result};
 
-/// The outcome of a command that was not refused.
+/// Turns the outcome of a refused command into an error.
 pub(super) fn accepted(outcome: Outcome) -> S3Result<Outcome> {
     let refusal = match outcome {
         Outcome::Done | Outcome::Written { .. } | Outcome::Deleted { .. } => return Ok(outcome),
@@ -43,7 +43,7 @@ impl From<raft::Error> for S3Error {
             raft::Error::Bytes(error) => error.into(),
             raft::Error::Unavailable(why) => Code::SlowDown.with(why),
             raft::Error::OutcomeUnknown => {
-                Code::ServiceUnavailable.with("The outcome of the write is not known. Try again.")
+                Code::ServiceUnavailable.with("The outcome of the write is unknown. Try again.")
             }
             other => Code::InternalError.with(other.to_string()),
         }
@@ -70,9 +70,9 @@ mod tests {
         (error.code(), error.status())
     }
 
-    /// AWS, "Error responses": what a client does next depends on the code, and whether it tries again on the status.
+    /// AWS, "Error responses": the code determines what a client does next, and the status whether it retries.
     #[test]
-    fn every_refusal_tells_the_client_whose_fault_it_is() {
+    fn every_refusal_has_its_code_and_status() {
         let cases = [
             (Outcome::NoSuchBucket, Code::NoSuchBucket, 404),
             (Outcome::BucketAlreadyExists { same_owner: true }, Code::BucketAlreadyOwnedByYou, 409),
@@ -93,15 +93,15 @@ mod tests {
             (Outcome::UnknownCommand, Code::InternalError, 500),
         ];
         for (outcome, code, status) in cases {
-            let told = format!("{outcome:?}");
-            let error = accepted(outcome).expect_err(&told);
-            assert_eq!((error.code(), error.status()), (code, status), "{told}");
+            let name = format!("{outcome:?}");
+            let error = accepted(outcome).expect_err(&name);
+            assert_eq!((error.code(), error.status()), (code, status), "{name}");
         }
         assert!(accepted(Outcome::Done).is_ok());
     }
 
     #[test]
-    fn what_may_be_tried_again_says_so() {
+    fn retryable_errors_have_a_retryable_status() {
         let retryable = [
             code_and_status(raft::Error::Unavailable("the group has no leader")),
             code_and_status(raft::Error::OutcomeUnknown),

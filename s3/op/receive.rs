@@ -1,4 +1,4 @@
-//! Receiving a body: into its blob, checked against all that the client said of it.
+//! Receives a body into its blob and verifies it against everything that the client declared about it.
 
 use std::sync::Arc;
 
@@ -12,37 +12,37 @@ use raft::record::{
 };
 
 use super::Exchange;
-use crate::checksum::{self, Wanted};
+use crate::checksum::{self, DeclaredDigests};
 use crate::conn::Piece;
 use crate::error::{Code, S3Error, S3Result};
 use crate::limits;
 use crate::part_number::PartNumber;
 use crate::sigv4::PayloadMode;
 
-/// A blob whose bytes are all here, and are what the client said.
+/// A blob whose bytes have all arrived and match what the client declared.
 pub(super) struct Received {
     blob: BlobRef,
-    /// By the algorithm that the client, the upload or the default asked for.
+    /// Computed with the algorithm of the client, of the upload, or the default.
     pub(super) checksum: Option<hash::Checksum>,
     finished: Finished,
 }
 
-/// What a new object has besides its bytes, and what it demands of the one before it.
+/// What a new object has besides its bytes, and its precondition on the current one.
 pub(super) struct NewObject {
     pub(super) headers: Option<ObjectHeaders>,
-    /// None: STANDARD.
+    /// `None` means STANDARD.
     pub(super) storage_class: Option<String>,
     pub(super) precondition: Option<Precondition>,
 }
 
-/// Reads the request's body into a new blob of `partition`. `default` is the checksum that is computed where the
-/// client sent none. Nothing is left behind by an error.
+/// Reads the request's body into a new blob of `partition`. `default` is the checksum to compute if the client sent
+/// none. An error leaves nothing behind.
 pub(super) async fn receive(
     ex: &mut Exchange<'_, '_>,
     partition: Partition,
     default: ChecksumAlgorithm,
 ) -> S3Result<Received> {
-    let wanted = Wanted::from_head(ex.head)?;
+    let declared = DeclaredDigests::from_head(ex.head)?;
     if !ex.head.is_chunked() && ex.head.content_length().is_none() {
         return Err(Code::MissingContentLength.into());
     }
@@ -53,16 +53,16 @@ pub(super) async fn receive(
     let plan = Plan {
         md5: true,
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
-        checksum: Some(wanted.algorithm().unwrap_or(default)),
+        checksum: Some(declared.algorithm().unwrap_or(default)),
     };
     let mut writer = writer(ex, partition, size, plan)?;
     fill(ex, &mut writer).await?;
     let digests = writer.end().await?;
-    check(ex, &wanted, &digests)?;
+    check(ex, &declared, &digests)?;
     Received::finish(writer, digests).await
 }
 
-/// A writer of a new blob.
+/// Creates a writer for a new blob.
 pub(super) fn writer(
     ex: &Exchange<'_, '_>,
     partition: Partition,
@@ -76,14 +76,14 @@ pub(super) fn writer(
 
 async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()> {
     let mut chunk = ex.body.has_signed_chunks().then(Sha256Chunk::new);
-    let mut nowhere = [0; 1];
+    let mut overflow = [0; 1];
     loop {
         if !writer.has_buffer() {
             ex.body.ready().await?;
         }
         let space = writer.space().await?;
         let full = space.is_empty();
-        let target = if full { &mut nowhere[..] } else { space };
+        let target = if full { &mut overflow[..] } else { space };
         match ex.body.read(target).await? {
             Piece::Data(_) if full => {
                 return Err(Code::InvalidRequest.with("The body is longer than announced."));
@@ -112,17 +112,17 @@ fn too_large() -> S3Error {
     Code::EntityTooLarge.field("MaxSizeAllowed", limits::OBJECT_PUT_BYTES_MAX.to_string())
 }
 
-/// Compares what was received with what was announced.
-pub(super) fn check(ex: &Exchange<'_, '_>, wanted: &Wanted, digests: &Digests) -> S3Result<()> {
+/// Verifies what was received against what was declared.
+pub(super) fn check(ex: &Exchange<'_, '_>, declared: &DeclaredDigests, digests: &Digests) -> S3Result<()> {
     if let PayloadMode::Signed(expected) = &ex.payload
         && digests.sha256.as_ref() != Some(expected)
     {
         return Err(Code::XAmzContentSHA256Mismatch.into());
     }
-    if wanted.content_md5.is_some() && wanted.content_md5 != digests.md5 {
+    if declared.content_md5.is_some() && declared.content_md5 != digests.md5 {
         return Err(Code::BadDigest.into());
     }
-    let expected = match (wanted.value, wanted.trailer) {
+    let expected = match (declared.value, declared.trailer) {
         (Some(value), _) => Some(value),
         (None, Some(algorithm)) => {
             let text = ex
@@ -145,7 +145,7 @@ pub(super) fn check(ex: &Exchange<'_, '_>, wanted: &Wanted, digests: &Digests) -
 }
 
 impl Received {
-    /// Of a writer that has ended its payload with these digests, the MD5 among them.
+    /// Finishes a writer that has ended its payload with these digests, which must include the MD5.
     pub(super) async fn finish(writer: BlobWriter, digests: Digests) -> S3Result<Received> {
         let size = writer.taken();
         let Digests { md5, checksum, .. } = digests;
@@ -170,7 +170,7 @@ impl Received {
         self.blob.md5.unwrap_or_default()
     }
 
-    /// Makes it the object of the request's key. Gives the version as it was written.
+    /// Makes the blob the object of the request's key. Returns the version as written.
     pub(super) async fn put_version(
         self,
         ex: &mut Exchange<'_, '_>,
@@ -196,8 +196,8 @@ impl Received {
         }
     }
 
-    /// Makes it a part of an upload whose parts have checksums by `algorithm`; one by another is not kept. Gives the
-    /// part as it was written.
+    /// Makes the blob a part of an upload whose parts have checksums by `algorithm`; a checksum by another algorithm is
+    /// not kept. Returns the part as written.
     pub(super) async fn put_part(
         self,
         ex: &mut Exchange<'_, '_>,
@@ -225,13 +225,13 @@ impl Received {
     }
 }
 
-/// Commits a finished blob with the command that refers to it: a small one's bytes travel along. Gives the outcome
-/// where that is no refusal.
+/// Commits a finished blob with the command that refers to it; the bytes of a small blob travel with the command.
+/// Returns the outcome, or an error if the command was refused.
 async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
     let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
-    let outcome = ex.patiently(async {
+    let outcome = ex.with_keepalive(async {
         match finished {
-            // An empty object has a record and no bytes.
+            // An empty object has a record but no bytes.
             Finished::Small(blob) if !blob.framed.is_empty() => {
                 metadata.store_and_commit(blob, command).await
             }

@@ -1,5 +1,6 @@
-//! The operations that read a setting which nobody can have made here: they answer what AWS answers for a bucket or
-//! an object without it, an empty document or an error of its own. Many clients ask before they do anything else.
+//! The operations that read a setting that cannot be made here. They answer as AWS does for a bucket or an object
+//! without the setting: with an empty document or a specific error. Many clients query these before they do anything
+//! else.
 //!
 //! Source: AWS, "Amazon S3 API Reference", the pages of the operations, and "List of Error Codes".
 
@@ -10,7 +11,7 @@ use crate::error::{Code, S3Result};
 use crate::operation::Operation;
 use crate::xml::unconfigured as xml;
 
-/// Answers an operation that reads a setting. What the setting belongs to has to exist.
+/// Answers an operation that reads a setting. The bucket or object to which the setting belongs must exist.
 pub(super) async fn answer(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     if ex.route.key.is_some() {
         existing_object(ex).await?;

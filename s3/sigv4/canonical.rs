@@ -1,6 +1,6 @@
-//! The canonical request: the one text that client and server both make of a request, to sign it.
+//! The canonical request: the text that client and server both derive from a request in order to sign it.
 //!
-//! S3's rules differ from the other services': the path is encoded once and not normalised.
+//! S3's rules differ from those of other services: the path is encoded once and not normalised.
 
 use smallvec::SmallVec;
 
@@ -8,10 +8,10 @@ use crate::error::{Code, S3Error};
 use crate::http::head::{HEADERS_MAX, RequestHead};
 use crate::uri::{self, Set};
 
-/// Refuses a request in which a header that has to be signed is not: `host`, and every `x-amz-*` that is
-/// there (`x-amz-date` and, in header authentication, `x-amz-content-sha256` are bound by the signature in
-/// any case). Names are few and each is there once, so that the canonical request is about as long as the head: a
-/// header named by every other byte of 64 KiB would make it 500 MiB.
+/// Refuses a request with a header that must be signed and is not: `host`, and every `x-amz-*` that is present. (The
+/// signature covers `x-amz-date` and, in header authentication, `x-amz-content-sha256` in any case.) The signed names
+/// are few and distinct, so that the canonical request is about as long as the head. Otherwise 64 KiB could name a long
+/// header with every other byte and make it 500 MiB.
 pub(crate) fn check_signed_headers(
     head: &RequestHead,
     signed: &[u8],
@@ -45,7 +45,7 @@ pub(crate) fn check_signed_headers(
     Ok(())
 }
 
-/// Appends the canonical request. Of a presigned one the query's own signature is left out.
+/// Appends the canonical request. That of a presigned request omits the signature parameter of the query.
 pub(crate) fn request(head: &RequestHead, signed: &[u8], payload: &[u8], presigned: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b'\n');
@@ -75,7 +75,7 @@ pub(crate) fn request(head: &RequestHead, signed: &[u8], payload: &[u8], presign
     out.extend_from_slice(payload);
 }
 
-/// A trimmed value with each run of spaces made one.
+/// Appends a trimmed value with each run of spaces collapsed to one.
 fn collapse(value: &[u8], out: &mut Vec<u8>) {
     if memchr::memchr(b' ', value).is_none() {
         return out.extend_from_slice(value);
@@ -89,12 +89,12 @@ fn collapse(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The query's parameters, encoded anew and sorted by name, then value.
+/// Appends the parameters of the query, encoded again and sorted by name, then value.
 fn query(head: &RequestHead, presigned: bool, out: &mut Vec<u8>) {
     if head.query().raw().is_empty() {
         return;
     }
-    // All of them one behind the other in one buffer; sorted are their places.
+    // The parameters are written one after the other into one buffer, and their positions are sorted.
     let mut text = Vec::with_capacity(head.query().raw().len() + 64);
     let mut places: SmallVec<[(usize, usize, usize); 16]> = SmallVec::new();
     for (name, value) in head.query().pairs() {

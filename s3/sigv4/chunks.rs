@@ -1,14 +1,12 @@
-//! The `aws-chunked` framing of bodies, signed or not, with or without trailers (AWS, "Signature calculations
-//! for the Authorization header: transferring payload in multiple chunks", and "… including trailing
-//! headers").
+//! The `aws-chunked` framing of bodies, signed or not, with or without trailers (AWS, "Signature calculations for the
+//! Authorization header: transferring payload in multiple chunks", and "… including trailing headers").
 //!
-//! A trailer ends in CR LF, as the AWS SDKs write it, or in LF and one CR LF behind the last trailer, as AWS describes
+//! A trailer ends in CR LF, as the AWS SDKs write it, or in LF with one CR LF after the last trailer, as AWS describes
 //! it and minio-go writes it. Nothing else is tolerated, and nothing may follow the empty line that ends the body.
 //!
-//! The decoder never hashes content: it says where a chunk ends, and takes the chunk's SHA-256 later by
-//! [`AwsChunked::verify_chunk`], so that many chunks can be hashed side by side. Content is passed on before
-//! its chunk is checked; what must wait for the check is the commit: [`AwsChunked::finish`] fails while one
-//! is open.
+//! The decoder never hashes content: it reports where a chunk ends and is given the SHA-256 of the chunk later by
+//! [`AwsChunked::verify_chunk`], so that many chunks can be hashed in parallel. Content is passed on before its chunk
+//! is verified; only the commit has to wait for that: [`AwsChunked::finish`] fails while a chunk is unverified.
 
 use std::collections::VecDeque;
 
@@ -22,27 +20,27 @@ use crate::http::chunked::hex_size;
 use crate::http::head::RequestHead;
 use crate::http::{Line, LineBuffer, Step};
 
-/// The longest chunk header.
+/// The longest chunk header, bytes.
 const LINE_BYTES_MAX: usize = 1024;
 /// The most bytes of trailers.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
-/// The most chunks that may wait for their check at a time.
+/// The most chunks that may be unverified at a time.
 pub const PENDING_MAX: usize = 4096;
 
-/// The SHA-256 of nothing, in hexadecimal.
+/// The SHA-256 of the empty string, in hexadecimal.
 const EMPTY_SHA256: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The chain of signatures over chunks: each one signs the one before it.
+/// The chain of chunk signatures, each of which also covers the previous one.
 #[derive(Debug)]
 pub struct ChunkVerifier {
     key: SigningKey,
-    /// `\ntimestamp\nscope\n`, the part that all strings to sign share.
+    /// `\ntimestamp\nscope\n`, which all strings to sign have in common.
     context: SmallVec<[u8; 64]>,
     previous: [u8; 32],
 }
 
 impl ChunkVerifier {
-    /// A chain that starts at the request's own signature.
+    /// Starts a chain at the request's own signature.
     pub fn new(key: SigningKey, timestamp: &[u8], region: &str, seed: [u8; 32]) -> ChunkVerifier {
         let mut context = SmallVec::new();
         for piece in
@@ -53,12 +51,12 @@ impl ChunkVerifier {
         ChunkVerifier { key, context, previous: seed }
     }
 
-    /// Checks that `signature` is the next one of the chain, for content with this SHA-256.
+    /// Verifies the next signature of the chain, for content with this SHA-256.
     pub fn chunk(&mut self, content_sha256: &[u8; 32], signature: &[u8; 32]) -> Result<(), S3Error> {
         self.next(b"AWS4-HMAC-SHA256-PAYLOAD", Some(EMPTY_SHA256), content_sha256, signature)
     }
 
-    /// The same for the canonical text of the trailers.
+    /// Verifies the signature of the trailers, given in canonical form.
     pub fn trailer(&mut self, text: &[u8], signature: &[u8; 32]) -> Result<(), S3Error> {
         self.next(b"AWS4-HMAC-SHA256-TRAILER", None, &Sha256::digest(text).into(), signature)
     }
@@ -91,11 +89,11 @@ pub struct AwsChunked {
     state: State,
     line: LineBuffer,
     chain: Option<Box<ChunkVerifier>>,
-    /// Claimed signatures of chunks that have ended and are not checked yet.
+    /// The claimed signatures of chunks that have ended and are not yet verified.
     pending: VecDeque<[u8; 32]>,
-    /// The claimed signature of the chunk at hand.
+    /// The claimed signature of the current chunk.
     signature: [u8; 32],
-    /// How much content was announced, and how much of it has not been seen in a chunk's size yet.
+    /// The announced length of the content, and the part of it that no chunk size has covered yet.
     decoded_length: u64,
     left: u64,
     /// The names announced by `x-amz-trailer`, in lower case.
@@ -112,7 +110,7 @@ pub struct AwsChunked {
 enum State {
     Size,
     Data(u64),
-    /// A chunk's content is complete and has to be announced; `last` is the empty one.
+    /// The content of a chunk is complete, which is still to be reported; `last` is the empty chunk.
     Ended {
         last: bool,
     },
@@ -129,20 +127,20 @@ fn malformed_trailer(what: &str) -> S3Error {
     Code::MalformedTrailerError.with(what)
 }
 
-/// How the content of a request's body is coded.
+/// How the content of a body is encoded.
 #[derive(Debug)]
 pub enum Coding {
-    /// As it is; what it has to match is the mode's to say.
+    /// Not encoded; the mode says what it must match.
     Plain(PayloadMode),
-    /// In aws-chunked, which checks it.
+    /// In aws-chunked, which verifies it.
     AwsChunked(Box<AwsChunked>),
 }
 
 impl Coding {
-    /// Of a request whose signature was checked.
+    /// Determines the coding of a request whose signature has been verified.
     ///
     /// # Errors
-    /// Headers of aws-chunked that are missing or wrong.
+    /// If headers of aws-chunked are missing or wrong.
     pub fn of(mode: PayloadMode, head: &RequestHead) -> Result<Coding, S3Error> {
         let (chain, wants_trailer_signature) = match mode {
             PayloadMode::SignedChunks { chain, trailer } => (Some(chain), trailer),
@@ -186,24 +184,24 @@ impl Coding {
 }
 
 impl AwsChunked {
-    /// The content's length as announced: more is refused, less is too.
+    /// The announced length of the content: both more and less are refused.
     pub fn decoded_length(&self) -> u64 {
         self.decoded_length
     }
 
-    /// Whether chunks are signed, so that each one's SHA-256 is wanted.
+    /// Whether chunks are signed, so that the SHA-256 of each is needed.
     pub fn is_signed(&self) -> bool {
         self.chain.is_some()
     }
 
-    /// How many chunks wait for [`Self::verify_chunk`].
+    /// The number of chunks that wait for [`Self::verify_chunk`].
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Looks at the next bytes; see [`Step`]. Content is given out `room` bytes at a time at most. After a `ChunkEnd` (one for each chunk, the empty last one
-    /// included, where chunks are signed) the caller owes a `verify_chunk`, within the next [`PENDING_MAX`]
-    /// of them.
+    /// Decodes the next bytes; see [`Step`]. Returns at most `room` bytes of content at a time. If chunks are signed,
+    /// each one, including the empty last one, is followed by a `ChunkEnd`, for which the caller must call
+    /// `verify_chunk` before [`PENDING_MAX`] of them are open.
     pub fn feed(&mut self, input: &[u8], room: usize) -> Result<Step, S3Error> {
         let mut at = 0;
         loop {
@@ -214,7 +212,7 @@ impl AwsChunked {
                     self.state = if last { State::Trailers } else { State::DataEnd };
                     if self.chain.is_some() {
                         if self.pending.len() == PENDING_MAX {
-                            return Err(Code::InternalError.with("Too many chunks wait for their check."));
+                            return Err(Code::InternalError.with("Too many chunks wait to be verified."));
                         }
                         self.pending.push_back(self.signature);
                         return Ok(Step::ChunkEnd(at));
@@ -235,7 +233,7 @@ impl AwsChunked {
         }
     }
 
-    /// Takes one line of framing; gives what it consumed, or none where the line goes on.
+    /// Takes one line of framing; returns the number of bytes consumed, or `None` if the line is incomplete.
     fn take_line(&mut self, rest: &[u8]) -> Result<Option<usize>, S3Error> {
         let max = if self.state == State::Trailers { TRAILER_BYTES_MAX } else { LINE_BYTES_MAX };
         let mut buffer = std::mem::take(&mut self.line);
@@ -300,7 +298,7 @@ impl AwsChunked {
         }
         let after_lf = std::mem::replace(&mut self.after_lf, line.bare_lf);
         if line.text.is_empty() {
-            // Behind a trailer that ends in LF, this CR LF belongs to it, and the end is still to come.
+            // After a trailer that ends in LF, this CR LF belongs to the trailer, and the end is still to come.
             if !after_lf {
                 self.state = State::Done;
             }
@@ -323,31 +321,31 @@ impl AwsChunked {
         let twice = self.trailers.iter().any(|(n, _)| *n == name);
         if twice || self.trailer_signature.is_some() || !self.announced.contains(&name) {
             return Err(malformed_trailer(
-                "A trailer came twice, behind the signature, or was not announced.",
+                "A trailer came twice, after the signature, or was not announced.",
             ));
         }
         self.trailers.push((name, value.to_owned()));
         Ok(())
     }
 
-    /// Checks the oldest chunk that ended, by the SHA-256 of its content.
+    /// Verifies the oldest unverified chunk, given the SHA-256 of its content.
     pub fn verify_chunk(&mut self, content_sha256: &[u8; 32]) -> Result<(), S3Error> {
         match (&mut self.chain, self.pending.pop_front()) {
             (Some(chain), Some(signature)) => chain.chunk(content_sha256, &signature),
-            _ => Err(Code::InternalError.with("No chunk waits for a check.")),
+            _ => Err(Code::InternalError.with("No chunk waits to be verified.")),
         }
     }
 
-    /// To be called when the body has ended, by [`Step::Done`] or because the request's bytes did. Only then,
-    /// and without error, are content and [`Self::trailers`] to be trusted.
+    /// Must be called when the body has ended, by [`Step::Done`] or because the request has no more bytes. Only after
+    /// it has succeeded may content and [`Self::trailers`] be trusted.
     pub fn finish(&mut self) -> Result<(), S3Error> {
-        // Some clients leave the last empty line out where no trailers follow.
+        // Some clients omit the last empty line if there are no trailers.
         let bare_end = self.state == State::Trailers && self.announced.is_empty() && self.trailer_bytes == 0;
         if self.state != State::Done && !bare_end {
             return Err(Code::IncompleteBody.with("The aws-chunked body ends before its last chunk."));
         }
         if !self.pending.is_empty() {
-            return Err(Code::InternalError.with("A chunk's signature has not been checked."));
+            return Err(Code::InternalError.with("A chunk's signature has not been verified."));
         }
         if self.trailers.len() != self.announced.len() {
             return Err(malformed_trailer("A trailer that x-amz-trailer announces is missing."));
@@ -367,7 +365,7 @@ impl AwsChunked {
         Ok(())
     }
 
-    /// The trailers, names in lower case: after [`Self::finish`].
+    /// The trailers, with their names in lower case. Only valid after [`Self::finish`].
     pub fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

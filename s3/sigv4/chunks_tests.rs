@@ -2,7 +2,7 @@ use super::*;
 use crate::sigv4::tests::{THEN, head, verifier};
 use proptest::prelude::*;
 
-/// AWS's example of a chunked upload: 65 KiB + 1 KiB of 'a', with the seed signature that belongs to it.
+/// AWS's example of a chunked upload: 65 KiB + 1 KiB of 'a', with its seed signature.
 fn example(trailer: bool) -> RequestHead {
     let (mode, more, signed, signature) = if trailer {
         (
@@ -70,7 +70,8 @@ const WITH_TRAILER: [&str; 3] = [
 ];
 const TRAILER_SIGNATURE: &str = "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435";
 
-/// Decodes in pieces, checking chunks as they end; gives the content and the bytes behind the body's end.
+/// Decodes in pieces and verifies chunks as they end; returns the content and the number of bytes after the end of the
+/// body.
 fn decode(decoder: &mut AwsChunked, pieces: &[&[u8]]) -> Result<(Vec<u8>, usize), S3Error> {
     let (mut content, mut left, mut hash) = (Vec::new(), 0, Sha256::new());
     for mut piece in pieces.iter().copied() {
@@ -119,7 +120,7 @@ fn awss_example_of_signed_chunks_with_a_trailer_verifies() {
 }
 
 #[test]
-fn signed_chunks_that_were_tampered_with_are_refused() {
+fn tampered_signed_chunks_are_refused() {
     let good = [example_body(PLAIN), b"\r\n".to_vec()].concat();
     let code = |body: &[u8]| decode(&mut signed(false), &[body]).unwrap_err().code();
     let mut body = good.clone();
@@ -146,7 +147,7 @@ fn signed_chunks_that_were_tampered_with_are_refused() {
 }
 
 #[test]
-fn trailers_that_were_tampered_with_are_refused() {
+fn tampered_trailers_are_refused() {
     let code = |trailers: &str| {
         decode(&mut signed(true), &[&[&example_body(WITH_TRAILER), trailers.as_bytes()].concat()])
             .unwrap_err()
@@ -167,10 +168,10 @@ fn trailers_that_were_tampered_with_are_refused() {
     assert_eq!(code(&format!("x-amz-meta-a:sOO8/Q==\r\n{signature}")), Code::MalformedTrailerError);
 }
 
-/// A body as an SDK sent it: recorded before the server, with the key pair that all tests use.
+/// A body as an SDK sent it, recorded in front of the server, with the key pair that all tests use.
 struct Recorded {
     sdk: &'static str,
-    /// x-amz-date and the request's own signature, where chunks are signed.
+    /// x-amz-date and the request's own signature, if chunks are signed.
     signed: Option<(&'static str, &'static str)>,
     /// x-amz-trailer.
     trailer: &'static str,
@@ -284,10 +285,10 @@ impl Recorded {
     }
 }
 
-/// minio-go ends the trailers of an unsigned body by LF and two times CR LF. The first empty line was taken for the
-/// body's end and the second for surplus, so that it could upload nothing over TLS.
+/// minio-go ends the trailers of an unsigned body with LF and two CR LF. The first empty line was taken for the end of
+/// the body and the second for surplus, so minio-go could upload nothing over TLS.
 #[test]
-fn each_sdks_framing_decodes_in_any_pieces_and_ends_where_its_bytes_end() {
+fn the_framing_of_each_sdk_decodes_however_it_is_split() {
     for recorded in RECORDED {
         let Recorded { sdk, trailer, content, body, .. } = recorded;
         let bytes = body.as_bytes();
@@ -297,12 +298,12 @@ fn each_sdks_framing_decodes_in_any_pieces_and_ends_where_its_bytes_end() {
         let mut decoder = recorded.decoder();
         assert_eq!(decode(&mut decoder, &each).unwrap(), (content.as_bytes().to_vec(), 0), "{sdk}");
         assert_eq!(decoder.trailers().map(|(name, _)| name).collect::<String>(), *trailer, "{sdk}");
-        // What stands behind is not taken, whatever it looks like.
+        // Bytes after the end are not consumed, whatever they look like.
         for behind in ["\r\n", "\n", "x-amz-checksum-crc32:AAAAAA==\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
             let longer = [bytes, behind.as_bytes()].concat();
             assert_eq!(decode(&mut recorded.decoder(), &[&longer]).unwrap().1, behind.len(), "{sdk}");
         }
-        // Nor is anything missing at its end; but for the last empty line where no trailers follow.
+        // Nothing may be missing at the end either, except the last empty line if there are no trailers.
         for end in 0..bytes.len() - if trailer.is_empty() { 2 } else { 0 } {
             assert!(decode(&mut recorded.decoder(), &[&bytes[..end]]).is_err(), "{sdk} up to {end}");
         }
@@ -332,7 +333,7 @@ fn malformed_unsigned_bodies_are_refused() {
         (b"3\r\nhel\r\n0\r\na:b\r\na:b\r\n\r\n", Code::MalformedTrailerError),
         (b"3\r\nhel\r\n0\r\na\r\n\r\n", Code::MalformedTrailerError),
         (b"3\r\nhel\r\n0\r\na:b\r\n", Code::IncompleteBody),
-        // A trailer may end in LF, and nothing else may; the CR LF behind it is not the end.
+        // Only a trailer may end in LF; the CR LF after it is not the end.
         (b"3\r\nhel\r\n0\r\na:b\n\r\n", Code::IncompleteBody),
         (b"3\r\nhel\r\n0\r\na:b\n\n", Code::InvalidRequest),
         (b"3\r\nhel\r\n0\r\na:b\r\n\n", Code::InvalidRequest),
@@ -352,7 +353,7 @@ fn malformed_unsigned_bodies_are_refused() {
 }
 
 #[test]
-fn content_is_not_trusted_before_all_chunks_are_checked() {
+fn content_is_not_trusted_before_all_chunks_are_verified() {
     let mut decoder = signed(false);
     let body = [example_body(PLAIN), b"\r\n".to_vec()].concat();
     let mut at = 0;
@@ -399,7 +400,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), digit in 0u8..10) {
+    fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), digit in 0u8..10) {
         let _ = decode(&mut unsigned("30", "a").unwrap(), &[&bytes]);
         let _ = decode(&mut unsigned("30", "a").unwrap(), &[format!("{digit}\r\n").as_bytes(), &bytes]);
         let _ = decode(&mut signed(false), &[&bytes]);

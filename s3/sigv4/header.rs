@@ -30,7 +30,7 @@ impl Verifier {
     }
 }
 
-/// The request's time in `x-amz-date`'s form, within the skew.
+/// The time of the request in the format of `x-amz-date`, checked against the allowed skew.
 fn timestamp<'a>(head: &'a RequestHead, space: &'a mut [u8; 16], now_s: u64) -> Result<&'a [u8], S3Error> {
     let refuse = || Code::AccessDenied.with("AWS authentication requires a valid Date or x-amz-date header");
     let (text, unix_s) = match head.header("x-amz-date") {
@@ -52,8 +52,8 @@ fn timestamp<'a>(head: &'a RequestHead, space: &'a mut [u8; 16], now_s: u64) -> 
     Ok(text)
 }
 
-/// Credential, SignedHeaders and Signature of an Authorization header. Over bytes, since std's search of text for a
-/// character takes several times as long as memchr's.
+/// Parses Credential, SignedHeaders and Signature of an Authorization header. It works on bytes, since searching a
+/// `str` for a character takes several times as long in std as with memchr.
 fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
     let malformed = |what: &str| Code::AuthorizationHeaderMalformed.with(what);
     let (algorithm, mut rest) = split_at(authorization, b' ').unwrap_or((authorization, b""));
@@ -64,7 +64,7 @@ fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
     }
     if algorithm != ALGORITHM.as_bytes() {
         return Err(
-            Code::NotImplemented.with("Of version 4 signatures only AWS4-HMAC-SHA256 is implemented.")
+            Code::NotImplemented.with("The only version 4 signatures implemented are AWS4-HMAC-SHA256.")
         );
     }
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
@@ -93,12 +93,12 @@ fn fields(authorization: &[u8]) -> Result<(&str, &[u8], [u8; 32]), S3Error> {
     let signature = signature.ok_or_else(|| missing("Signature"))?;
     let credential =
         std::str::from_utf8(credential).map_err(|_| malformed("The Authorization header is not text."))?;
-    // A signature that can't be one matches nothing.
+    // A malformed signature matches nothing.
     let signature = hex32(signature).ok_or(Code::SignatureDoesNotMatch)?;
     Ok((credential, signed_headers, signature))
 }
 
-/// What stands before and behind the first `byte`.
+/// Splits at the first `byte`.
 fn split_at(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(byte, bytes)?;
     Some((&bytes[..at], &bytes[at + 1..]))

@@ -1,13 +1,13 @@
-//! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): who sent a request,
-//! and how its body is to be checked.
+//! AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)"): verifies who sent a request and
+//! determines how its body must be checked.
 //!
-//! Promise: a principal other than the anonymous one is given only for a request whose signature, made within the
-//! last 15 minutes (or within a presigned URL's time), covers its method, path, query, host and every `x-amz-*` header.
-//! Comparison takes the same time wherever signatures differ. The check of the body is the caller's, by
-//! [`PayloadMode`].
+//! Promise: a principal other than the anonymous one is returned only for a request whose signature covers its method,
+//! path, query, host and every `x-amz-*` header, and was made within the last 15 minutes (or within the lifetime of a
+//! presigned URL). The comparison takes the same time wherever signatures differ. The caller checks the body as
+//! [`PayloadMode`] says.
 //!
-//! One [`Verifier`] per core: it holds the scratch space and the day's signing keys, so that a check costs
-//! one SHA-256 and one HMAC and allocates nothing in steady state.
+//! There is one [`Verifier`] per core. It keeps scratch space and the signing keys of the day, so that in steady state
+//! a verification costs one SHA-256 and one HMAC and allocates nothing.
 
 pub mod canonical;
 pub mod chunks;
@@ -24,37 +24,37 @@ use crate::error::{Code, S3Error};
 use crate::http::head::RequestHead;
 use keys::{Credentials, SigningKey, SigningKeys, Snapshot};
 
-/// How far a request's time may be from ours.
+/// How far the time of a request may differ from ours.
 pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
-/// The longest life of a presigned URL: seven days.
+/// The longest lifetime of a presigned URL: seven days.
 pub const EXPIRES_SECONDS_MAX: u64 = 604_800;
-/// The name of the algorithm.
+/// The name of the signature algorithm.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What a good signature says.
+/// The result of verifying a request.
 #[derive(Debug)]
 pub struct Verified {
     /// Who sent the request.
     pub principal: Principal,
-    /// How the body is to be checked.
+    /// How the body must be checked.
     pub payload: PayloadMode,
 }
 
-/// How a request's body is framed and what it has to match.
+/// How the body of a request is framed, and what it must match.
 #[derive(Debug)]
 pub enum PayloadMode {
     /// Not covered by the signature.
     Unsigned,
-    /// The SHA-256 of the body.
+    /// The body must have this SHA-256.
     Signed([u8; 32]),
-    /// aws-chunked; each chunk's signature continues the chain, and so do the trailers' where there are any.
+    /// aws-chunked; the signature of each chunk continues the chain, as does that of the trailers, if any.
     SignedChunks {
-        /// The chain, standing at the request's signature.
+        /// The chain, starting at the request's own signature.
         chain: Box<chunks::ChunkVerifier>,
         /// Whether signed trailers follow.
         trailer: bool,
     },
-    /// aws-chunked with trailers, nothing of it signed.
+    /// aws-chunked with trailers, unsigned.
     UnsignedTrailer,
 }
 
@@ -81,14 +81,15 @@ impl ContentSha256 {
             b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(ContentSha256::Chunks { trailer: false }),
             b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(ContentSha256::Chunks { trailer: true }),
             b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(ContentSha256::UnsignedTrailer),
-            _ if text.starts_with(b"STREAMING-") => Err(Code::NotImplemented
-                .with("Of streaming signatures only AWS4-HMAC-SHA256 is implemented, not ECDSA or events.")),
+            _ if text.starts_with(b"STREAMING-") => Err(Code::NotImplemented.with(
+                "The only streaming signatures implemented are AWS4-HMAC-SHA256, not ECDSA or events.",
+            )),
             _ => hex32(text).map(ContentSha256::Hash).ok_or_else(refuse),
         }
     }
 }
 
-/// The parts of a claim to be checked, wherever in the request they came from.
+/// The parts of a signature to verify, from the header or from the query.
 struct Claim<'a> {
     /// `access-key/day/region/service/aws4_request`.
     scope: Scope<'a>,
@@ -96,7 +97,7 @@ struct Claim<'a> {
     timestamp: &'a [u8],
     signed_headers: &'a [u8],
     signature: [u8; 32],
-    /// What stands in the canonical request for the payload.
+    /// The payload hash as it appears in the canonical request.
     payload_text: &'a [u8],
     presigned: bool,
 }
@@ -132,13 +133,12 @@ impl Verifier {
         }
     }
 
-    /// The region that this endpoint goes by.
+    /// The region of this endpoint.
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// Checks a request. `host_bucket` is the bucket that its host names, if that does; `now_s` is seconds
-    /// since 1970.
+    /// Verifies a request. `host_bucket` is the bucket if the host names one; `now_s` is in seconds since 1970.
     pub fn verify(
         &mut self,
         head: &RequestHead,
@@ -146,7 +146,7 @@ impl Verifier {
         now_s: u64,
     ) -> Result<Verified, S3Error> {
         if self.credentials.refresh(&mut self.known) {
-            self.keys.keep_those_of(&self.known.table);
+            self.keys.retain_current(&self.known.table);
         }
         let by_query = head.query().has("X-Amz-Algorithm") || head.query().has("X-Amz-Signature");
         let by_v2_query = !by_query && head.query().has("AWSAccessKeyId") && head.query().has("Signature");
@@ -171,7 +171,7 @@ impl Verifier {
         }
     }
 
-    /// Checks scope and signature of a claim whose time is good.
+    /// Checks the scope and signature of a claim whose time has been checked.
     fn check(&mut self, head: &RequestHead, claim: &Claim<'_>) -> Result<(Arc<str>, SigningKey), S3Error> {
         let malformed = if claim.presigned {
             Code::AuthorizationQueryParametersError
@@ -220,7 +220,7 @@ impl Verifier {
         }
     }
 
-    /// The way to check the body of a request with this `x-amz-content-sha256`.
+    /// How to check the body of a request with this `x-amz-content-sha256`.
     fn payload(&self, content: ContentSha256, key: SigningKey, claim: &Claim<'_>) -> PayloadMode {
         match content {
             ContentSha256::Unsigned => PayloadMode::Unsigned,
@@ -234,7 +234,7 @@ impl Verifier {
     }
 }
 
-/// Splits `access-key/day/region/service/aws4_request`; an access key may itself hold slashes.
+/// Splits `access-key/day/region/service/aws4_request`; the access key itself may contain slashes.
 fn scope(credential: &str, malformed: Code) -> Result<Scope<'_>, S3Error> {
     let refuse = || {
         malformed.with(
@@ -255,15 +255,15 @@ fn scope(credential: &str, malformed: Code) -> Result<Scope<'_>, S3Error> {
     Ok(Scope { access_key, day, region, service })
 }
 
-/// 64 lower-case hexadecimal digits of 32 bytes.
+/// Encodes 32 bytes as 64 lower-case hexadecimal digits.
 pub fn hex64(bytes: &[u8; 32]) -> [u8; 64] {
     let mut out = [0; 64];
-    // The lengths fit, the one way to fail.
+    // The lengths match, which is the only way to fail.
     let _ = hex::encode_to_slice(bytes, &mut out);
     out
 }
 
-/// 32 bytes from 64 hexadecimal digits. Without branches, so that the compiler computes all digits side by side.
+/// Decodes 32 bytes from 64 hexadecimal digits. It has no branches, so that the compiler can vectorise it.
 pub fn hex32(text: &[u8]) -> Option<[u8; 32]> {
     let digits: &[u8; 64] = text.try_into().ok()?;
     let mut values = [0; 64];

@@ -24,8 +24,7 @@ impl Verifier {
         let (credential, date) = (get("X-Amz-Credential")?, get("X-Amz-Date")?);
         let (expires, signed_headers) = (get("X-Amz-Expires")?, get("X-Amz-SignedHeaders")?);
         let signature = get("X-Amz-Signature")?;
-        // Temporary credentials don't exist here, and a token that is not checked must not look like one that
-        // is.
+        // There are no temporary credentials here, and an unchecked token must not look like a checked one.
         if query.has("X-Amz-Security-Token") {
             return Err(Code::NotImplemented.with("Temporary credentials are not implemented."));
         }
@@ -54,7 +53,7 @@ impl Verifier {
     }
 }
 
-/// Refuses a URL before and after its time.
+/// Refuses a URL before the start and after the end of its lifetime.
 fn in_time(signed_s: u64, expires: &str, now_s: u64) -> Result<(), S3Error> {
     let digits = !expires.is_empty() && expires.bytes().all(|b| b.is_ascii_digit());
     let expires: u64 = match expires.parse() {

@@ -1,4 +1,4 @@
-//! The published examples of AWS's description of version 4, and one refusal for each way to be wrong.
+//! The published examples for version 4 from AWS, and one refusal for each way to be wrong.
 
 use super::keys::Secret;
 use super::*;
@@ -65,7 +65,7 @@ fn awss_examples_of_get_requests_verify() {
     .unwrap();
     let list = "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7";
     verify(&get("/?max-keys=2&prefix=J", "", plain, list)).unwrap();
-    // Sorting and encoding are the server's.
+    // The server sorts and encodes.
     verify(&get("/?prefix=%4a&max-keys=2", "", plain, list)).unwrap();
 }
 
@@ -158,17 +158,17 @@ fn a_request_without_a_signature_is_anonymous() {
     assert_eq!(verify(&unsigned).unwrap().principal, Principal::Anonymous);
 }
 
-/// A header whose whole name is the prefix was not taken for one of those that have to be signed: a changed bit had
-/// turned the signed and empty `x-amz-acl: ` into `x-amz-:cl: `, and the signature stood. Found by the fuzz target
+/// A header whose whole name is the prefix was not treated as one that must be signed. A changed bit could turn the
+/// signed, empty `x-amz-acl: ` into `x-amz-:cl: `, and the signature still held. Found by the fuzz target
 /// `sigv4_header`.
 #[test]
-fn a_header_named_by_the_prefix_alone_has_to_be_signed_too() {
+fn a_header_named_by_the_prefix_alone_must_be_signed_too() {
     let request = example_get().replace("Range:", "X-Amz-: b\r\nRange:");
     assert_eq!(code(&request), Code::AccessDenied);
 }
 
 #[test]
-fn a_wrong_region_is_told_the_right_one() {
+fn the_refusal_of_a_wrong_region_names_the_right_one() {
     let error = verify(&example_get().replace("us-east-1", "eu-west-1")).map(|_| ()).unwrap_err();
     assert_eq!(
         (error.code(), error.field_value("Region")),
@@ -178,7 +178,7 @@ fn a_wrong_region_is_told_the_right_one() {
 }
 
 #[test]
-fn a_version_2_header_is_told_the_algorithm_to_use() {
+fn the_refusal_of_a_version_2_header_names_the_algorithm_to_use() {
     let request =
         "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: AWS AKIAIOSFODNN7EXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg=";
     let error = verify(request).map(|_| ()).unwrap_err();
@@ -187,7 +187,7 @@ fn a_version_2_header_is_told_the_algorithm_to_use() {
 }
 
 #[test]
-fn requests_from_other_times_are_refused() {
+fn requests_outside_the_allowed_skew_are_refused() {
     for (now, good) in [(THEN + 900, true), (THEN - 900, true), (THEN + 901, false), (THEN - 901, false)] {
         let result = verifier().verify(&head(&example_get()), None, now).map(|_| ()).map_err(|e| e.code());
         assert_eq!(result, if good { Ok(()) } else { Err(Code::RequestTimeTooSkewed) });
@@ -208,7 +208,7 @@ fn header_values_are_trimmed_joined_and_collapsed() {
 }
 
 #[test]
-fn signing_keys_are_kept_and_bounded() {
+fn signing_keys_are_cached_and_limited_in_number() {
     let mut keys = SigningKeys::default();
     let (key, secret): (Arc<str>, _) = (Arc::from(KEY), Secret::new(SECRET));
     for day in 0..SigningKeys::MAX * 2 {
@@ -220,7 +220,7 @@ fn signing_keys_are_kept_and_bounded() {
 }
 
 #[test]
-fn a_verifier_goes_by_the_credentials_of_the_moment() {
+fn a_verifier_uses_the_current_credentials() {
     let credentials = Credentials::single(KEY, Secret::new(SECRET));
     let mut verifier = Verifier::new("us-east-1", credentials.clone());
     let mut ask = || verifier.verify(&head(&example_get()), None, THEN).map(|_| ()).map_err(|e| e.code());
@@ -235,7 +235,7 @@ fn a_verifier_goes_by_the_credentials_of_the_moment() {
 
 #[test]
 fn presigned_urls_of_version_2_verify_and_expire() {
-    // AWS's example of query string authentication, with a resource of its host's bucket.
+    // AWS's example of query string authentication, with a resource in the bucket that its host names.
     let known = Credentials::single(KEY, Secret::new(SECRET)).snapshot().table;
     let url = "GET /photos/puppy.jpg?AWSAccessKeyId=AKIAIOSFODNN7EXAMPLE&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D\
         &Expires=1175139620 HTTP/1.1\r\nHost: johnsmith.s3.amazonaws.com";
@@ -250,7 +250,8 @@ fn presigned_urls_of_version_2_verify_and_expire() {
     assert_eq!(at(&url.replace("NN7", "NN8"), Some("johnsmith"), 0), Err(Code::InvalidAccessKeyId));
     assert_eq!(at(&url.replace("&Expires=1", "&Expires=x"), Some("johnsmith"), 0), Err(Code::AccessDenied));
     assert!(verifier().verify(&head(url), Some("johnsmith"), 0).is_ok());
-    // A parameter that would ask for something else is signed or refused; one that selects nothing is ignored.
+    // A parameter that would select another operation must be signed or is refused; one that selects nothing is
+    // ignored.
     for name in crate::route::selecting_parameters() {
         let code = at(&url.replace("?AWS", &format!("?{name}&AWS")), Some("johnsmith"), 0).unwrap_err();
         assert!(matches!(code, Code::SignatureDoesNotMatch | Code::AccessDenied), "{name}: {code:?}");
@@ -259,7 +260,7 @@ fn presigned_urls_of_version_2_verify_and_expire() {
 }
 
 #[test]
-fn hexadecimal_digits_are_read_in_either_case_and_nothing_else_is() {
+fn only_hexadecimal_digits_are_accepted_in_either_case() {
     let bytes: [u8; 32] = std::array::from_fn(|at| (at * 37) as u8);
     let text = hex64(&bytes);
     assert_eq!(hex32(&text), Some(bytes));
@@ -275,10 +276,10 @@ fn hexadecimal_digits_are_read_in_either_case_and_nothing_else_is() {
     }
 }
 
-/// One unauthenticated request of 62 KB made the canonical request 340 MB long and kept a core busy for two seconds:
-/// its SignedHeaders named a long header by every other byte.
+/// A single unauthenticated request of 62 KB produced a canonical request of 340 MB and kept a core busy for two
+/// seconds: every other byte of its SignedHeaders named a long header.
 #[test]
-fn signed_headers_can_not_multiply_a_request() {
+fn signed_headers_cannot_multiply_a_request() {
     let value = "v".repeat(30_000);
     for names in ["x;".repeat(15_000), (0..200).map(|n| format!("n{n};")).collect()] {
         let request = get("/", &format!("X: {value}\r\n"), &format!("{names}host"), &"0".repeat(64));
@@ -289,9 +290,9 @@ fn signed_headers_can_not_multiply_a_request() {
     }
 }
 
-/// The bucket is what the signed Host header says, also where the target is absolute.
+/// The signed Host header determines the bucket, even if the target is absolute.
 #[test]
-fn a_presigned_url_is_good_for_the_host_it_was_signed_for_alone() {
+fn a_presigned_url_is_valid_only_for_the_host_it_was_signed_for() {
     let absolute = |authority: &str| PRESIGNED.replace("GET /", &format!("GET http://{authority}/"));
     verify(&absolute("examplebucket.s3.amazonaws.com")).unwrap();
     let other = absolute("otherbucket.s3.amazonaws.com");

@@ -1,4 +1,4 @@
-//! Golden texts of the answers: their elements and order are what clients parse.
+//! Golden texts of the responses: clients parse their elements in this order.
 
 use engine::hash;
 use raft::list::{Entry, ListedObject, ListedVersion, Page, PartsPage, VersionMarker};
@@ -6,8 +6,8 @@ use raft::record::{
     BlobRef, BucketRecord, Bytes16, CurrentRecord, PartRecord, UploadRecord, VersionKind, VersionRecord,
 };
 
-use super::list::{Asked, Continuation};
-use super::multipart::PartsAsked;
+use super::list::{Continuation, ListEcho};
+use super::multipart::PartsEcho;
 use super::object::{Attributes, Deleted};
 use super::*;
 use crate::error::Code;
@@ -24,7 +24,7 @@ fn e() -> (Bytes16, String) {
     ([0x0e; 16].into(), "0e".repeat(16))
 }
 
-/// Writes an answer, checks its head and its root's name, and gives what the root holds.
+/// Writes a response, checks its declaration and the name of its root, and returns the root's content.
 fn inner(root: &str, write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
     write(&mut out);
@@ -62,12 +62,12 @@ fn buckets_are_listed_and_located() {
 
 #[test]
 fn objects_are_listed_before_prefixes() {
-    let asked = Asked { bucket: "b", prefix: "a ", delimiter: Some("/"), max: 2, url: true };
+    let echo = ListEcho { bucket: "b", prefix: "a ", delimiter: Some("/"), max: 2, url: true };
     let found = [Entry::CommonPrefix("a /".into()), object("a k&", None)];
     let continuation = Continuation { start_after: Some("a"), token: Some("t"), next_token: Some("n") };
     let etag = e().1;
     assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v2(asked, continuation, &found, None, out)),
+        inner("ListBucketResult", |out| list::objects_v2(echo, continuation, &found, None, out)),
         format!(
             "<Name>b</Name><Prefix>a%20</Prefix><StartAfter>a</StartAfter><ContinuationToken>t</ContinuationToken>\
              <NextContinuationToken>n</NextContinuationToken><Delimiter>/</Delimiter><MaxKeys>2</MaxKeys>\
@@ -76,7 +76,7 @@ fn objects_are_listed_before_prefixes() {
              <CommonPrefixes><Prefix>a%20/</Prefix></CommonPrefixes><KeyCount>2</KeyCount>"
         )
     );
-    let asked = Asked { url: false, delimiter: None, ..asked };
+    let echo = ListEcho { url: false, delimiter: None, ..echo };
     let page = |next| Page { entries: vec![object("a k&\u{1}", spec())], next };
     let rest = format!(
         "<Contents><Key>a k&amp;\u{fffd}</Key>{TIME}<ETag>&quot;{etag}&quot;</ETag>\
@@ -84,22 +84,22 @@ fn objects_are_listed_before_prefixes() {
          <Owner><ID>o</ID><DisplayName>n</DisplayName></Owner><StorageClass>STANDARD</StorageClass></Contents>"
     );
     assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(None), OWNER, out)),
+        inner("ListBucketResult", |out| list::objects_v1(echo, "m", &page(None), OWNER, out)),
         format!(
             "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><MaxKeys>2</MaxKeys>\
              <IsTruncated>false</IsTruncated>{rest}"
         )
     );
     assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(Some("x".into())), OWNER, out)),
+        inner("ListBucketResult", |out| list::objects_v1(echo, "m", &page(Some("x".into())), OWNER, out)),
         format!(
             "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><MaxKeys>2</MaxKeys>\
              <IsTruncated>true</IsTruncated>{rest}"
         )
     );
-    let asked = Asked { delimiter: Some("/"), ..asked };
+    let echo = ListEcho { delimiter: Some("/"), ..echo };
     assert_eq!(
-        inner("ListBucketResult", |out| list::objects_v1(asked, "m", &page(Some("x".into())), OWNER, out)),
+        inner("ListBucketResult", |out| list::objects_v1(echo, "m", &page(Some("x".into())), OWNER, out)),
         format!(
             "<Name>b</Name><Prefix>a </Prefix><Marker>m</Marker><NextMarker>x</NextMarker><Delimiter>/</Delimiter>\
              <MaxKeys>2</MaxKeys><IsTruncated>true</IsTruncated>{rest}"
@@ -109,7 +109,7 @@ fn objects_are_listed_before_prefixes() {
 
 #[test]
 fn versions_are_listed_with_their_ids() {
-    let asked = Asked { bucket: "b", max: 9, ..Asked::default() };
+    let echo = ListEcho { bucket: "b", max: 9, ..ListEcho::default() };
     let (id, etag) = e();
     let version = VersionRecord { null_version: true, md5: id, size: 3, ..VersionRecord::default() };
     let marker =
@@ -122,7 +122,7 @@ fn versions_are_listed_with_their_ids() {
     };
     let owner = "<Owner><ID>o</ID><DisplayName>n</DisplayName></Owner>";
     assert_eq!(
-        inner("ListVersionsResult", |out| list::versions(asked, ("", ""), &page, OWNER, out)),
+        inner("ListVersionsResult", |out| list::versions(echo, ("", ""), &page, OWNER, out)),
         format!(
             "<Name>b</Name><Prefix></Prefix><KeyMarker></KeyMarker><VersionIdMarker></VersionIdMarker>\
              <NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker><MaxKeys>9</MaxKeys>\
@@ -136,7 +136,7 @@ fn versions_are_listed_with_their_ids() {
 }
 
 #[test]
-fn multipart_answers_have_their_shape() {
+fn multipart_responses_have_the_shape_of_aws() {
     let whole = Checksum {
         algorithm: ChecksumAlgorithm::Crc32,
         text: "AAAAAA==".into(),
@@ -173,14 +173,14 @@ fn parts_and_uploads_are_listed() {
     let (id, text) = e();
     let upload =
         || UploadRecord { upload_id: id, key: "k".into(), checksum: spec(), ..UploadRecord::default() };
-    let asked = PartsAsked { bucket: "b", key: "k", marker: 0, max: 1, url: false };
+    let echo = PartsEcho { bucket: "b", key: "k", marker: 0, max: 1, url: false };
     let part = PartRecord { number: 1, md5: id, size: 3, checksum: vec![0; 4], ..PartRecord::default() };
     let page = PartsPage { upload: upload(), parts: vec![part], next: Some(1) };
     let who = "<Initiator><ID>o</ID><DisplayName>n</DisplayName></Initiator><Owner><ID>o</ID>\
         <DisplayName>n</DisplayName></Owner><StorageClass>STANDARD</StorageClass>";
     let named = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>";
     assert_eq!(
-        inner("ListPartsResult", |out| multipart::parts(asked, &page, OWNER, out)),
+        inner("ListPartsResult", |out| multipart::parts(echo, &page, OWNER, out)),
         format!(
             "<Bucket>b</Bucket><Key>k</Key><UploadId>{text}</UploadId>{who}<PartNumberMarker>0</PartNumberMarker>\
              <NextPartNumberMarker>1</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>{named}\
@@ -188,10 +188,10 @@ fn parts_and_uploads_are_listed() {
              <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>"
         )
     );
-    let asked = Asked { bucket: "b", delimiter: Some("/"), max: 5, ..Asked::default() };
+    let echo = ListEcho { bucket: "b", delimiter: Some("/"), max: 5, ..ListEcho::default() };
     let page = Page { entries: vec![Entry::CommonPrefix("p/".into()), Entry::Row(upload())], next: None };
     assert_eq!(
-        inner("ListMultipartUploadsResult", |out| multipart::uploads(asked, ("", ""), &page, OWNER, out)),
+        inner("ListMultipartUploadsResult", |out| multipart::uploads(echo, ("", ""), &page, OWNER, out)),
         format!(
             "<Bucket>b</Bucket><KeyMarker></KeyMarker><UploadIdMarker></UploadIdMarker><Prefix></Prefix>\
              <Delimiter>/</Delimiter><MaxUploads>5</MaxUploads><IsTruncated>false</IsTruncated><Upload><Key>k</Key>\
@@ -202,7 +202,7 @@ fn parts_and_uploads_are_listed() {
 }
 
 #[test]
-fn attributes_hold_what_was_asked_for() {
+fn only_the_requested_attributes_are_sent() {
     let (md5, etag) = e();
     let sum = hash::Checksum::of(ChecksumAlgorithm::Crc32, b"");
     let blob = |part_number, size| BlobRef {
@@ -249,7 +249,7 @@ fn attributes_hold_what_was_asked_for() {
 }
 
 #[test]
-fn deletes_are_answered_one_by_one() {
+fn each_delete_has_its_own_result() {
     let error = Code::AccessDenied.into();
     let rows = || {
         [

@@ -1,6 +1,6 @@
-//! The answers of ListBuckets, GetBucketLocation, ListObjects, ListObjectsV2 and ListObjectVersions.
+//! The responses of ListBuckets, GetBucketLocation, ListObjects, ListObjectsV2 and ListObjectVersions.
 //!
-//! Each takes what it says of the page itself, and the page.
+//! Each function takes the request parameters that the response echoes, and the page.
 
 use raft::list::{Entry, ListedObject, ListedVersion, Page, VersionMarker};
 use raft::record::{BucketRecord, VersionRecord};
@@ -42,20 +42,20 @@ pub fn location(region: &str, out: &mut Vec<u8>) {
     xml.close("LocationConstraint");
 }
 
-/// What a list of a bucket's keys was asked, as its answer repeats it.
+/// The request parameters that the response to a list echoes.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs)]
-pub struct Asked<'a> {
+pub struct ListEcho<'a> {
     pub bucket: &'a str,
     pub prefix: &'a str,
     pub delimiter: Option<&'a str>,
-    /// Entries of a page at most.
+    /// The most entries of a page.
     pub max: u32,
-    /// `encoding-type=url` was asked for.
+    /// `encoding-type=url` was requested.
     pub url: bool,
 }
 
-impl Asked<'_> {
+impl ListEcho<'_> {
     fn write(&self, xml: &mut Xml<'_>) {
         xml.text("Name", self.bucket);
         xml.key("Prefix", self.prefix, self.url);
@@ -73,7 +73,7 @@ impl Asked<'_> {
     }
 }
 
-/// Writes the rows, then the groups: AWS sends them in this order.
+/// Writes the rows, then the common prefixes, in the order in which AWS sends them.
 pub(super) fn entries<T>(xml: &mut Xml<'_>, url: bool, entries: &[Entry<T>], row: impl Fn(&mut Xml<'_>, &T)) {
     for entry in entries {
         if let Entry::Row(listed) = entry {
@@ -107,7 +107,7 @@ fn objects(xml: &mut Xml<'_>, url: bool, owner: Option<Owner<'_>>, found: &[Entr
 
 /// Appends `ListBucketResult` of ListObjects, which names the owner of each object.
 pub fn objects_v1(
-    asked: Asked<'_>,
+    echo: ListEcho<'_>,
     marker: &str,
     page: &Page<ListedObject, String>,
     owner: Owner<'_>,
@@ -115,18 +115,18 @@ pub fn objects_v1(
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListBucketResult");
-    asked.write(&mut xml);
-    xml.key("Marker", marker, asked.url);
-    // Without a delimiter the last key is the next marker (AWS, "ListObjects").
-    if let Some(next) = page.next.as_ref().filter(|_| asked.delimiter.is_some()) {
-        xml.key("NextMarker", next, asked.url);
+    echo.write(&mut xml);
+    xml.key("Marker", marker, echo.url);
+    // Without a delimiter, clients continue after the last key (AWS, "ListObjects").
+    if let Some(next) = page.next.as_ref().filter(|_| echo.delimiter.is_some()) {
+        xml.key("NextMarker", next, echo.url);
     }
-    asked.write_rest(page.next.is_some(), &mut xml);
-    objects(&mut xml, asked.url, Some(owner), &page.entries);
+    echo.write_rest(page.next.is_some(), &mut xml);
+    objects(&mut xml, echo.url, Some(owner), &page.entries);
     xml.close("ListBucketResult");
 }
 
-/// What ListObjectsV2 says more.
+/// The additional fields of ListObjectsV2.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs)]
 pub struct Continuation<'a> {
@@ -135,9 +135,9 @@ pub struct Continuation<'a> {
     pub next_token: Option<&'a str>,
 }
 
-/// Appends `ListBucketResult` of ListObjectsV2. It names the owner of each object if there is one here.
+/// Appends `ListBucketResult` of ListObjectsV2. It names the owner of each object if `owner` is given.
 pub fn objects_v2(
-    asked: Asked<'_>,
+    echo: ListEcho<'_>,
     continuation: Continuation<'_>,
     found: &[Entry<ListedObject>],
     owner: Option<Owner<'_>>,
@@ -145,21 +145,21 @@ pub fn objects_v2(
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListBucketResult");
-    asked.write(&mut xml);
+    echo.write(&mut xml);
     if let Some(start_after) = continuation.start_after {
-        xml.key("StartAfter", start_after, asked.url);
+        xml.key("StartAfter", start_after, echo.url);
     }
     xml.optional("ContinuationToken", continuation.token);
     xml.optional("NextContinuationToken", continuation.next_token);
-    asked.write_rest(continuation.next_token.is_some(), &mut xml);
-    objects(&mut xml, asked.url, owner, found);
+    echo.write_rest(continuation.next_token.is_some(), &mut xml);
+    objects(&mut xml, echo.url, owner, found);
     xml.number("KeyCount", found.len() as u64);
     xml.close("ListBucketResult");
 }
 
 /// Appends `ListVersionsResult`.
 pub fn versions(
-    asked: Asked<'_>,
+    echo: ListEcho<'_>,
     (key_marker, version_marker): (&str, &str),
     page: &Page<ListedVersion, (String, Option<VersionMarker>)>,
     owner: Owner<'_>,
@@ -167,18 +167,18 @@ pub fn versions(
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListVersionsResult");
-    asked.write(&mut xml);
-    xml.key("KeyMarker", key_marker, asked.url);
+    echo.write(&mut xml);
+    xml.key("KeyMarker", key_marker, echo.url);
     xml.text("VersionIdMarker", version_marker);
     if let Some((key, version)) = &page.next {
-        xml.key("NextKeyMarker", key, asked.url);
+        xml.key("NextKeyMarker", key, echo.url);
         xml.optional("NextVersionIdMarker", version.map(marker_text).as_deref());
     }
-    asked.write_rest(page.next.is_some(), &mut xml);
-    entries(&mut xml, asked.url, &page.entries, |xml, ListedVersion { key, version, is_latest }| {
+    echo.write_rest(page.next.is_some(), &mut xml);
+    entries(&mut xml, echo.url, &page.entries, |xml, ListedVersion { key, version, is_latest }| {
         let element = if version.is_delete_marker() { "DeleteMarker" } else { "Version" };
         xml.open(element);
-        xml.key("Key", key, asked.url);
+        xml.key("Key", key, echo.url);
         xml.text("VersionId", &marker_text(VersionMarker::after(version)));
         xml.boolean("IsLatest", *is_latest);
         xml.time("LastModified", version.modified_ms);
@@ -191,7 +191,7 @@ pub fn versions(
     xml.close("ListVersionsResult");
 }
 
-/// What a version says of its bytes.
+/// Writes the fields that describe a version's bytes.
 fn write_bytes(version: &VersionRecord, xml: &mut Xml<'_>) {
     xml.etag(&version.etag());
     write_spec(version.checksum.as_ref().map(raft::record::Checksum::spec), xml);

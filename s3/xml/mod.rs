@@ -1,5 +1,5 @@
-//! XML in and out: [`mod@write`] is the writer, [`list`], [`multipart`] and [`object`] the answers, [`parse`]
-//! the reader and [`request`] the three documents that clients send.
+//! XML documents: [`mod@write`] is the writer, [`list`], [`multipart`], [`object`] and [`unconfigured`] are the
+//! responses, [`parse`] is the reader and [`request`] the three documents that clients send.
 
 use engine::hash::ChecksumAlgorithm;
 use raft::record::{ChecksumSpec, ChecksumType};
@@ -14,12 +14,12 @@ pub mod request;
 pub mod unconfigured;
 pub mod write;
 
-/// Who owns everything, as answers name it.
+/// The owner of everything, as responses name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner<'a> {
     /// The canonical user id.
     pub id: &'a str,
-    /// The account's id, twelve digits: what requests name as the expected owner. Answers show it as the display name,
+    /// The account id, twelve digits: what requests name as the expected owner. Responses show it as the display name,
     /// since S3 has no other place for it.
     pub account_id: &'a str,
 }
@@ -33,12 +33,12 @@ impl Owner<'_> {
     }
 }
 
-/// A checksum as answers show it: its algorithm, its text and whether it covers the whole object.
+/// A checksum as responses show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checksum {
     /// The algorithm.
     pub algorithm: ChecksumAlgorithm,
-    /// Base64, for a composite value with `-N`.
+    /// Base64, followed by `-N` if the value is composite.
     pub text: String,
     /// What it covers.
     pub kind: ChecksumType,
@@ -51,7 +51,7 @@ impl Checksum {
     }
 }
 
-/// Writes which checksum an object has, without its value.
+/// Writes the algorithm and type of an object's checksum, without the value.
 fn write_spec(spec: Option<ChecksumSpec>, xml: &mut write::Xml<'_>) {
     if let Some((algorithm, kind)) = spec.and_then(ChecksumSpec::known) {
         xml.text("ChecksumAlgorithm", checksum::name(algorithm));
@@ -59,7 +59,7 @@ fn write_spec(spec: Option<ChecksumSpec>, xml: &mut write::Xml<'_>) {
     }
 }
 
-/// Writes a storage class; records leave STANDARD out.
+/// Writes a storage class; records omit STANDARD.
 fn write_storage_class(class: Option<&str>, xml: &mut write::Xml<'_>) {
     match class {
         None => xml.raw(&["<StorageClass>STANDARD</StorageClass>"]),

@@ -1,10 +1,10 @@
-//! The answers of the multipart operations.
+//! The responses of the multipart operations.
 
 use engine::hash::{self, ChecksumAlgorithm};
 use raft::list::{Page, PartsPage};
 use raft::record::{Bytes16, UploadRecord};
 
-use super::list::{Asked, entries};
+use super::list::{ListEcho, entries};
 use super::write::Xml;
 use super::{Checksum, Owner, write_spec, write_storage_class};
 use crate::checksum;
@@ -56,34 +56,34 @@ fn part_checksum(xml: &mut Xml<'_>, algorithm: ChecksumAlgorithm, value: &[u8]) 
     xml.text(checksum::element(algorithm), &checksum::base64_encode(value));
 }
 
-/// What ListParts was asked, as its answer repeats it.
+/// The request parameters that the response to ListParts echoes.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
-pub struct PartsAsked<'a> {
+pub struct PartsEcho<'a> {
     pub bucket: &'a str,
     pub key: &'a str,
     pub marker: u32,
     pub max: u32,
-    /// `encoding-type=url` was asked for.
+    /// `encoding-type=url` was requested.
     pub url: bool,
 }
 
 /// Appends `ListPartsResult`.
-pub fn parts(asked: PartsAsked<'_>, page: &PartsPage, owner: Owner<'_>, out: &mut Vec<u8>) {
+pub fn parts(echo: PartsEcho<'_>, page: &PartsPage, owner: Owner<'_>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("ListPartsResult");
-    xml.text("Bucket", asked.bucket);
-    xml.key("Key", asked.key, asked.url);
-    if asked.url {
+    xml.text("Bucket", echo.bucket);
+    xml.key("Key", echo.key, echo.url);
+    if echo.url {
         xml.text("EncodingType", "url");
     }
     xml.text("UploadId", &page.upload.upload_id.to_hex());
     owner.write("Initiator", &mut xml);
     owner.write("Owner", &mut xml);
     write_storage_class(page.upload.storage_class.as_deref(), &mut xml);
-    xml.number("PartNumberMarker", asked.marker.into());
+    xml.number("PartNumberMarker", echo.marker.into());
     xml.number("NextPartNumberMarker", page.parts.last().map_or(0, |part| part.number).into());
-    xml.number("MaxParts", asked.max.into());
+    xml.number("MaxParts", echo.max.into());
     xml.boolean("IsTruncated", page.next.is_some());
     write_spec(page.upload.checksum, &mut xml);
     let algorithm = page.upload.checksum.and_then(|spec| spec.algorithm());
@@ -103,7 +103,7 @@ pub fn parts(asked: PartsAsked<'_>, page: &PartsPage, owner: Owner<'_>, out: &mu
 
 /// Appends `ListMultipartUploadsResult`.
 pub fn uploads(
-    asked: Asked<'_>,
+    echo: ListEcho<'_>,
     (key_marker, upload_id_marker): (&str, &str),
     page: &Page<UploadRecord, (String, Option<Bytes16>)>,
     owner: Owner<'_>,
@@ -111,25 +111,25 @@ pub fn uploads(
 ) {
     let mut xml = Xml::document(out);
     xml.root("ListMultipartUploadsResult");
-    xml.text("Bucket", asked.bucket);
-    xml.key("KeyMarker", key_marker, asked.url);
+    xml.text("Bucket", echo.bucket);
+    xml.key("KeyMarker", key_marker, echo.url);
     xml.text("UploadIdMarker", upload_id_marker);
     if let Some((key, id)) = &page.next {
-        xml.key("NextKeyMarker", key, asked.url);
+        xml.key("NextKeyMarker", key, echo.url);
         xml.optional("NextUploadIdMarker", id.map(Bytes16::to_hex).as_deref());
     }
-    xml.key("Prefix", asked.prefix, asked.url);
-    if let Some(delimiter) = asked.delimiter {
-        xml.key("Delimiter", delimiter, asked.url);
+    xml.key("Prefix", echo.prefix, echo.url);
+    if let Some(delimiter) = echo.delimiter {
+        xml.key("Delimiter", delimiter, echo.url);
     }
-    if asked.url {
+    if echo.url {
         xml.text("EncodingType", "url");
     }
-    xml.number("MaxUploads", asked.max.into());
+    xml.number("MaxUploads", echo.max.into());
     xml.boolean("IsTruncated", page.next.is_some());
-    entries(&mut xml, asked.url, &page.entries, |xml, upload| {
+    entries(&mut xml, echo.url, &page.entries, |xml, upload| {
         xml.open("Upload");
-        xml.key("Key", &upload.key, asked.url);
+        xml.key("Key", &upload.key, echo.url);
         xml.text("UploadId", &upload.upload_id.to_hex());
         owner.write("Initiator", xml);
         owner.write("Owner", xml);

@@ -1,4 +1,4 @@
-//! The answers of CopyObject, GetObjectAttributes and DeleteObjects.
+//! The responses of CopyObject, GetObjectAttributes and DeleteObjects.
 
 use raft::record::VersionRecord;
 
@@ -19,7 +19,7 @@ pub fn copied(etag: &str, modified_ms: u64, checksum: Option<&Checksum>, out: &m
     xml.close("CopyObjectResult");
 }
 
-/// What GetObjectAttributes is asked for.
+/// The attributes that a GetObjectAttributes requests.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs)]
 pub struct Attributes {
@@ -28,13 +28,13 @@ pub struct Attributes {
     pub parts: bool,
     pub storage_class: bool,
     pub size: bool,
-    /// Parts with higher numbers are listed.
+    /// Only parts with higher numbers are listed.
     pub marker: u32,
-    /// So many parts at most.
+    /// The most parts listed.
     pub max_parts: u32,
 }
 
-/// Appends `GetObjectAttributesResponse`. `checksum` is the version's, where it has one.
+/// Appends `GetObjectAttributesResponse`. `checksum` is the version's checksum, if it has one.
 pub fn attributes(
     version: &VersionRecord,
     checksum: Option<&Checksum>,
@@ -69,7 +69,8 @@ pub fn attributes(
     xml.close("GetObjectAttributesResponse");
 }
 
-/// The parts of an object with a checksum; those of others are only counted (AWS, "GetObjectAttributesParts").
+/// Writes the parts of an object with a checksum. Without one, parts are only counted (AWS,
+/// "GetObjectAttributesParts").
 fn parts(version: &VersionRecord, whole: &Checksum, wanted: &Attributes, xml: &mut Xml<'_>) {
     let mut rest = version.blobs.iter().filter(|blob| blob.part_number > wanted.marker);
     let page: Vec<_> = rest.by_ref().take(wanted.max_parts as usize).collect();
@@ -88,11 +89,11 @@ fn parts(version: &VersionRecord, whole: &Checksum, wanted: &Attributes, xml: &m
     }
 }
 
-/// What became of one object of a DeleteObjects request.
+/// The result for one object of a DeleteObjects request.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub enum Deleted<'a> {
-    /// Gone, or a delete marker was put (whose id `delete_marker` holds).
+    /// The object was deleted, or a delete marker with the id `delete_marker` was added.
     Done {
         key: &'a str,
         version_id: Option<&'a str>,
@@ -105,7 +106,7 @@ pub enum Deleted<'a> {
     },
 }
 
-/// Appends `DeleteResult`; `quiet` leaves out what went well.
+/// Appends `DeleteResult`; `quiet` omits successful deletes.
 pub fn deleted<'a>(quiet: bool, rows: impl IntoIterator<Item = Deleted<'a>>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("DeleteResult");

@@ -1,9 +1,9 @@
-//! The reader under the documents that clients send: a pull parser's events, checked.
+//! The reader for the documents that clients send: a pull parser whose events are validated.
 //!
-//! It never recurses (a document of a million nested elements is refused at depth 8, not by the stack's end),
-//! refuses document types, and with them entities: only the five of XML itself and numeric references are
-//! resolved. A character that XML 1.0 forbids, plain or by reference, and anything else that is wrong is
-//! MalformedXML. Prefixes and namespaces are not looked at.
+//! It never recurses: a document of a million nested elements is refused at depth 8, not when the stack overflows. It
+//! refuses document types and thus entities: only the five predefined ones and numeric references are resolved. A
+//! character that XML 1.0 forbids, literal or as a reference, and anything else that is malformed is MalformedXML.
+//! Prefixes and namespaces are ignored.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -11,38 +11,38 @@ use quick_xml::events::Event;
 use super::write::is_xml_char;
 use crate::error::{Code, S3Error};
 
-/// The deepest nesting that any of S3's documents needs is 4.
+/// The deepest nesting allowed; S3's documents need at most 4.
 const DEPTH_MAX: usize = 8;
 
-/// What comes next in a document.
+/// The next event in a document.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Node {
     /// An element begins, by its local name.
     Open(String),
-    /// The innermost one ends; this was its text, white space around it included.
+    /// The innermost element ends; this is its text, including surrounding white space.
     Close(String),
-    /// The document has ended, with its one root closed.
+    /// The document has ended, after its one root.
     End,
 }
 
-/// A document under way.
+/// A document being read.
 #[derive(Debug)]
 pub struct Elements<'a> {
     reader: Reader<&'a [u8]>,
     depth: usize,
     rooted: bool,
     text: String,
-    /// The end of an element that was written empty.
+    /// The last element was an empty-element tag, whose end is still to be reported.
     pending_close: bool,
 }
 
-/// The refusal of a document.
+/// The error for a malformed document.
 pub fn malformed() -> S3Error {
     Code::MalformedXML.into()
 }
 
 impl<'a> Elements<'a> {
-    /// Starts reading; the document may be empty, which its reader will see as a missing root.
+    /// Starts reading. An empty document is only detected later, as a missing root.
     pub fn new(document: &'a [u8]) -> Result<Elements<'a>, S3Error> {
         let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
         let text = std::str::from_utf8(document).map_err(|_| malformed())?;
@@ -50,7 +50,7 @@ impl<'a> Elements<'a> {
         Ok(Elements { reader, depth: 0, rooted: false, text: String::new(), pending_close: false })
     }
 
-    /// What comes next.
+    /// Returns the next event.
     pub fn node(&mut self) -> Result<Node, S3Error> {
         if std::mem::take(&mut self.pending_close) {
             return self.close();
@@ -89,7 +89,7 @@ impl<'a> Elements<'a> {
     }
 
     fn open(&mut self, name: String) -> Result<Node, S3Error> {
-        // Text between an element's children is white space or an error; a child has its own text.
+        // Text between the children of an element must be white space; a child has its own text.
         if !self.text.trim().is_empty() || self.depth == DEPTH_MAX || (self.depth == 0 && self.rooted) {
             return Err(malformed());
         }
@@ -120,7 +120,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// The next child of the open element, by name; none where the element ends.
+    /// The name of the next child of the open element; `None` where the element ends.
     pub fn child(&mut self) -> Result<Option<String>, S3Error> {
         match self.node()? {
             Node::Open(name) => Ok(Some(name)),
@@ -129,7 +129,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// The text of the element that was opened last, which must have no children.
+    /// The text of the element opened last, which must have no children.
     pub fn text(&mut self) -> Result<String, S3Error> {
         match self.node()? {
             Node::Close(text) => Ok(text),
@@ -137,7 +137,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// The document must end here.
+    /// Checks that the document ends here.
     pub fn end(&mut self) -> Result<(), S3Error> {
         match self.node()? {
             Node::End => Ok(()),

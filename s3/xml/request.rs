@@ -1,7 +1,7 @@
 //! The documents that clients send: CreateBucketConfiguration, Delete and CompleteMultipartUpload.
 //!
-//! Each has its bound in bytes (the caller reads no more of the body) and in rows. What a document may hold
-//! and Hamster does not have is NotImplemented, what it may not hold is MalformedXML: nothing is skipped.
+//! Each has a limit in bytes (the caller reads no more of the body) and in rows. Content that S3 allows and Hamster
+//! does not support is NotImplemented; content that S3 does not allow is MalformedXML. Nothing is skipped.
 
 use engine::hash::Checksum;
 
@@ -22,7 +22,7 @@ fn sized(document: &[u8], max: usize) -> Result<Elements<'_>, S3Error> {
     Elements::new(document)
 }
 
-/// Puts a value where none was yet.
+/// Sets a value that was not set before.
 fn once<T>(place: &mut Option<T>, value: T) -> Result<(), S3Error> {
     match place.replace(value) {
         None => Ok(()),
@@ -30,7 +30,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result<(), S3Error> {
     }
 }
 
-/// Reads CreateBucketConfiguration; gives the location constraint. An empty body has none.
+/// Parses CreateBucketConfiguration into its location constraint; an empty body has none.
 pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
     if document.is_empty() {
         return Ok(None);
@@ -55,35 +55,35 @@ pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
 /// A DeleteObjects request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
-    /// What to delete, at least one, at most [`DELETE_OBJECTS_MAX`].
+    /// The objects to delete: at least one, at most [`DELETE_OBJECTS_MAX`].
     pub objects: Vec<DeleteObject>,
-    /// Only failures are to be answered.
+    /// Only failures are reported.
     pub quiet: bool,
 }
 
 /// One object of a [`Delete`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteObject {
-    /// The key as sent: a key that can't be one fails alone, not the others.
+    /// The key as sent: an invalid key fails on its own, without the others.
     pub key: String,
-    /// The version, `null` too.
+    /// The version id; may be `null`.
     pub version_id: Option<String>,
     /// Delete only if the current tag (without quotes) is this, or `*`.
     pub etag: Option<String>,
     /// Delete only if the size is this.
     pub size: Option<u64>,
-    /// Delete only if last modified at this second.
+    /// Delete only if last modified in this second.
     pub modified_s: Option<u64>,
 }
 
 impl DeleteObject {
-    /// The key, checked.
+    /// The key, validated.
     pub fn checked_key(&self) -> Result<ObjectKey, S3Error> {
         ObjectKey::parse(self.key.clone())
     }
 }
 
-/// Reads Delete.
+/// Parses Delete.
 pub fn delete(document: &[u8]) -> Result<Delete, S3Error> {
     let mut elements = sized(document, DELETE_XML_BYTES_MAX)?;
     elements.root("Delete")?;
@@ -119,18 +119,18 @@ fn delete_object(elements: &mut Elements<'_>) -> Result<DeleteObject, S3Error> {
     Ok(DeleteObject { key: key.ok_or_else(malformed)?, version_id, etag, size, modified_s })
 }
 
-/// A CompleteMultipartUpload request: its parts in ascending order of number.
+/// One part of a CompleteMultipartUpload request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletePart {
     /// Its number.
     pub number: PartNumber,
     /// Without quotes.
     pub etag: String,
-    /// The checksum that the client names for it.
+    /// The checksum that the client gives for it.
     pub checksum: Option<Checksum>,
 }
 
-/// Reads CompleteMultipartUpload.
+/// Parses CompleteMultipartUpload; the parts must be in ascending order of their numbers.
 pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
     let mut elements = sized(document, XML_BODY_BYTES_MAX)?;
     elements.root("CompleteMultipartUpload")?;
@@ -160,7 +160,7 @@ fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
             "ETag" => once(&mut etag, unquoted(&text))?,
             name => {
                 let algorithm = checksum::algorithm_of_element(name).ok_or_else(malformed)?;
-                // Some clients write an element for every algorithm that they know, empty where they have no value.
+                // Some clients write an element for every algorithm that they know, empty if they have no value.
                 if !text.trim().is_empty() {
                     once(&mut found, checksum::parse(algorithm, text.trim().as_bytes())?)?;
                 }
@@ -174,7 +174,7 @@ fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
     })
 }
 
-/// A number outside of the range is a wrong argument, what is no number is no document of this kind.
+/// A number out of range is an invalid argument; anything that is not a number makes the document malformed.
 fn part_number(text: &str) -> Result<PartNumber, S3Error> {
     let number = text.parse().map_err(|_| malformed())?;
     PartNumber::new(number).ok_or_else(|| PartNumber::refusal(text))

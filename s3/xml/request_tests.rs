@@ -7,7 +7,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, S3Error>) -> Code {
 }
 
 #[test]
-fn a_bucket_configuration_gives_its_location() {
+fn a_bucket_configuration_yields_its_location() {
     let of = |inner: &str| {
         create_bucket(format!("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</CreateBucketConfiguration>").as_bytes())
     };
@@ -29,7 +29,7 @@ fn a_bucket_configuration_gives_its_location() {
 }
 
 #[test]
-fn a_delete_gives_its_objects() {
+fn a_delete_yields_its_objects() {
     let document = "\u{feff}<?xml version=\"1.0\"?><!-- c --><s3:Delete xmlns:s3='x'>\n <Quiet>true</Quiet>\n\
         <Object><Key> a&amp;b&#x20;<![CDATA[<c>]]>&#128057; </Key><VersionId>null</VersionId></Object>\
         <Object><Key>k</Key><ETag>&quot;abc&quot;</ETag><Size>5</Size>\
@@ -48,7 +48,7 @@ fn a_delete_gives_its_objects() {
 }
 
 #[test]
-fn a_delete_is_bounded_and_whole() {
+fn a_delete_has_limits_and_must_be_complete() {
     let many = |n: usize| format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(n));
     assert_eq!(delete(many(1000).as_bytes()).unwrap().objects.len(), 1000);
     assert_eq!(code(delete(many(1001).as_bytes())), Code::MalformedXML);
@@ -77,8 +77,8 @@ fn a_delete_is_bounded_and_whole() {
     assert_eq!(code(delete(b"<Delete>\xff</Delete>")), Code::MalformedXML);
 }
 
-/// Keys with control characters were deleted where the document named them, although XML 1.0 has no way to write
-/// them; the answer then repeated them in a way that no parser reads.
+/// Keys with control characters were deleted if the document named them, although XML 1.0 has no way to write them. The
+/// response then repeated them in a form that no parser accepts.
 #[test]
 fn characters_that_xml_forbids_are_refused() {
     for key in
@@ -110,7 +110,7 @@ fn bombs_are_refused() {
 }
 
 #[test]
-fn a_completion_gives_its_parts_in_order() {
+fn a_completion_yields_its_parts_in_order() {
     let of = |inner: &str| {
         complete(format!("<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>").as_bytes())
     };
@@ -139,9 +139,9 @@ fn a_completion_gives_its_parts_in_order() {
     assert_eq!(of(&all).unwrap().len(), 10_000);
 }
 
-/// Clients that write an element for each algorithm, empty where they have no value, could complete no upload.
+/// Clients that write an element for each algorithm, empty if they have no value, could complete no upload.
 #[test]
-fn an_empty_checksum_of_a_completed_part_is_none() {
+fn an_empty_checksum_of_a_completed_part_is_ignored() {
     let of = |inner: &str| {
         let part = format!("<Part><ETag>a</ETag><PartNumber>1</PartNumber>{inner}</Part>");
         complete(format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>").as_bytes())
@@ -164,7 +164,7 @@ fn an_empty_checksum_of_a_completed_part_is_none() {
 
 proptest! {
     #[test]
-    fn any_key_that_xml_holds_survives_our_writer_and_our_reader(key in "[\t\n\r -\u{fffd}\u{10000}-\u{10ffff}]{1,40}") {
+    fn any_key_that_xml_allows_survives_our_writer_and_our_reader(key in "[\t\n\r -\u{fffd}\u{10000}-\u{10ffff}]{1,40}") {
         let mut out = b"<Delete><Object>".to_vec();
         out.extend_from_slice(b"<Key>");
         crate::xml::write::escape(&key, &mut out);

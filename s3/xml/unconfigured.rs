@@ -1,4 +1,4 @@
-//! The documents that say that nothing is configured.
+//! The responses that say that nothing is configured.
 
 use super::Owner;
 use super::write::Xml;
@@ -45,7 +45,7 @@ pub fn bucket_owner_enforced(out: &mut Vec<u8>) {
     xml.close("OwnershipControls");
 }
 
-/// Appends the `AccessControlPolicy` of what belongs to `owner` alone.
+/// Appends the `AccessControlPolicy` of a bucket or object that only `owner` may access.
 pub fn owner_has_full_control(owner: Owner<'_>, out: &mut Vec<u8>) {
     let mut xml = Xml::document(out);
     xml.root("AccessControlPolicy");

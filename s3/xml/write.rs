@@ -1,17 +1,17 @@
-//! A writer for the small, flat documents that S3 answers with.
+//! A writer for the small, flat documents of S3 responses.
 //!
-//! It appends to the caller's buffer and allocates nothing else: a list page of 1,000 keys is 10,000
-//! elements, and building events for a general writer costs more than the bytes do. Names are ours and
+//! It appends to the caller's buffer and allocates nothing else: a list page of 1,000 keys has 10,000 elements, and
+//! building events for a general-purpose writer costs more than writing the bytes. Element names are our own and
 //! trusted; text is escaped.
 //!
-//! Promise: whatever text it is given, the document is well-formed XML 1.0. Characters that XML 1.0 forbids, also as
+//! Promise: whatever text it is given, the document is well-formed XML 1.0. Characters that XML 1.0 forbids, even as
 //! numeric references, are written as U+FFFD. (AWS writes the references, and parsers then refuse the whole document,
-//! an error's code included.) Lists show such keys unharmed with `encoding-type=url`.
+//! including the code of an error.) Lists with `encoding-type=url` show such keys unchanged.
 
 /// The namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// What a document begins with.
+/// The XML declaration, with which every document begins.
 pub const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// An XML document under construction at the end of a buffer.
@@ -42,47 +42,47 @@ impl<'a> Xml<'a> {
         self.raw(&["</", name, ">"]);
     }
 
-    /// An element with escaped text.
+    /// Writes an element with escaped text.
     pub fn text(&mut self, name: &str, text: &str) {
         self.open(name);
         escape(text, self.out);
         self.close(name);
     }
 
-    /// The same, where there is a text.
+    /// Writes an element with escaped text, if there is any.
     pub fn optional(&mut self, name: &str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
         }
     }
 
-    /// An element that holds a number.
+    /// Writes an element that contains a number.
     pub fn number(&mut self, name: &str, number: u64) {
         self.open(name);
         push_u64(number, self.out);
         self.close(name);
     }
 
-    /// An element that holds `true` or `false`.
+    /// Writes an element that contains `true` or `false`.
     pub fn boolean(&mut self, name: &str, value: bool) {
         self.raw(&["<", name, if value { ">true</" } else { ">false</" }, name, ">"]);
     }
 
-    /// An element that holds a time, to the millisecond.
+    /// Writes an element that contains a time in milliseconds.
     pub fn time(&mut self, name: &str, unix_ms: u64) {
         self.open(name);
         self.out.extend_from_slice(&crate::time::iso8601_ms(unix_ms));
         self.close(name);
     }
 
-    /// An element that holds an entity tag, given without its quotes and written with them.
+    /// Writes an ETag element; `etag` comes without quotes and is written with them.
     pub fn etag(&mut self, etag: &str) {
         self.raw(&["<ETag>&quot;"]);
         escape(etag, self.out);
         self.raw(&["&quot;</ETag>"]);
     }
 
-    /// An element that holds a key or a prefix, percent-encoded where the request said `encoding-type=url`.
+    /// Writes an element that contains a key or prefix, percent-encoded if the request has `encoding-type=url`.
     pub fn key(&mut self, name: &str, key: &str, url: bool) {
         self.open(name);
         if url {
@@ -93,12 +93,12 @@ impl<'a> Xml<'a> {
         self.close(name);
     }
 
-    /// Escaped text, inside of an element that is open.
+    /// Writes escaped text into an open element.
     pub fn content(&mut self, text: &str) {
         escape(text, self.out);
     }
 
-    /// Bytes that are XML already.
+    /// Writes text that is already XML.
     pub(super) fn raw(&mut self, parts: &[&str]) {
         for part in parts {
             self.out.extend_from_slice(part.as_bytes());
@@ -121,12 +121,12 @@ pub fn push_u64(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Whether XML 1.0 can hold a character (its section 2.2, production `Char`).
+/// Whether XML 1.0 allows a character (its section 2.2, production `Char`).
 pub fn is_xml_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Appends text with everything escaped that XML gives a meaning to, and U+FFFD for what it forbids.
+/// Appends text, with the characters escaped that have a meaning in XML, and U+FFFD for those that it forbids.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut clean = 0;
@@ -164,16 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_meaning_is_escaped_and_the_rest_is_not() {
+    fn characters_with_a_meaning_are_escaped_and_others_are_not() {
         assert_eq!(escaped("a<b>&\"'c"), "a&lt;b&gt;&amp;&quot;'c");
         assert_eq!(escaped("grün 🐹 \t\n"), "grün 🐹 \t\n");
         assert_eq!(escaped("\r\u{7f}\u{85}\u{feff}\u{ffdf}"), "&#13;\u{7f}\u{85}\u{feff}\u{ffdf}");
     }
 
-    /// Control characters were written as numeric references, which XML 1.0 forbids like the characters themselves:
-    /// parsers refused the documents, and boto3 could not read the code of an error that repeated such a key.
+    /// Control characters were written as numeric references, which XML 1.0 forbids as it does the characters
+    /// themselves: parsers refused the documents, and boto3 could not read the code of an error that repeated such a
+    /// key.
     #[test]
-    fn what_xml_forbids_is_written_as_the_replacement_character() {
+    fn characters_that_xml_forbids_become_the_replacement_character() {
         assert_eq!(escaped("\0\u{1}\u{b}\u{1f}."), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}.");
         assert_eq!(escaped("a\u{fffe}b\u{ffff}"), "a\u{fffd}b\u{fffd}");
         for character in '\0'..=char::MAX {

@@ -57,14 +57,14 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(seen, expected);
     let (Some(range), Some(expected)) = (parsed, expected) else { return };
 
-    let extent = range.of(small).ok().map(|Extent { start, length }| (start, length));
+    let extent = range.resolve(small).ok().map(|Extent { start, length }| (start, length));
     assert_eq!(extent, count(expected, small));
-    if let Ok(Extent { start, length }) = range.of(large) {
+    if let Ok(Extent { start, length }) = range.resolve(large) {
         assert!((length > 0 || large == 0) && u128::from(start) + u128::from(length) <= u128::from(large));
     }
     if let Ok(source_range) = ByteRange::parse_copy_source(header) {
         assert!(header.starts_with(b"bytes=") && source_range == range);
-        if let Ok(Extent { length, .. }) = source_range.of_copy_source(large) {
+        if let Ok(Extent { length, .. }) = source_range.resolve_copy_source(large) {
             let (Some(first), Some(last)) = expected else { panic!("a copy of an open range") };
             assert!(last < large && length == last - first + 1);
         }
