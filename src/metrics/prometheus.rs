@@ -65,7 +65,7 @@ fn requests(out: &mut Families, cores: &Cores) {
             family.sample(&labels, request.count as f64);
         }
     }
-    let help = "Time from a request's head to the last byte of its answer, by class of operation";
+    let help = "Time from a request's head to the last byte of its response, by class of operation";
     let family = out.histogram("hamster_request_duration_seconds", help, &["core", "class"]);
     for (core, stats) in cores {
         for latency in &stats.latency {
@@ -81,10 +81,10 @@ fn requests(out: &mut Families, cores: &Cores) {
     let help = "S3 connections closed at once because the core had too many";
     let family = out.counter("hamster_connections_refused_total", help, &["core"]);
     each(family, cores, |stats| stats.connections_refused as f64);
-    let help = "Requests refused since no memory for them was to be had";
+    let help = "Requests refused because no memory was available";
     let family = out.counter("hamster_memory_refused_total", help, &["core"]);
     each(family, cores, |stats| stats.shortages.refused as f64);
-    let help = "Requests of slow clients that gave their buffers to others";
+    let help = "Requests of slow clients that gave back their buffers";
     let family = out.counter("hamster_memory_shrunk_total", help, &["core"]);
     each(family, cores, |stats| stats.shortages.shrunk as f64);
     let help = "Requests of slow clients that were ended to make room for others";
@@ -132,7 +132,7 @@ fn storage(out: &mut Families, cores: &Cores) {
     each(family, cores, |stats| stats.index_entries as f64);
     let family = out.gauge("hamster_index_bytes", "Memory of the index", &["core"]);
     each(family, cores, |stats| stats.index_bytes as f64);
-    let help = "Reads that met a block whose checksum does not match; the download was broken off";
+    let help = "Reads of a block whose checksum does not match; the download was aborted";
     let family = out.counter("hamster_corrupt_reads_total", help, &["core"]);
     each(family, cores, |stats| stats.corrupt_reads as f64);
     let help = "Damaged places found in segments, at start and since";
@@ -141,13 +141,13 @@ fn storage(out: &mut Families, cores: &Cores) {
 }
 
 fn cores_themselves(out: &mut Families, cores: &Cores) {
-    let family = out.gauge("hamster_queue_depth", "What waits in each queue", &["core", "queue"]);
+    let family = out.gauge("hamster_queue_depth", "Entries waiting in each queue", &["core", "queue"]);
     each_named(family, cores, |stats| &stats.queues);
     let family = out.gauge("hamster_buffers_used_bytes", "Body buffers in use", &["core"]);
     each(family, cores, |stats| stats.buffers_used_bytes as f64);
     let family = out.gauge("hamster_buffers_limit_bytes", "Limit of body buffers", &["core"]);
     each(family, cores, |stats| stats.buffers_limit_bytes as f64);
-    let help = "Memory of incomplete heads and of requests that wait behind another";
+    let help = "Memory of incomplete heads and of pipelined requests that wait";
     let family = out.gauge("hamster_input_used_bytes", help, &["core"]);
     each(family, cores, |stats| stats.input_used_bytes as f64);
     let family = out.counter("hamster_busy_seconds_total", "Time in which the core ran tasks", &["core"]);
@@ -161,7 +161,7 @@ fn cores_themselves(out: &mut Families, cores: &Cores) {
 
 fn raft(out: &mut Families, board: &Board) {
     let raft = board.raft();
-    let family = out.gauge("hamster_raft_state", "1 for the state that this node is in", &["state"]);
+    let family = out.gauge("hamster_raft_state", "1 for the current state of this node", &["state"]);
     for state in ["leader", "follower", "candidate", "learner"] {
         family.sample(&[state], f64::from(u8::from(raft.state == state)));
     }
@@ -194,7 +194,7 @@ fn raft(out: &mut Families, board: &Board) {
 
 fn raft_log(out: &mut Families, board: &Board) {
     let log = board.raft().wal;
-    let waits = "Times that the Raft log waited for its next segment to be prepared";
+    let waits = "How often the Raft log waited for its next segment to be prepared";
     for (name, help, value) in [
         ("hamster_raft_log_syncs_total", "Data syncs of the Raft log", log.syncs as f64),
         (
@@ -213,16 +213,16 @@ fn raft_log(out: &mut Families, board: &Board) {
 
 fn node(out: &mut Families, board: &Board) {
     let ready = f64::from(u8::from(board.waits_for().is_empty()));
-    out.gauge("hamster_ready", "1 when the node serves", &[]).sample(&[], ready);
+    out.gauge("hamster_ready", "1 when the node is serving", &[]).sample(&[], ready);
     let uptime = board.uptime().as_secs_f64();
     out.gauge("hamster_uptime_seconds", "Time since the process started", &[]).sample(&[], uptime);
     let system = board.system();
-    let help = "Bytes that the file system of the data directory has left";
+    let help = "Bytes free on the file system of the data directory";
     let family = out.gauge("hamster_disk_available_bytes", help, &[]);
     if let Some(bytes) = system.disk_available_bytes {
         family.sample(&[], bytes as f64);
     }
-    let help = "Bytes kept for deletes and metadata: with fewer left, writes are refused with 507";
+    let help = "Bytes reserved for deletes and metadata: with fewer left, writes are refused with 507";
     out.gauge("hamster_disk_reserve_bytes", help, &[]).sample(&[], engine::limits::RESERVE_BYTES as f64);
     let family = out.gauge("hamster_memory_bytes", "Resident memory of the process", &[]);
     if let Some(bytes) = system.memory_bytes {
@@ -231,7 +231,7 @@ fn node(out: &mut Families, board: &Board) {
     let dropped = board.access_log_dropped() as f64;
     let help = "Access log lines dropped because the file could not keep up";
     out.counter("hamster_access_log_dropped_total", help, &[]).sample(&[], dropped);
-    let family = out.gauge("hamster_build_info", "The version that runs", &["version"]);
+    let family = out.gauge("hamster_build_info", "The running version", &["version"]);
     family.sample(&[env!("CARGO_PKG_VERSION")], 1.0);
 }
 
