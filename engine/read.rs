@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::peer::{BlobRef, ByteStore, Hold, Located};
 use crate::placement::Profile;
 use crate::segment::Files;
-use crate::write::piece_blocks;
+use crate::write::{first_window, piece_blocks};
 
 /// Reads one range of one blob from front to back.
 pub struct BlobReader {
@@ -40,7 +40,7 @@ pub struct BlobReader {
     piece: Option<Piece>,
     /// Where verified bytes lie in the piece.
     verified: Range<usize>,
-    /// Blocks of the next piece at most: few after a release, until the bytes are taken steadily again.
+    /// Blocks of the next piece at most: few at first and after a release, more while the bytes are taken.
     window: usize,
     ahead: Option<JoinHandle<Result<Piece>>>,
 }
@@ -70,11 +70,11 @@ impl BlobReader {
             true => range.start - off..range.end - off,
             false => range,
         };
-        let small = range.end.saturating_sub(range.start) <= SMALL_BLOB_BYTES as u64;
+        let length = range.end.saturating_sub(range.start);
         BlobReader {
             bytes: bytes.clone(),
             holder: holder.clone(),
-            class: if small { MemoryClass::Small } else { MemoryClass::Large },
+            class: if length <= SMALL_BLOB_BYTES as u64 { MemoryClass::Small } else { MemoryClass::Large },
             blob,
             located: located.map(Rc::new),
             relocated: false,
@@ -82,7 +82,7 @@ impl BlobReader {
             range,
             piece: None,
             verified: 0..0,
-            window: PIECE_BLOCKS,
+            window: first_window(length),
             ahead: None,
         }
     }
@@ -100,6 +100,11 @@ impl BlobReader {
         }
         let bytes = self.verified.clone();
         Ok(self.piece.as_ref().map_or(&[], |piece| &piece.buf[bytes]))
+    }
+
+    /// Whether [`BlobReader::fill`] has bytes without reading any.
+    pub fn is_loaded(&self) -> bool {
+        self.piece.as_ref().is_some_and(|piece| piece.blocks.contains(&self.blocks.start))
     }
 
     /// Says that the first `count` of the bytes that [`BlobReader::fill`] gave were taken.

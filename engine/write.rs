@@ -94,6 +94,11 @@ pub(crate) fn piece_blocks(budget_free: usize) -> usize {
     }
 }
 
+/// Blocks of the first buffer: few for a long blob, whose client may be slow.
+pub(crate) fn first_window(size: u64) -> usize {
+    if size <= (PIECE_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64 { PIECE_BLOCKS } else { SLICE_BLOCKS }
+}
+
 impl BlobWriter {
     /// A writer of the blob `data_id`, whose buffers are the holder's. `size` is its exact payload, where it is known
     /// ahead; `plan` says what to compute over it.
@@ -133,7 +138,7 @@ impl BlobWriter {
             taken: 0,
             closed_blocks: 0,
             filling: None,
-            window: PIECE_BLOCKS,
+            window: first_window(size.unwrap_or(u64::MAX)),
             sinks,
             hash,
             ended: false,

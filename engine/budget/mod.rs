@@ -214,7 +214,9 @@ impl Budget {
         };
         let bodies = |holder: &Holder| holder.bodies.get();
         ask(Ask::Shrink, bodies, BODY_BUDGET_BYTES / 2 + waiting, free, SHRINK_AFTER_STALL);
-        ask(Ask::Leave, bodies, BODY_BUDGET_BYTES / 4 + waiting, free, LEAVE_AFTER_STALL);
+        // Those that wait need not all be served at once.
+        let soon = waiting.min(BODY_BUDGET_BYTES / 8);
+        ask(Ask::Leave, bodies, BODY_BUDGET_BYTES / 4 + soon, free, LEAVE_AFTER_STALL);
         ask(Ask::Leave, |holder| holder.input.get(), INPUT_BUDGET_BYTES / 4, free_input, SHRINK_AFTER_STALL);
     }
 }

@@ -177,23 +177,25 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
         return Ok(Sent::of(Err(error)));
     }
     while stream.left() > 0 {
-        let slice = match stream.fill().await {
-            Ok(slice) => slice,
-            Err(error) => return Ok(Sent::BrokenOff(error.code())),
-        };
-        let moved = match wire.write(slice).await {
-            Ok(Moved::Bytes(count)) => {
-                stream.consume(count);
-                Ok(())
+        // Memory is taken only once there is room for what it will hold.
+        let loaded = stream.is_loaded();
+        let moved = if loaded {
+            match stream.fill().await {
+                Ok(slice) => wire.write(slice).await,
+                Err(error) => return Ok(Sent::BrokenOff(error.code())),
             }
-            Ok(Moved::Asked) => {
-                stream.release();
-                wire.writable().await
-            }
-            Err(error) => Err(error),
+        } else {
+            wire.writable().await
         };
-        if let Err(error) = moved {
-            return Ok(Sent::of(Err(error)));
+        match moved {
+            Ok(Moved::Bytes(count)) if loaded => stream.consume(count),
+            Ok(Moved::Bytes(_)) => {
+                if let Err(error) = stream.fill().await {
+                    return Ok(Sent::BrokenOff(error.code()));
+                }
+            }
+            Ok(Moved::Asked) => stream.release(),
+            Err(error) => return Ok(Sent::of(Err(error))),
         }
     }
     Ok(Sent::of(wire.flush().await))

@@ -208,19 +208,19 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits until the client may take something, without memory for it.
-    pub(crate) async fn writable(&mut self) -> io::Result<()> {
+    /// Waits until the client may take something; 0 bytes say that it may.
+    pub(crate) async fn writable(&mut self) -> io::Result<Moved> {
         self.slot.extend(self.pace_out.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
         let ready = self.slot.guard(|cx| {
             let polled = stream.poll_writable(cx).map(|()| Ok(0));
-            or_asked(polled, holder, began, false, cx)
+            or_asked(polled, holder, began, true, cx)
         });
         let moved = ready.await;
-        self.settle(moved)?;
+        let moved = self.settle(moved)?;
         self.pace_out.note(began, 0);
-        Ok(())
+        Ok(moved)
     }
 
     /// The wait is over, unless it goes on after memory was given back.

@@ -148,6 +148,11 @@ impl ObjectStream {
         if slice.is_empty() { Err(short()) } else { Ok(slice) }
     }
 
+    /// Whether the next slice is in memory.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.reader.as_ref().is_some_and(|(reader, _)| reader.is_loaded())
+    }
+
     /// Says that the first `count` bytes of the slice were taken.
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some((reader, left)) = &mut self.reader {

@@ -11,6 +11,7 @@ ones may at most double. --measure only prints the table.
 """
 
 import argparse
+import heapq
 import multiprocessing
 import pathlib
 import random
@@ -32,6 +33,8 @@ from support.wire import head_bytes  # noqa: E402
 BUCKET = "slow"
 KIB, MIB = 1 << 10, 1 << 20
 PIECE, PAUSE_SECONDS = 16 * KIB, 15
+# How long those that were cut off wait, at least and at most: Retry-After asks for a second.
+RETRY_SECONDS = (1, 3)
 SLOW_BODY = 64 * MIB
 KINDS = ("uploads", "readers", "heads")
 # 64 clients: how many, what they put and get, and how long each pauses between two requests.
@@ -89,6 +92,7 @@ def slow_process(kinds, count, port, credentials, stop, cuts, ready):
     host, signer = f"{HOST}:{port}", Signer(*credentials)
     selector = selectors.DefaultSelector()
     clients = [Slow(kinds[number % len(kinds)], host, signer, number) for number in range(count)]
+    resting = []
     for at, client in enumerate(clients):
         start(client, selector)
         if at % 50 == 49:
@@ -97,16 +101,18 @@ def slow_process(kinds, count, port, credentials, stop, cuts, ready):
     while not stop.is_set():
         # An answer to an upload or a head, or an end: it was cut off.
         for key, _ in selector.select(0.05):
-            cut(key.data, selector, cuts)
+            cut(key.data, selector, cuts, resting)
         now = time.monotonic()
+        while resting and resting[0][0] <= now:
+            start(heapq.heappop(resting)[2], selector)
         for client in clients:
-            if client.next <= now:
+            if client.socket and client.next <= now:
                 try:
                     client.step(now)
                 except (BlockingIOError, InterruptedError):
                     pass
                 except OSError:
-                    cut(client, selector, cuts)
+                    cut(client, selector, cuts, resting)
 
 
 def start(client, selector):
@@ -120,13 +126,14 @@ def start(client, selector):
         selector.register(client.socket, selectors.EVENT_READ, client)
 
 
-def cut(client, selector, cuts):
+def cut(client, selector, cuts, resting):
     with cuts.get_lock():
         cuts.value += 1
     if client.kind != "readers":
         selector.unregister(client.socket)
     client.socket.close()
-    start(client, selector)
+    client.socket = None
+    heapq.heappush(resting, (time.monotonic() + client.rng.uniform(*RETRY_SECONDS), client.number, client))
 
 
 def raise_limit():

@@ -20,7 +20,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         Poll::Ready(())
     }
 
-    /// Pending while there has surely been no room since a write found none. A hint, like [`Socket::poll_readable`].
+    /// Pending while there is surely no room to write. A hint, like [`Socket::poll_readable`].
     fn poll_writable(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
@@ -126,7 +126,7 @@ impl<S: Socket> Stream<S> {
         if rewound.unread.is_empty() { rewound.socket.poll_readable(cx) } else { Poll::Ready(()) }
     }
 
-    /// Waits, after a write that was pending, until there may be room. A hint.
+    /// Waits until there may be room to write. A hint.
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.rewound().socket.poll_writable(cx)
     }
