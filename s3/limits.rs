@@ -15,7 +15,7 @@ pub const BODY_BYTES_PER_SECOND: u64 = 1024;
 /// The response to a long copy or completion begins after this time, before the work is done.
 pub const DEFERRED_AFTER: Duration = Duration::from_secs(5);
 /// After that, white space is sent at this interval.
-pub const WHITE_SPACE_EVERY: Duration = Duration::from_secs(5);
+pub const WHITE_SPACE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time limit of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest PROXY header, bytes; the specification itself advises to stay below 536.

@@ -1,4 +1,5 @@
-//! Accepting connections: spread over the cores, the PROXY protocol and TLS where configured, and the end of all.
+//! Accepts connections: distributes them over the cores, handles the PROXY protocol and TLS if configured, and stops
+//! when the service drains.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -15,7 +16,7 @@ use super::{connection, probe};
 use crate::limits;
 use crate::service::Service;
 
-/// After a failure to accept (no descriptors left, say) so long is waited.
+/// The pause after a failure to accept (for example, when no descriptors are left).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// Serves S3 on this core until the service drains: its share of the connections that arrive at `listeners`, and those
@@ -52,7 +53,7 @@ async fn receive(service: Rc<Service>, mut inbox: Inbox) {
     }
 }
 
-/// What `next` gives; none once the core drains.
+/// The output of `next`; `None` once the core drains.
 async fn unless_draining<T>(service: &Service, next: impl Future<Output = T>) -> Option<T> {
     if service.draining() {
         return None;
@@ -78,7 +79,7 @@ fn admit(service: &Rc<Service>, Assigned { connection: accepted, seat }: Assigne
     });
 }
 
-/// What precedes the first request: who is there, and the TLS handshake. None where the connection came to its end.
+/// The steps before the first request: who the client is, and the TLS handshake. `None` if the connection has ended.
 async fn begin(service: &Service, mut stream: Stream, slot: &Slot) -> Option<(Stream, Option<SocketAddr>)> {
     let mut peer = stream.peer_addr().ok();
     if let Some(proxy) = peer.filter(|peer| service.trusts(*peer)) {

@@ -1,9 +1,9 @@
-//! A request's body: taken off the wire, unframed, in the order it arrived.
+//! The body of a request: read from the wire and decoded, in the order of arrival.
 //!
-//! Two layers of framing, either of which may be absent: HTTP's (a length, or chunked) and AWS's (aws-chunked,
-//! signed or not, with or without trailers). Content goes from the socket straight to where the caller wants it
-//! when nothing frames it but a length. Before its first byte is awaited, a client that asked for
-//! `100 Continue` gets it.
+//! There are two layers of framing, either of which may be absent: that of HTTP (a length, or chunked) and that of AWS
+//! (aws-chunked, signed or not, with or without trailers). If only a length frames the content, it goes from the socket
+//! straight into the buffer of the caller. A client that asked for `100 Continue` gets it before the first byte is
+//! awaited.
 
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::Step;
@@ -16,14 +16,14 @@ use crate::sigv4::chunks::{AwsChunked, Coding};
 
 use super::wire::{Moved, Wire};
 
-/// What a read of a body gave.
+/// The result of reading a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// So many bytes were put into the caller's buffer.
+    /// This many bytes were written to the buffer of the caller.
     Data(usize),
-    /// The client sends nothing and memory is short: buffers are to be given back, and [`Body::ready`] waited for.
-    Asked,
-    /// A signed chunk ended: its SHA-256 is to be given to [`Body::verify_chunk`] before the next read.
+    /// The client sends nothing and memory is short: the caller must give back buffers and wait for [`Body::ready`].
+    Shrink,
+    /// A signed chunk ended: the caller must pass its SHA-256 to [`Body::verify_chunk`] before the next read.
     ChunkEnd,
     /// The body is complete.
     End,
@@ -35,25 +35,24 @@ enum Framing {
     Chunked(ChunkedDecoder),
 }
 
-/// What of a body is on the wire, or still to come, once its request was handled.
+/// What remains of a body, on the wire or yet to be sent, once its request has been handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// So many bytes, that may be read and dropped.
+    /// This many bytes, which may be read and dropped.
     Bytes(u64),
-    /// Nobody knows how many, or the client did not send them in time.
+    /// An unknown number of bytes, or the client did not send them in time.
     Unknown,
-    /// The client waits for leave to send them.
+    /// The client waits for permission to send them.
     HeldBack,
 }
 
 impl Rest {
-    /// Whether the connection can go on. An answer without the 100 that the client waits for would be taken for the
-    /// next one's.
+    /// Whether the connection can be reused. If the client still waits for a 100, it would take the next reply for it.
     pub(crate) fn can_be_dropped(self) -> bool {
         matches!(self, Rest::Bytes(left) if left <= DISCARD_BYTES)
     }
 
-    /// Of a body that nobody touched.
+    /// The rest of a body that was not touched.
     pub(crate) fn of_unread(head: &RequestHead) -> Rest {
         match (head.expect_continue(), head.is_chunked()) {
             (true, _) => Rest::HeldBack,
@@ -63,33 +62,33 @@ impl Rest {
     }
 }
 
-/// Whether content waits at the front of the wire's buffer.
+/// What is at the front of the buffer of the wire.
 enum Front {
     Content,
     End,
-    Asked,
+    Shrink,
 }
 
-/// The body of the request at hand.
+/// The body of the current request.
 pub(crate) struct Body<'a> {
     wire: &'a mut Wire,
     framing: Framing,
-    /// Bytes at the front of the wire's buffer that are content as far as HTTP is concerned.
+    /// The bytes at the front of the buffer of the wire that HTTP's framing says are content.
     front: usize,
     aws: Option<Box<AwsChunked>>,
     expects_continue: bool,
     announced: Option<u64>,
     ended: bool,
-    /// The client is gone, was too slow, or had to make room: no more comes.
+    /// The client disconnected, was too slow, or had to free memory: no more arrives.
     lost: bool,
 }
 
 impl<'a> Body<'a> {
-    /// The body that follows `head`, and how its content is still to be checked: [`PayloadMode::Unsigned`] where
-    /// the framing does it.
+    /// Creates the body that follows `head`, and says how its content must still be checked: [`PayloadMode::Unsigned`]
+    /// if the framing does that.
     ///
     /// # Errors
-    /// aws-chunked without a decoded length, or lengths that contradict each other.
+    /// If aws-chunked comes without a decoded length, or lengths contradict each other.
     pub(crate) fn new(
         wire: &'a mut Wire,
         head: &RequestHead,
@@ -115,17 +114,17 @@ impl<'a> Body<'a> {
         ))
     }
 
-    /// Length of the content, bytes, where the client told.
+    /// The length of the content in bytes, if the client announced it.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.announced
     }
 
-    /// The connection that it comes by, for a sign of life in the other direction.
+    /// The connection it arrives on, for a keepalive in the other direction.
     pub(super) fn wire(&mut self) -> &mut Wire {
         self.wire
     }
 
-    /// What is left of it.
+    /// What remains of the body.
     pub(crate) fn rest(&self) -> Rest {
         match &self.framing {
             _ if self.lost => Rest::Unknown,
@@ -145,7 +144,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Waits until the client may have sent something, so that no buffer is taken before.
+    /// Waits until the client may have sent something, so that no buffer is taken before that.
     pub(crate) async fn ready(&mut self) -> S3Result<()> {
         let complete = match &self.framing {
             Framing::Length(left) => *left == 0,
@@ -159,7 +158,7 @@ impl<'a> Body<'a> {
         ready.map_err(|error| self.lost(&error))
     }
 
-    /// Reads content into `dst`, which is not empty.
+    /// Reads content into `dst`, which must not be empty.
     pub(crate) async fn read(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
         if self.ended {
             return Ok(Piece::End);
@@ -174,7 +173,7 @@ impl<'a> Body<'a> {
         {
             let want = usize::try_from(*left).unwrap_or(usize::MAX).min(dst.len());
             return match self.wire.read(&mut dst[..want]).await {
-                Ok(Moved::Asked) => Ok(Piece::Asked),
+                Ok(Moved::Asked) => Ok(Piece::Shrink),
                 Ok(Moved::Bytes(0)) => Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(Moved::Bytes(count)) => {
                     *left -= count as u64;
@@ -185,7 +184,7 @@ impl<'a> Body<'a> {
         }
         match self.fill_front().await? {
             Front::Content => {}
-            Front::Asked => return Ok(Piece::Asked),
+            Front::Shrink => return Ok(Piece::Shrink),
             Front::End => {
                 self.ended = true;
                 return Ok(Piece::End);
@@ -200,7 +199,7 @@ impl<'a> Body<'a> {
     async fn read_aws(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
         loop {
             let more = match self.fill_front().await? {
-                Front::Asked => return Ok(Piece::Asked),
+                Front::Shrink => return Ok(Piece::Shrink),
                 Front::Content => true,
                 Front::End => false,
             };
@@ -223,11 +222,12 @@ impl<'a> Body<'a> {
                     self.take_front(used);
                     return loop {
                         match self.fill_front().await? {
-                            Front::Asked => {}
+                            Front::Shrink => {}
                             Front::End => break self.end_aws(),
                             Front::Content => {
-                                break Err(Code::InvalidRequest
-                                    .with("There is more body than its last chunk announced."));
+                                break Err(
+                                    Code::InvalidRequest.with("The body continues after its last chunk.")
+                                );
                             }
                         }
                     };
@@ -238,7 +238,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The body is over: what its decoder still misses is missing for good.
+    /// Ends the body: anything that its decoder still expects will never come.
     fn end_aws(&mut self) -> S3Result<Piece> {
         if let Some(decoder) = &mut self.aws {
             decoder.finish()?;
@@ -247,22 +247,23 @@ impl<'a> Body<'a> {
         Ok(Piece::End)
     }
 
-    /// Whether each chunk has a signature, so that its SHA-256 is wanted.
+    /// Whether each chunk is signed, so that its SHA-256 is needed.
     pub(crate) fn has_signed_chunks(&self) -> bool {
         self.aws.as_ref().is_some_and(|decoder| decoder.is_signed())
     }
 
-    /// Checks the signature of the oldest chunk that ended and was not checked yet.
+    /// Verifies the signature of the oldest chunk that has ended and is not yet verified.
     pub(crate) fn verify_chunk(&mut self, sha256: &[u8; 32]) -> S3Result<()> {
         self.aws.as_mut().map_or(Ok(()), |decoder| decoder.verify_chunk(sha256))
     }
 
-    /// The trailers of the body, once it is complete.
+    /// The trailers, once the body is complete.
     pub(crate) fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.aws.iter().flat_map(|decoder| decoder.trailers())
     }
 
-    /// Makes sure that content waits at the front of the wire's buffer, unless the body ends or memory is asked for.
+    /// Ensures that there is content at the front of the buffer of the wire, unless the body ends or memory must be
+    /// given back.
     async fn fill_front(&mut self) -> S3Result<Front> {
         while self.front == 0 {
             let buffered = self.wire.buffered().len();
@@ -294,7 +295,7 @@ impl<'a> Body<'a> {
                 break;
             }
             match self.wire.fill_body().await {
-                Ok(Moved::Asked) => return Ok(Front::Asked),
+                Ok(Moved::Asked) => return Ok(Front::Shrink),
                 Ok(Moved::Bytes(0)) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(Moved::Bytes(_)) => {}
                 Err(error) => return Err(self.lost(&error)),
@@ -308,14 +309,14 @@ impl<'a> Body<'a> {
         self.wire.consume(count);
     }
 
-    /// No more of it comes. The client is told why, if it can be.
+    /// Notes that no more of the body will arrive. The client is told why, if possible.
     fn lost(&mut self, error: &std::io::Error) -> S3Error {
         self.lost = true;
         wait_failed(error).unwrap_or(Code::IncompleteBody).into()
     }
 }
 
-/// What a wait for the client that this server ended is to be called; none where the client is gone.
+/// The error code for a wait that this server ended; `None` if the client disconnected.
 pub(super) fn wait_failed(error: &std::io::Error) -> Option<Code> {
     match error.kind() {
         std::io::ErrorKind::TimedOut => Some(Code::RequestTimeout),

@@ -1,8 +1,8 @@
-//! Time-outs of connections, without a timer per read.
+//! Timeouts of connections, without a timer per read.
 //!
-//! Each connection has a slot with the instant at which it counts as dead. One task per core looks at all
-//! slots every second and wakes the expired ones, so a request pays for two stores and no timer. Whoever was late may
-//! go on with a new deadline, so that a client that let its time pass is still told so.
+//! Each connection has a slot with the instant at which it times out. One task per core checks all slots every second
+//! and wakes the expired ones, so a request pays for two stores and no timer. A connection that was late may continue
+//! with a new deadline, so that the client can still be told about the timeout.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,26 +15,26 @@ use engine::io::{self as eio, Instant};
 
 use super::spread::Seat;
 
-/// How often deadlines are looked at: a time-out is late by that much at most.
+/// How often deadlines are checked: a timeout is late by at most this much.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether a connection's time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
-    /// It is not.
+    /// It has time left.
     Not,
-    /// What it waited for did not come in time.
+    /// It waited too long.
     Late,
-    /// The node stops.
+    /// The node is stopping.
     Stopped,
 }
 
-/// When one connection is given up.
+/// The deadline of one connection.
 pub(crate) struct Slot {
     deadline: Cell<Instant>,
     expiry: Cell<Expiry>,
     idle: Cell<bool>,
-    /// The last look found it idle, too.
+    /// It was idle at the last check, too.
     was_idle: Cell<bool>,
     seat: Seat,
     waker: RefCell<Option<Waker>>,
@@ -49,7 +49,7 @@ impl Slot {
         }
     }
 
-    /// Says whether the connection waits between two requests.
+    /// Sets whether the connection is waiting between two requests.
     pub(crate) fn set_idle(&self, idle: bool) {
         self.idle.set(idle);
         if !idle {
@@ -58,8 +58,9 @@ impl Slot {
         }
     }
 
-    /// Gives up what has expired, and lets rest what is idle for the second time in a row.
-    fn look(&self, now: Instant) {
+    /// Expires the connection if its deadline has passed, and marks it inactive if it is idle for the second check in a
+    /// row.
+    fn check(&self, now: Instant) {
         if self.deadline.get() <= now && self.waker.borrow().is_some() {
             self.expire(Expiry::Late);
         }
@@ -85,7 +86,7 @@ impl Slot {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let result = io(cx);
-            // Only a connection that waits can be late: a handler may take its time.
+            // Only a connection that is waiting can be late: a handler may take its time.
             *self.waker.borrow_mut() = result.is_pending().then(|| cx.waker().clone());
             result
         })
@@ -98,7 +99,7 @@ impl Slot {
 pub(crate) struct Deadlines(Rc<RefCell<Vec<Weak<Slot>>>>);
 
 impl Deadlines {
-    /// A slot for a new connection with its seat.
+    /// Creates the slot of a new connection.
     pub(crate) fn register(&self, after: Duration, seat: Seat) -> Rc<Slot> {
         let slot = Rc::new(Slot {
             deadline: Cell::new(eio::now() + after),
@@ -112,7 +113,7 @@ impl Deadlines {
         slot
     }
 
-    /// Starts the task that wakes what has expired.
+    /// Starts the task that wakes expired connections.
     pub(crate) fn start(&self) {
         let slots = Rc::downgrade(&self.0);
         eio::spawn(async move {
@@ -123,7 +124,7 @@ impl Deadlines {
                 slots.borrow_mut().retain(|slot| match slot.upgrade() {
                     None => false,
                     Some(slot) => {
-                        slot.look(now);
+                        slot.check(now);
                         true
                     }
                 });
@@ -131,14 +132,14 @@ impl Deadlines {
         });
     }
 
-    /// Expires the connections that wait between two requests.
+    /// Expires the connections that are waiting between two requests.
     pub(crate) fn expire_idle(&self) {
         for slot in self.0.borrow().iter().filter_map(Weak::upgrade).filter(|slot| slot.idle.get()) {
             slot.expire(Expiry::Late);
         }
     }
 
-    /// Expires every connection: the node stops.
+    /// Expires every connection: the node is stopping.
     pub(crate) fn expire_all(&self) {
         for slot in self.0.borrow().iter().filter_map(Weak::upgrade) {
             slot.expire(Expiry::Stopped);

@@ -1,9 +1,9 @@
-//! Answers that begin before their work is done, so that a client which waits a minute for the first byte does not
-//! repeat what is still being carried out.
+//! Replies that begin before their work is done, so that a client that would otherwise wait a minute for the first byte
+//! does not repeat a request that is still running.
 //!
-//! AWS, "CopyObject", "UploadPartCopy" and "CompleteMultipartUpload": the answer begins with 200, white space follows while
-//! the work goes on, and then comes the document, or an `<Error>` that the client has to look for. Short work keeps its
-//! proper status.
+//! AWS, "CopyObject", "UploadPartCopy" and "CompleteMultipartUpload": the reply begins with 200, white space follows as
+//! a keepalive while the work goes on, and then comes the document, or an `<Error>` for which the client must check.
+//! Short work keeps its proper status.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,31 +16,31 @@ use super::wire::Wire;
 use crate::error::{Code, S3Result};
 use crate::http::head::RequestHead;
 use crate::http::response::ResponseHead;
-use crate::limits::{DEFERRED_AFTER, WHITE_SPACE_EVERY};
+use crate::limits::{DEFERRED_AFTER, WHITE_SPACE_INTERVAL};
 use crate::operation::Operation;
 use crate::service::{RequestId, Service};
 use crate::xml::write::DECLARATION;
 
-/// How far an answer has got.
+/// How far a reply has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It does not begin before its work is done.
+    /// It does not begin before the work is done.
     Never,
-    /// It may begin.
+    /// It may begin early.
     Waiting,
-    /// Its head and the declaration of its document were sent.
+    /// Its head and the declaration of its document have been sent.
     Begun,
-    /// The client is gone; the work is carried out all the same.
+    /// The client has disconnected; the work goes on all the same.
     Lost(Sent),
 }
 
-/// The answer to one request, as long as its work goes on.
+/// The reply to one request, while its work goes on.
 pub(crate) struct Deferral {
     service: Rc<Service>,
     request_id: RequestId,
     since: Instant,
     state: State,
-    /// HTTP/1.0 knows no chunks: the end of the connection is the end of the document.
+    /// HTTP/1.0 has no chunks: the end of the connection ends the document.
     chunked: bool,
     close: bool,
 }
@@ -57,7 +57,7 @@ impl Deferral {
         }
     }
 
-    /// Says what the request is for, which decides whether its answer may begin early.
+    /// Sets the operation, which decides whether the reply may begin early.
     pub(super) fn allow(&mut self, operation: Operation) {
         use Operation::{CompleteMultipartUpload, CopyObject, UploadPartCopy};
         if matches!(operation, CopyObject | UploadPartCopy | CompleteMultipartUpload) {
@@ -65,17 +65,17 @@ impl Deferral {
         }
     }
 
-    /// How long the client may wait for the next sign of life; none where it gets none.
+    /// The time until the next keepalive; `None` if the client gets none.
     pub(crate) fn due(&self) -> Option<Duration> {
         match self.state {
             State::Waiting => Some(self.since + DEFERRED_AFTER - io::now()),
-            State::Begun => Some(WHITE_SPACE_EVERY),
+            State::Begun => Some(WHITE_SPACE_INTERVAL),
             State::Never | State::Lost(_) => None,
         }
     }
 
-    /// Gives the client a sign of life.
-    pub(crate) async fn give_sign(&mut self, body: &mut Body<'_>) {
+    /// Sends the client a keepalive.
+    pub(crate) async fn send_keepalive(&mut self, body: &mut Body<'_>) {
         let mut out = Vec::new();
         if self.state == State::Waiting {
             if body.send_continue().await.is_err() {
@@ -116,8 +116,8 @@ impl Deferral {
         }
     }
 
-    /// Ends an answer that has begun: whether it has to close the connection, how it left, and the error in it; the
-    /// result comes back where it has not begun.
+    /// Ends a reply that has begun: returns whether the connection must be closed, how the reply was sent, and the
+    /// error in it. If it has not begun, the result is returned.
     pub(super) async fn finish(
         self,
         result: S3Result<Reply>,
@@ -140,7 +140,7 @@ impl Deferral {
         Ok(Ended { sent, error, close: self.close })
     }
 
-    /// What follows the declaration.
+    /// The document without its declaration.
     fn document(&self, result: S3Result<Reply>, resource: &[u8]) -> Vec<u8> {
         let mut document = match result {
             Ok(Reply { body: ReplyBody::Bytes(document), .. }) => document,
@@ -158,7 +158,7 @@ impl Deferral {
     }
 }
 
-/// How an answer ended that began early.
+/// How a reply that began early ended.
 pub(super) struct Ended {
     pub(super) sent: Sent,
     pub(super) error: Option<Code>,

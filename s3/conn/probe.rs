@@ -1,4 +1,4 @@
-//! What the connection answers by itself: health checks. And who speaks on it, where a proxy stands in between.
+//! What the connection handles by itself: health checks, and the PROXY header that names the client behind a proxy.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::http::preamble::{self, Preamble};
 use crate::limits;
 use crate::service::Service;
 
-/// Answers a health check. It is no S3 request: neither counted nor logged.
+/// Answers a health check. It is not an S3 request: it is neither counted nor logged.
 pub(super) async fn answer(
     service: &Service,
     wire: &mut Wire,
@@ -43,12 +43,12 @@ pub(super) async fn answer(
     }
 }
 
-/// Reads the PROXY header that may stand in front of everything on a connection from a trusted proxy. Gives the client:
-/// the proxy itself where it names none. None where the header is malformed or late, or the proxy hangs up.
+/// Reads the PROXY header that may precede everything else on a connection from a trusted proxy. Returns the client, or
+/// the proxy itself if the header names none; `None` if the header is malformed or late, or the proxy disconnects.
 pub(super) async fn client_behind(stream: &mut Stream, slot: &Slot, proxy: SocketAddr) -> Option<SocketAddr> {
     let mut bytes = vec![0; limits::PREAMBLE_BYTES_MAX];
     let mut filled = 0;
-    // A proxy may connect before it has a request; a header that has begun has to be complete soon.
+    // A proxy may connect before it has a request, but once a header has begun it must be complete soon.
     slot.set_idle(true);
     loop {
         let free = &mut bytes[filled..];

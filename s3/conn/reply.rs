@@ -1,4 +1,4 @@
-//! What a handler answers, and how it leaves: head and a small body in one write, a large one slice by slice.
+//! The reply of a handler, and how it is sent: the head and a small body in one write, a large body slice by slice.
 
 use std::rc::Rc;
 
@@ -13,23 +13,23 @@ use crate::service::{RequestId, Service};
 use super::body::wait_failed;
 use super::wire::{Moved, Wire};
 
-/// Bodies up to this size leave in one write with their head.
+/// Bodies up to this size are sent in one write with their head.
 const ONE_WRITE_BYTES: usize = 64 << 10;
 
-/// Room for the header lines of a usual answer.
+/// Room for the header lines of a typical reply.
 const HEADERS_BYTES: usize = 512;
 
-/// The body of an answer.
+/// The body of a reply.
 pub(crate) enum ReplyBody {
-    /// None; `Content-Length: 0`, or no length at all for 204 and 304.
+    /// No body: `Content-Length: 0`, or no length at all for 204 and 304.
     Empty,
     /// XML or other text.
     Bytes(Vec<u8>),
-    /// So many bytes of an object, read as they leave.
+    /// This many bytes of an object, read as they are sent.
     Object(u64, Box<ObjectStream>),
 }
 
-/// An answer.
+/// A reply.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Header lines beyond the common ones, each ended by CR LF.
@@ -37,25 +37,25 @@ pub(crate) struct Reply {
     pub(crate) body: ReplyBody,
 }
 
-/// How an answer left.
+/// How a reply was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// To its end.
+    /// Completely.
     Whole,
     /// The connection is lost.
     Lost,
-    /// Not to its end, since the object turned out unreadable half way or the client took it too slowly. The connection
-    /// has to end: the client must not take what it has for the whole.
+    /// Not completely, since the object turned out to be unreadable half way or the client took it too slowly. The
+    /// connection must end, so that the client does not take what it has for the whole.
     BrokenOff(Code),
 }
 
 impl Reply {
-    /// An answer without a body.
+    /// A reply without a body.
     pub(crate) fn empty(status: u16) -> Reply {
         Reply { status, headers: Vec::with_capacity(HEADERS_BYTES), body: ReplyBody::Empty }
     }
 
-    /// An XML document, written by `write`.
+    /// A reply with the XML document that `write` produces.
     pub(crate) fn xml(write: impl FnOnce(&mut Vec<u8>)) -> Reply {
         let mut body = Vec::new();
         write(&mut body);
@@ -69,7 +69,7 @@ impl Reply {
         ResponseHead::lines(&mut self.headers)
     }
 
-    /// The answer to a request that failed.
+    /// The reply to a request that failed.
     pub(crate) fn error(error: &S3Error, resource: &str, request_id: &RequestId) -> Reply {
         let mut reply = Reply::empty(error.status());
         if error.has_body() {
@@ -84,7 +84,7 @@ impl Reply {
         reply
     }
 
-    /// Writes status line and headers.
+    /// Writes the status line and the headers.
     pub(crate) fn write_head(
         &self,
         out: &mut Vec<u8>,
@@ -98,7 +98,7 @@ impl Reply {
         head.raw(&self.headers);
         match &self.body {
             ReplyBody::Empty if matches!(self.status, 204 | 304) => {}
-            // An empty answer to HEAD that tells its object's length has it among its headers.
+            // If an empty reply to HEAD states the length of its object, the length is among its headers.
             ReplyBody::Empty if without_body && self.status < 300 && has_length(&self.headers) => {}
             ReplyBody::Empty => {
                 head.number("Content-Length", 0);
@@ -119,7 +119,7 @@ impl Reply {
     /// Sends the head in `out` and the body.
     ///
     /// # Errors
-    /// The object can't be read, or there is no memory to send it from, and nothing has been sent yet.
+    /// If the object cannot be read, or there is no memory to send it from, and nothing has been sent yet.
     pub(crate) async fn send(self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<Sent, S3Error> {
         let sent = match self.body {
             ReplyBody::Empty => wire.write_all(out).await,
@@ -148,18 +148,19 @@ impl Sent {
     }
 }
 
-/// Memory for a document that waits for its client to take it; for a short one the connection's own is enough.
+/// Acquires memory for a document that waits for its client to take it; for a short one the connection's own memory is
+/// enough.
 fn hold(holder: &Rc<Holder>, bytes: usize) -> Result<Option<Held>, S3Error> {
     if bytes <= FREE_INPUT_BYTES {
         return Ok(None);
     }
     let class = if bytes <= SMALL_BLOB_BYTES { Class::Small } else { Class::Large };
-    let busy = || Code::SlowDown.with("The memory for answers is in use.");
+    let busy = || Code::SlowDown.with("The memory for responses is in use.");
     holder.try_acquire(class, bytes).map(Some).ok_or_else(busy)
 }
 
-/// Sends an object as its client takes it. When memory is short and the client takes nothing, what was read is given
-/// back, and read again once the socket has room.
+/// Sends an object as its client takes it. When memory is short and the client takes nothing, buffers are given back,
+/// and their bytes are read again once the socket has room.
 async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStream) -> Result<Sent, S3Error> {
     if stream.left() <= ONE_WRITE_BYTES as u64 {
         while stream.left() > 0 {
@@ -168,7 +169,7 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
             out.extend_from_slice(slice);
             stream.consume(count);
         }
-        // What it was read into is free, and still accounted for: `out` is as large.
+        // The buffer it was read into is free, but still accounted for: `out` is as large.
         let _held = stream.into_held();
         return Ok(Sent::of(wire.write_all(out).await));
     }
@@ -177,7 +178,7 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
         return Ok(Sent::of(Err(error)));
     }
     while stream.left() > 0 {
-        // Memory is taken only once there is room for what it will hold.
+        // Memory is taken only once the socket has room for its contents.
         let loaded = stream.is_loaded();
         let moved = if loaded {
             match stream.fill().await {

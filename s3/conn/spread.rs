@@ -1,14 +1,14 @@
-//! Which core serves a connection: the one with the least under way.
+//! Assigns each connection to the core with the least load.
 //!
 //! The kernel spreads connections over the listeners of one address by a hash, so four connections may all land on one
 //! core. The core that accepts a connection therefore picks the core with the fewest active connections, among equals
 //! the one with the fewest connections, among those itself, and hands the connection over before its first byte is
 //! read.
 //!
-//! A connection is *active* as soon as it is assigned. It rests once it has waited between two requests for a while
-//! (`deadline` looks every second), and its next request makes it active again. So a burst is spread evenly before any
-//! of it has sent a request, the short pauses of a busy client don't count, and a pool of idle connections doesn't hide
-//! which core works. Requests that follow each other touch no shared memory.
+//! A connection is *active* as soon as it is assigned. It becomes inactive once it has waited between two requests for
+//! a while (`deadline` checks every second), and its next request makes it active again. So a burst is spread evenly
+//! before any of it has sent a request, the short pauses of a busy client do not count, and a pool of idle connections
+//! does not hide which core is working. Consecutive requests touch no shared memory.
 //!
 //! Choosing a core and counting the connection there is one step under a lock: cores that accept at the same time would
 //! otherwise all pick the same one.
@@ -21,7 +21,7 @@ use engine::io::{Accepted, Receiver, Sender, mailbox};
 
 use crate::limits::HANDED_CONNECTIONS;
 
-/// What a core has under way. On a cache line of its own, since each core writes its own often.
+/// The load of a core. It is on a cache line of its own, since each core writes its own often.
 #[derive(Default)]
 #[repr(align(64))]
 struct Load {
@@ -36,7 +36,7 @@ struct Loads {
 }
 
 impl Loads {
-    /// Takes a seat on the core that `choose` picks from the present loads.
+    /// Takes a seat on the core that `choose` picks, given the current loads.
     fn seat(self: &Arc<Self>, choose: impl FnOnce(&[(usize, usize)]) -> Option<usize>) -> Option<Seat> {
         let _choice = self.choice.lock().unwrap_or_else(PoisonError::into_inner);
         let now =
@@ -49,8 +49,8 @@ impl Loads {
     }
 }
 
-/// The core for a connection that core `own` accepted; none where every core is full. `loads` holds the active and all
-/// connections of each core.
+/// Chooses a core for a connection that core `own` accepted; `None` if every core is full. `loads` has the number of
+/// active and of all connections of each core.
 fn choose(loads: &[(usize, usize)], own: usize, connections_max: usize) -> Option<usize> {
     let with_room = (0..loads.len()).filter(|core| loads[*core].1 < connections_max);
     with_room.min_by_key(|core| (loads[*core], *core != own))
@@ -64,7 +64,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Says whether the connection is active or rests.
+    /// Marks the connection as active or inactive.
     pub(crate) fn set_active(&self, active: bool) {
         match (self.active.replace(active), active) {
             (false, true) => drop(self.load().active.fetch_add(1, Ordering::Relaxed)),
@@ -97,22 +97,22 @@ pub(crate) enum Placed {
     Here(Assigned),
     /// Another core has it.
     Elsewhere,
-    /// Every core holds as many as it may: it is closed.
+    /// Every core is full: the connection is closed.
     Nowhere,
 }
 
-/// One core's share in spreading connections.
+/// One core's part in distributing connections.
 pub struct Spread {
     core: usize,
     loads: Arc<Loads>,
     inboxes: Arc<[Sender<Assigned>]>,
 }
 
-/// Connections that other cores hand to a core.
+/// The connections that other cores hand to a core.
 pub struct Inbox(pub(crate) Receiver<Assigned>);
 
 impl Spread {
-    /// The shares of so many cores, each of which holds `connections_max` connections at most.
+    /// Creates the parts of all `cores`, each of which holds at most `connections_max` connections.
     pub fn over(cores: usize, connections_max: usize) -> Vec<(Spread, Inbox)> {
         let loads = Loads {
             cores: (0..cores).map(|_| Load::default()).collect(),
@@ -140,7 +140,7 @@ impl Spread {
         let Err(refused) = self.inboxes[seat.core].try_send(Assigned { connection, seat }) else {
             return Placed::Elsewhere;
         };
-        // That core is far behind with taking connections, or stops: this one serves it, if it has room.
+        // That core is far behind in taking connections, or is stopping: this one serves it, if it has room.
         let own = self.loads.seat(|loads| (loads[self.core].1 < most).then_some(self.core));
         own.map_or(Placed::Nowhere, |seat| Placed::Here(Assigned { connection: refused.connection, seat }))
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_rest_do_not_keep_new_ones_away() {
+    fn inactive_connections_do_not_keep_new_ones_away() {
         let loads = loads(2, 1000);
         let idle: Vec<_> = (0..10).map(|_| loads.seat(|_| Some(0)).unwrap()).collect();
         let busy: Vec<_> = (0..4).map(|_| loads.seat(|_| Some(1)).unwrap()).collect();
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_choice_has_room_and_nobody_with_room_has_less_under_way(
+        fn the_choice_has_room_and_no_core_with_room_has_less_load(
             loads in prop::collection::vec((0_usize..5, 0_usize..8), 1..9),
             own in 0_usize..9,
             most in 1_usize..9,

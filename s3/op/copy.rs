@@ -13,7 +13,7 @@ use raft::record::VersionRecord;
 use super::get_object::parse_version_id;
 use super::multipart::{part_number, part_partition, upload, upload_id};
 use super::receive::{NewObject, Received};
-use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket, receive};
+use super::{Exchange, ObjectStream, Reclaimed, headers, no_such_bucket, receive};
 use crate::checksum;
 use crate::condition::Conditions;
 use crate::conn::Reply;
@@ -139,12 +139,12 @@ impl Source {
     ) -> S3Result<Source> {
         let bytes = &ex.service.bytes;
         let permit = ex.with_keepalive(bytes.copy_turn()).await;
-        let mut gone = Gone::default();
+        let mut reclaimed = Reclaimed::default();
         loop {
             let version = find_source(ex, name).await?;
             let range = range(&version)?;
             let size = range.end - range.start;
-            let opened = ObjectStream::open(bytes, ex.holder, &mut gone, version.clone(), None, range);
+            let opened = ObjectStream::open(bytes, ex.holder, &mut reclaimed, version.clone(), None, range);
             if let Some(stream) = opened.await? {
                 return Ok(Source { version, stream, size, _permit: permit });
             }

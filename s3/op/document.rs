@@ -73,7 +73,7 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigest
             }
             Piece::ChunkEnd => ex.body.verify_chunk(&chunk.finish_chunk())?,
             // The buffers of a document cannot be refilled, so there is nothing to give back.
-            Piece::Asked => ex.body.ready().await?,
+            Piece::Shrink => ex.body.ready().await?,
             Piece::End => break,
         }
     }

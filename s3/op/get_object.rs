@@ -7,7 +7,7 @@ use raft::command::Selector;
 use raft::metadata::Resolved;
 use raft::record::{Bytes16, ObjectHeaders, VersionRecord};
 
-use super::{Exchange, Gone, ObjectStream, headers, no_such_bucket};
+use super::{Exchange, ObjectStream, Reclaimed, headers, no_such_bucket};
 use crate::checksum;
 use crate::condition::{Conditions, if_range_holds};
 use crate::conn::{Reply, ReplyBody};
@@ -23,7 +23,7 @@ use crate::uri::Query;
 /// Answers GetObject.
 pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let read = Read::parse(ex.head)?;
-    let mut gone = Gone::default();
+    let mut reclaimed = Reclaimed::default();
     loop {
         let (version, located) = find(ex, &read.version, true).await?;
         let selection = read.select(&version)?;
@@ -33,7 +33,7 @@ pub(super) async fn get(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         }
         let range = selection.offset..selection.offset + selection.length;
         let bytes = &ex.service.bytes;
-        let opened = ObjectStream::open(bytes, ex.holder, &mut gone, version, located, range);
+        let opened = ObjectStream::open(bytes, ex.holder, &mut reclaimed, version, located, range);
         if let Some(stream) = opened.await? {
             reply.body = ReplyBody::Object(selection.length, Box::new(stream));
             return Ok(reply);

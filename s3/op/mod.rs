@@ -44,8 +44,8 @@ use crate::service::Service;
 use crate::sigv4::PayloadMode;
 use crate::xml::Owner;
 
-use stream::Gone;
 pub(crate) use stream::ObjectStream;
+use stream::Reclaimed;
 
 /// A request while its handler runs.
 pub(crate) struct Exchange<'r, 'w> {
@@ -96,7 +96,7 @@ impl Exchange<'_, '_> {
         while let Some(due) = self.deferral.due() {
             match io::timeout(due, work.as_mut()).await {
                 Ok(done) => return done,
-                Err(_) => self.deferral.give_sign(self.body).await,
+                Err(_) => self.deferral.send_keepalive(self.body).await,
             }
         }
         work.await

@@ -97,7 +97,7 @@ async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()
                     return Err(too_large());
                 }
             }
-            Piece::Asked => writer.park().await?,
+            Piece::Shrink => writer.park().await?,
             Piece::ChunkEnd => {
                 if let Some(chunk) = &mut chunk {
                     ex.body.verify_chunk(&chunk.finish_chunk())?;

@@ -1,6 +1,6 @@
-//! A range of an object as it leaves: blob after blob, slice after slice, every one checked.
+//! A range of an object as it is sent: blob after blob, slice after slice, each one verified.
 //!
-//! Memory is held for the slice that leaves and what is read ahead of it, and for none while the client takes nothing
+//! Memory is held for the current slice and its read-ahead, and for nothing while the client takes nothing
 //! ([`ObjectStream::release`]).
 
 use std::ops::Range;
@@ -17,7 +17,7 @@ use raft::record::{BlobRef, Bytes16, VersionRecord};
 
 use crate::error::{Code, S3Error, S3Result};
 
-/// Blobs of one object that are looked for at the same time.
+/// How many blobs of one object are located at the same time.
 const LOCATED_AT_ONCE: usize = 32;
 
 /// Bytes `offset .. offset + length` of a version.
@@ -27,35 +27,35 @@ pub(crate) struct ObjectStream {
     version: Arc<VersionRecord>,
     /// The next blob to open.
     next_blob: usize,
-    /// Where in that blob the range goes on.
+    /// The offset at which the range continues in that blob.
     offset: u64,
     /// Bytes of blobs not yet opened.
     left: u64,
-    /// Where the blobs that are not yet opened lie, the next one last.
+    /// The locations of the blobs not yet opened, the next one last.
     located: Vec<Located>,
-    /// For the places of many blobs.
+    /// The memory for the locations of many blobs.
     held: Option<Held>,
-    /// The blob at hand, and how much of it is still to come.
+    /// The current blob, and the number of its bytes still to send.
     reader: Option<(BlobReader, u64)>,
 }
 
-/// The version whose bytes were gone when they were to be read, if there was one.
+/// The version whose bytes had been reclaimed when they were to be read, if any.
 #[derive(Default)]
-pub(super) struct Gone(Option<Bytes16>);
+pub(super) struct Reclaimed(Option<Bytes16>);
 
 impl ObjectStream {
-    /// Opens a range, which lies within the version, and loads its first slice. `located` is the place of the only
-    /// blob, where known. `None`: the version was replaced and its bytes reclaimed since it was resolved, so that
-    /// what is there now is as good an answer; to be resolved again.
+    /// Opens a range, which lies within the version, and loads its first slice. `located` is the location of the only
+    /// blob, if known. `None` means that the version was replaced and its bytes were reclaimed since it was resolved;
+    /// the caller must resolve the key again, and what it finds is just as good an answer.
     ///
-    /// All blobs stay where they are until they were read, also if the version is replaced.
+    /// All blobs stay in place until they have been read, even if the version is replaced.
     ///
     /// # Errors
-    /// The bytes can't be read, or those of the same version were `gone` before.
+    /// If the bytes cannot be read, or if those of the same version were already `reclaimed` in the previous attempt.
     pub(super) async fn open(
         bytes: &ByteStore,
         holder: &Rc<Holder>,
-        gone: &mut Gone,
+        reclaimed: &mut Reclaimed,
         version: Arc<VersionRecord>,
         located: Option<Located>,
         range: Range<u64>,
@@ -84,12 +84,12 @@ impl ObjectStream {
         match stream.begin().await {
             Ok(()) => Ok(Some(stream)),
             Err(Some(error)) => Err(error),
-            Err(None) if gone.0.replace(id) != Some(id) => Ok(None),
+            Err(None) if reclaimed.0.replace(id) != Some(id) => Ok(None),
             Err(None) => Err(Code::InternalError.with("The object's bytes are not stored.")),
         }
     }
 
-    /// Finds where the range lies, and loads its first slice. The error `None`: a blob is not stored.
+    /// Locates the range and loads its first slice. The error `None` means that a blob is not stored.
     async fn begin(&mut self) -> Result<(), Option<S3Error>> {
         if self.version.blobs.len() > 1 {
             self.locate_all().await?;
@@ -97,13 +97,13 @@ impl ObjectStream {
         if self.open_next()?
             && let Some((reader, _)) = &mut self.reader
         {
-            reader.fill().await.map_err(unless_gone)?;
+            reader.fill().await.map_err(unless_reclaimed)?;
         }
         Ok(())
     }
 
-    /// Locates the blobs of the range, some at a time, and holds them all: an object that is replaced while it is read
-    /// is read to its end. What that takes is accounted for.
+    /// Locates the blobs of the range, a few at a time, and holds them all, so that an object that is replaced during a
+    /// read is still read to its end. The memory for this is accounted for.
     async fn locate_all(&mut self) -> Result<(), Option<S3Error>> {
         let mut covered = 0;
         let end = self.offset + self.left;
@@ -126,19 +126,19 @@ impl ObjectStream {
             };
             for located in some.iter().map(find).collect::<Vec<_>>() {
                 let located = located.await.unwrap_or(Err(engine::Error::Closed));
-                self.located.push(located.map_err(unless_gone)?);
+                self.located.push(located.map_err(unless_reclaimed)?);
             }
         }
         self.located.reverse();
         Ok(())
     }
 
-    /// Bytes still to come.
+    /// Bytes still to send.
     pub(crate) fn left(&self) -> u64 {
         self.left + self.reader.as_ref().map_or(0, |(_, left)| *left)
     }
 
-    /// The next slice; empty at the end. The same bytes come until they are [consumed](ObjectStream::consume).
+    /// The next slice; empty at the end. It returns the same bytes until they are [consumed](ObjectStream::consume).
     pub(crate) async fn fill(&mut self) -> S3Result<&[u8]> {
         if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next()? {
             return Ok(&[]);
@@ -153,7 +153,7 @@ impl ObjectStream {
         self.reader.as_ref().is_some_and(|(reader, _)| reader.is_loaded())
     }
 
-    /// Says that the first `count` bytes of the slice were taken.
+    /// Marks the first `count` bytes of the slice as taken.
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some((reader, left)) = &mut self.reader {
             reader.consume(count);
@@ -161,19 +161,19 @@ impl ObjectStream {
         }
     }
 
-    /// Gives all buffers back; what was not consumed is read again.
+    /// Gives all buffers back; bytes that were not consumed will be read again.
     pub(crate) fn release(&mut self) {
         if let Some((reader, _)) = &mut self.reader {
             reader.release();
         }
     }
 
-    /// What accounts for the last buffer, without the buffer.
+    /// Frees the last buffer and returns the hold on its memory.
     pub(crate) fn into_held(self) -> Option<Held> {
         self.reader.and_then(|(reader, _)| reader.into_held())
     }
 
-    /// Opens the next blob of the range; false at its end.
+    /// Opens the next blob of the range; returns false at the end.
     fn open_next(&mut self) -> S3Result<bool> {
         if self.left == 0 {
             return Ok(false);
@@ -190,7 +190,7 @@ impl ObjectStream {
     }
 }
 
-fn unless_gone(error: engine::Error) -> Option<S3Error> {
+fn unless_reclaimed(error: engine::Error) -> Option<S3Error> {
     match error {
         engine::Error::NotFound => None,
         error => Some(error.into()),
@@ -198,10 +198,10 @@ fn unless_gone(error: engine::Error) -> Option<S3Error> {
 }
 
 fn short() -> S3Error {
-    Code::InternalError.with("The object's record and its bytes do not fit together.")
+    Code::InternalError.with("The object's record and its bytes do not match.")
 }
 
-/// What the byte store has to know of a blob.
+/// The reference to a blob in the form that the byte store takes.
 fn to_engine(blob: &BlobRef) -> S3Result<peer::BlobRef> {
     let small = |number: u32| u8::try_from(number).map_err(|_| short());
     Ok(peer::BlobRef {
