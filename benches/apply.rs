@@ -35,7 +35,6 @@ fn put(key: u64, number: u64) -> Vec<u8> {
         md5: data_id,
         headers: Some(headers),
         blobs: vec![BlobRef { data_id, size: 4096, k: 1, ..BlobRef::default() }],
-        owner: "owner".into(),
         ..VersionRecord::default()
     };
     let key = format!("photos/2025/{key:08}.jpg");

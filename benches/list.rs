@@ -29,7 +29,6 @@ fn rows() -> MemoryKv {
             modified_ms: 1_750_000_000_000 + u64::from(number),
             size: 4096,
             md5: id,
-            owner: "owner".into(),
             blob: Some(BlobRef { data_id: id, size: 4096, k: 1, ..BlobRef::default() }),
             ..CurrentRecord::default()
         };

@@ -1,9 +1,9 @@
 //! The thread that owns the metadata store and executes committed commands on it.
 //!
-//! Promises: commands are executed in log order; a batch of them is written to the store as one, together with
-//! the mark of what was applied; only then is each core told, in log order, and only after that is the batch
-//! reported as applied. The store is written by this thread alone. Any failure ends the node: a store that is
-//! ahead of or behind what was told could not be trusted.
+//! Promises: commands are executed in log order. A batch of them is written to the store in one write, reconcile
+//! with the mark of what was applied. Only then are the cores told, in log order, and only after that is the batch
+//! reported as applied. Only this thread writes the store. Any failure ends the node: a store that is ahead of or
+//! behind what the cores were told could not be trusted.
 
 use std::io;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use tokio::sync::oneshot;
 
 use crate::apply;
 use crate::command::Outcome;
-use crate::feed::{Applied, Feed, Progress, partition_of, sort_into};
+use crate::feed::{Applied, Feed, Progress, distribute, partition_of};
 use crate::key::APPLIED;
 use crate::kv::{Batch, Kv, Reader};
+use crate::reconcile::StoreFound;
 use crate::snapshot;
-use crate::together::StoreFound;
 use crate::types::{Entry, LogId, Payload, StoredMembership};
 use crate::wal::record::{Cursor, log_id_bytes, put_membership, take_membership};
 
-/// Batches that wait for the thread at most; openraft hands over one at a time.
+/// Maximum number of batches queued for the thread; openraft hands over one at a time.
 const QUEUE: usize = 16;
-/// A write to the store that takes longer is counted as a stall, microseconds.
+/// A write to the store that takes longer than this counts as a stall, microseconds.
 const STALL_US: u64 = 10_000;
 const APPLIED_VERSION: u8 = 1;
 
@@ -42,8 +42,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The bytes of the `s/applied` row: version, then each log id behind a byte that says whether it is there,
-    /// then the membership.
+    /// Encodes the `s/applied` row: the version; two log ids, each behind a byte that says whether it is present;
+    /// the membership.
     pub fn to_row(&self) -> Vec<u8> {
         let mut row = vec![APPLIED_VERSION];
         for id in [&self.last, self.membership.log_id()] {
@@ -54,10 +54,10 @@ impl Mark {
         row
     }
 
-    /// The mark in a row.
+    /// Decodes a row.
     ///
     /// # Errors
-    /// The bytes are no mark of this version.
+    /// The bytes are not a mark of this version.
     pub fn from_row(row: &[u8]) -> crate::Result<Mark> {
         let parse = || {
             let mut cursor = Cursor(row);
@@ -77,7 +77,7 @@ impl Mark {
         parse().ok_or(crate::Error::Corrupt { what: "applied mark", why: "it does not parse" })
     }
 
-    /// The mark of a store.
+    /// The mark in a store.
     ///
     /// # Errors
     /// The store fails, or its mark is damaged.
@@ -86,7 +86,7 @@ impl Mark {
     }
 }
 
-/// What the thread did since it was started.
+/// What the thread has done since it started.
 #[derive(Debug, Default)]
 pub struct ApplierStats {
     /// Batches written to the store.
@@ -113,7 +113,7 @@ enum Job {
     Clear(Reply<()>),
 }
 
-/// The thread, seen from the core that hosts the group.
+/// A handle to the thread, for the core that hosts the group.
 #[derive(Clone)]
 pub struct ApplierHandle {
     jobs: flume::Sender<Job>,
@@ -123,17 +123,17 @@ pub struct ApplierHandle {
 impl ApplierHandle {
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> io::Result<T> {
         let (reply, answer) = oneshot::channel();
-        let gone = || io::Error::other("the apply thread is gone");
-        self.jobs.send_async(job(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?.map_err(io::Error::other)
+        let ended = || io::Error::other("the apply thread has ended");
+        self.jobs.send_async(job(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?.map_err(io::Error::other)
     }
 
-    /// Executes entries; returns when the store holds them and the cores are told.
+    /// Executes entries; returns once the store holds them and the cores have been told.
     pub async fn apply(&self, entries: Vec<Entry>) -> io::Result<()> {
         self.ask(|reply| Job::Apply(entries, reply)).await
     }
 
-    /// Makes durable what the store holds, and says what that is.
+    /// Makes the store's contents durable, and returns their mark.
     pub async fn persist(&self) -> io::Result<Mark> {
         self.ask(Job::Persist).await
     }
@@ -153,13 +153,13 @@ impl ApplierHandle {
         self.ask(Job::Clear).await
     }
 
-    /// What the thread did.
+    /// What the thread has done.
     pub fn stats(&self) -> &ApplierStats {
         &self.stats
     }
 }
 
-/// Starts the thread over a store. `feeds` has one mailbox a core.
+/// Starts the thread over a store. `feeds` has one mailbox per core.
 ///
 /// # Errors
 /// No thread can be started, or the store can't be read.
@@ -181,7 +181,7 @@ pub fn start<K: Kv>(
         stats: stats.clone(),
     };
     spawn_worker("apply", move || thread.run(queue, on_fatal))
-        .map_err(|error| crate::Error::Store(format!("no thread for apply: {error}")))?;
+        .map_err(|error| crate::Error::Store(format!("can't start the apply thread: {error}")))?;
     Ok((ApplierHandle { jobs, stats }, found))
 }
 
@@ -201,7 +201,7 @@ impl<K: Kv> Thread<K> {
                 Job::Apply(entries, reply) => answer(self.apply(&entries).await, reply),
                 Job::Persist(reply) => self.persist(reply, &on_fatal),
                 Job::Export(target, reply) => {
-                    // The target is not the store: a failure to write it harms nobody else.
+                    // A failed write harms nobody else: the target is not the store.
                     let _ = reply.send(snapshot::export(&self.kv.snapshot(), target));
                     None
                 }
@@ -215,7 +215,8 @@ impl<K: Kv> Thread<K> {
         }
     }
 
-    /// Persists on a thread of its own, so that apply goes on: what it writes meanwhile is merely early.
+    /// Persists on a separate thread so that apply goes on. What apply writes meanwhile may just become durable
+    /// early.
     fn persist(&self, reply: Reply<Mark>, on_fatal: &OnFatal) -> Option<crate::Error> {
         let (kv, mark, on_fatal) = (self.kv.clone(), self.mark.clone(), on_fatal.clone());
         let persist = async move || {
@@ -227,18 +228,18 @@ impl<K: Kv> Thread<K> {
             }
         };
         let started = spawn_worker("persist", persist);
-        started.err().map(|error| crate::Error::Store(format!("no thread to persist: {error}")))
+        started.err().map(|error| crate::Error::Store(format!("can't start the persist thread: {error}")))
     }
 
     async fn apply(&mut self, entries: &[Entry]) -> crate::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
         let started = now();
         let cores = self.feeds.len();
-        let mut news: Vec<Applied> = (0..cores).map(|_| Applied::default()).collect();
-        let mut batch = self.execute(entries, &mut news)?;
+        let mut updates: Vec<Applied> = (0..cores).map(|_| Applied::default()).collect();
+        let mut batch = self.execute(entries, &mut updates)?;
         self.mark.last = Some(last.log_id);
         batch.put(APPLIED, self.mark.to_row());
-        for (core, _) in news.iter().enumerate().filter(|(_, news)| !news.is_empty()) {
+        for (core, _) in updates.iter().enumerate().filter(|(_, update)| !update.is_empty()) {
             self.progress.announce(core, last.log_id.index);
         }
         preemption_point().await;
@@ -246,20 +247,20 @@ impl<K: Kv> Thread<K> {
         self.kv.write(batch)?;
         preemption_point().await;
         self.count(entries.len(), writing.elapsed().as_micros(), started.elapsed().as_micros());
-        // Core 0 comes last: it also waits for the answer to this batch, and is woken once for both.
-        for (mut core, feed) in news.into_iter().zip(&self.feeds).rev() {
-            if core.is_empty() {
+        // Core 0 comes last: it also waits for the reply to this batch, and so is woken once for both.
+        for (mut update, feed) in updates.into_iter().zip(&self.feeds).rev() {
+            if update.is_empty() {
                 continue;
             }
-            core.index = last.log_id.index;
-            // A core that is gone needs no news. A full mailbox holds up apply, and so all proposers.
-            let _ = feed.send(Feed::Applied(core)).await;
+            update.index = last.log_id.index;
+            // A core that has ended needs no update. A full mailbox holds up apply, and with it all proposers.
+            let _ = feed.send(Feed::Applied(update)).await;
             preemption_point().await;
         }
         Ok(())
     }
 
-    fn execute(&mut self, entries: &[Entry], news: &mut [Applied]) -> crate::Result<Batch> {
+    fn execute(&mut self, entries: &[Entry], updates: &mut [Applied]) -> crate::Result<Batch> {
         let snapshot = self.kv.snapshot();
         let mut session = self.applier.begin(&snapshot);
         let mut changes = Vec::new();
@@ -272,13 +273,13 @@ impl<K: Kv> Thread<K> {
                 }
                 Payload::Normal(proposal) => proposal.take_command(),
             };
-            // What this code can't decode it skips, as the command module says: all nodes alike.
+            // A command that this code can't decode is skipped, as the command module says: all nodes do the same.
             let Ok(command) = command else { continue };
-            let home = home_core(partition_of(&command), news.len());
+            let home = home_core(partition_of(&command), updates.len());
             let id = command.command_id;
             let outcome: Outcome = session.apply(command, &mut changes)?;
-            sort_into(news, home, &mut changes);
-            news[home].outcomes.push((id, outcome));
+            distribute(updates, home, &mut changes);
+            updates[home].outcomes.push((id, outcome));
         }
         Ok(session.finish())
     }
@@ -311,14 +312,14 @@ impl<K: Kv> Thread<K> {
     }
 }
 
-/// Executes entries on a store as the thread does, one by one: for the checks of a simulated node.
+/// Executes entries on a store as the thread does, one by one, for the checks of a simulated node.
 ///
 /// # Errors
 /// The store can't be read.
 #[cfg(sim)]
 pub async fn replay<K: Kv>(kv: Arc<K>, entries: &[Entry]) -> crate::Result<()> {
     let mark = Mark::read(&kv.snapshot())?;
-    // One core, which is gone: nobody is told.
+    // The only core has ended, so nobody is told.
     let (feeds, progress) = (vec![engine::io::mailbox(1).0], Arc::new(Progress::new(1)));
     let (applier, stats) = (apply::Applier::new(), Arc::default());
     let mut thread = Thread { kv, feeds, progress, mark, applier, stats };
@@ -328,7 +329,7 @@ pub async fn replay<K: Kv>(kv: Arc<K>, entries: &[Entry]) -> crate::Result<()> {
     Ok(())
 }
 
-/// Answers a job; gives the error back if there was one.
+/// Replies to a job; returns the error, if there was one.
 fn answer<T>(result: crate::Result<T>, reply: Reply<T>) -> Option<crate::Error> {
     let failed = result.as_ref().err().cloned();
     let _ = reply.send(result);
@@ -342,7 +343,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
-    fn bytes_of_the_mark_are_frozen() {
+    fn the_bytes_of_the_mark_are_frozen() {
         let nodes = BTreeMap::from([(1, openraft::BasicNode { addr: "a:1".to_owned() })]);
         let members = Membership::new(vec![BTreeSet::from([1])], nodes).expect("a voter that is a node");
         let mark = Mark {
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_is_cut_or_of_a_later_version_is_refused() {
+    fn a_truncated_mark_or_one_of_a_later_version_is_refused() {
         let row = Mark { last: Some(log_id(3, 1, 9)), ..Mark::default() }.to_row();
         for len in 0..row.len() {
             assert!(Mark::from_row(&row[..len]).is_err(), "cut at {len}");

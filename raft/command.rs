@@ -1,13 +1,13 @@
 //! Commands: what the log carries and apply executes.
 //!
-//! Promise: a command holds all that its execution depends on besides the store: its time and every id. It is
-//! encoded as one version byte (1) and a protobuf message whose field numbers and kind tags are frozen. A kind
-//! that this code does not know is answered [`Outcome::UnknownCommand`], by every node alike; unknown fields
-//! are skipped. Whoever proposes checks the length by [`Command::encode_bounded`].
+//! Promise: a command holds everything that its execution depends on besides the store: its time and every id. It
+//! is encoded as one version byte (1) and a protobuf message whose field numbers and kind tags are frozen. Every
+//! node answers a kind that it does not know with [`Outcome::UnknownCommand`], and skips unknown fields. The
+//! proposer checks the length with [`Command::encode_bounded`].
 //!
-//! A command is proposed once. If its outcome stays unknown (a leader went away), it may be proposed again with
-//! `retry` set: apply then also looks whether the first proposal was executed and its blobs were let go of
-//! since, and never queues blobs for reclaim that may have become part of an object.
+//! A command is proposed once. If its outcome stays unknown (for example because the leader went away), it may be
+//! proposed again with `retry` set. Apply then also checks whether the first proposal was executed and its blobs
+//! were released since, and never queues for reclaim a blob that may have become part of an object.
 
 use crate::{
     Error, Result,
@@ -18,22 +18,22 @@ use std::sync::Arc;
 
 /// The version byte of an encoded command.
 pub const COMMAND_VERSION: u8 = 1;
-/// The longest encoded command: a Complete of 10,000 parts with SHA-256 checksums takes 650 KiB.
+/// The maximum length of an encoded command: a Complete of 10,000 parts with SHA-256 checksums takes 650 KiB.
 pub const MAX_COMMAND_BYTES: usize = 1024 * 1024;
 
-/// One entry of the log.
+/// A command, as one log entry carries it.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Command {
-    /// Names the command for its proposer.
+    /// Identifies the command to its proposer.
     #[prost(message, required, tag = "1")]
     pub command_id: Bytes16,
     /// The proposer's time, milliseconds since 1970.
     #[prost(uint64, tag = "2")]
     pub at_ms: u64,
-    /// It was proposed before, with an outcome that stayed unknown.
+    /// The command was proposed before, and its outcome stayed unknown.
     #[prost(bool, tag = "3")]
     pub retry: bool,
-    /// What to do; `None` when decoded from a kind that this code does not know.
+    /// What to do; `None` if the decoder does not know the kind.
     #[prost(oneof = "Kind", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24")]
     pub kind: Option<Kind>,
 }
@@ -59,10 +59,10 @@ pub enum Kind {
     /// Adds or replaces a part: [`Outcome::Done`].
     #[prost(message, tag = "21")]
     PutPart(PutPart),
-    /// Ends an upload and lets go of its parts: [`Outcome::Done`].
+    /// Ends an upload and releases its parts: [`Outcome::Done`].
     #[prost(message, tag = "22")]
     AbortUpload(AbortUpload),
-    /// Makes an object of an upload's parts: [`Outcome::Written`].
+    /// Assembles an object from an upload's parts: [`Outcome::Written`].
     #[prost(message, tag = "23")]
     CompleteUpload(CompleteUpload),
     /// Forgets blobs whose bytes are gone: [`Outcome::Done`].
@@ -89,7 +89,7 @@ pub struct DeleteBucket {
     pub name: String,
 }
 
-/// What must hold of a version for a command to be executed. ETags are without quotes.
+/// What must be true of a version for a command to be executed. ETags have no quotes.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Precondition {
     /// `If-Match: *`: there is an object.
@@ -115,10 +115,10 @@ pub struct PutVersion {
     /// The key.
     #[prost(string, tag = "2")]
     pub key: String,
-    /// The version. Whether it is the null version is apply's to decide.
+    /// The version. Apply decides whether it is the null version.
     #[prost(message, required, tag = "3")]
     pub version: VersionRecord,
-    /// Of the current version.
+    /// Applies to the current version.
     #[prost(message, optional, tag = "4")]
     pub precondition: Option<Precondition>,
 }
@@ -126,10 +126,10 @@ pub struct PutVersion {
 /// Which version a delete is about.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Selector {
-    /// No version id was given (the value says nothing).
+    /// No version id was given (the value means nothing).
     #[prost(bool, tag = "3")]
     Current(bool),
-    /// `versionId=null` (the value says nothing).
+    /// `versionId=null` (the value means nothing).
     #[prost(bool, tag = "4")]
     Null(bool),
     /// A version id.
@@ -149,22 +149,20 @@ pub struct DeleteVersion {
     /// Which version.
     #[prost(oneof = "Selector", tags = "3, 4, 5")]
     pub selector: Option<Selector>,
-    /// The id that a delete marker gets, should the bucket's state ask for one.
+    /// The id of the delete marker, if the bucket's versioning state calls for one.
     #[prost(message, required, tag = "6")]
     pub marker_version_id: Bytes16,
-    /// Of the current object, or of the version that the selector names (which AWS does not have: the protocol
-    /// refuses it there).
+    /// Applies to the current object, or to the version that the selector names (AWS does not have the latter; the
+    /// protocol refuses it).
     #[prost(message, optional, tag = "7")]
     pub precondition: Option<Precondition>,
-    /// The owner's id that a delete marker gets.
-    #[prost(string, tag = "8")]
-    pub owner: String,
+    // Tag 8 is reserved: it was the owner's id, always empty.
 }
 
 /// Starts an upload.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct CreateUpload {
-    /// The upload, which names bucket and key.
+    /// The upload, including its bucket and key.
     #[prost(message, required, tag = "1")]
     pub upload: UploadRecord,
 }
@@ -200,7 +198,7 @@ pub struct AbortUpload {
     pub upload_id: Bytes16,
 }
 
-/// A part as the client names it in a Complete.
+/// A part as the client lists it in a Complete.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct CompletedPart {
     /// Its number.
@@ -209,12 +207,12 @@ pub struct CompletedPart {
     /// Its ETag.
     #[prost(message, required, tag = "2")]
     pub md5: Bytes16,
-    /// Its checksum; empty if the client named none.
+    /// Its checksum; empty if the client gave none.
     #[prost(bytes = "vec", tag = "3")]
     pub checksum: Vec<u8>,
 }
 
-/// Makes an object of an upload's parts.
+/// Assembles an object from an upload's parts.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct CompleteUpload {
     /// The bucket.
@@ -229,10 +227,10 @@ pub struct CompleteUpload {
     /// Its parts, by ascending number.
     #[prost(message, repeated, tag = "4")]
     pub parts: Vec<CompletedPart>,
-    /// The id that the new version gets.
+    /// The id of the new version.
     #[prost(message, required, tag = "5")]
     pub version_id: Bytes16,
-    /// Of the current version.
+    /// Applies to the current version.
     #[prost(message, optional, tag = "6")]
     pub precondition: Option<Precondition>,
     /// The checksum that the client expects of the object.
@@ -246,7 +244,7 @@ pub struct CompleteUpload {
 /// Forgets blobs whose bytes are gone.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Reclaimed {
-    /// Which.
+    /// The blobs.
     #[prost(message, repeated, tag = "1")]
     pub data_ids: Vec<Bytes16>,
 }
@@ -257,7 +255,7 @@ impl Command {
         Self { command_id: command_id.into(), at_ms, retry: false, kind: Some(kind) }
     }
 
-    /// Its bytes in the log; refused if they are more than [`MAX_COMMAND_BYTES`].
+    /// Its bytes in the log; refused if there are more than [`MAX_COMMAND_BYTES`].
     pub fn encode_bounded(&self) -> Result<Vec<u8>> {
         let bytes = 1 + prost::Message::encoded_len(self);
         if bytes > MAX_COMMAND_BYTES {
@@ -269,8 +267,7 @@ impl Command {
         Ok(out)
     }
 
-    /// The command that a log entry holds. An error means that no apply may execute it: answer
-    /// [`Outcome::UnknownCommand`].
+    /// Decodes a log entry. On an error no node may execute the entry: its outcome is [`Outcome::UnknownCommand`].
     pub fn from_entry(entry: &[u8]) -> Result<Self> {
         const WHAT: &str = "command";
         if entry.len() > MAX_COMMAND_BYTES {
@@ -285,17 +282,18 @@ impl Command {
         }
     }
 }
-/// What became of a command. It goes to the proposer and is not stored.
+
+/// The result of a command. It goes to the proposer and is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Executed, nothing to tell.
+    /// Executed; there is nothing more to report.
     Done,
     /// The version was written.
     Written {
         /// As it is stored.
         version: Arc<VersionRecord>,
     },
-    /// The delete was executed, also if there was nothing to delete.
+    /// The delete was executed, even if there was nothing to delete.
     Deleted {
         /// The version removed, or the delete marker added; `None` if neither.
         version_id: Option<Bytes16>,
@@ -303,30 +301,30 @@ pub enum Outcome {
         null_version: bool,
         /// That version is a delete marker.
         delete_marker: bool,
-        /// There was something to delete, or to hide.
+        /// There was something to delete or to hide.
         existed: bool,
     },
     /// Refused: the bucket does not exist.
     NoSuchBucket,
     /// Refused: the bucket exists.
     BucketAlreadyExists {
-        /// It belongs to the one who asked.
+        /// It belongs to the requester.
         same_owner: bool,
     },
     /// Refused: the bucket holds versions.
     BucketNotEmpty,
-    /// Refused: a precondition asks for an object where there is none.
+    /// Refused: a precondition requires an object, and there is none.
     NoSuchKey,
     /// Refused: a precondition does not hold.
     PreconditionFailed,
-    /// Refused: the upload was completed, aborted, or never was.
+    /// Refused: the upload was completed or aborted, or never existed.
     NoSuchUpload,
-    /// Refused: this part was not uploaded, or its ETag or checksum is another. 0: the list is empty.
+    /// Refused: this part was not uploaded, or its ETag or checksum differs. 0: the list is empty.
     InvalidPart {
         /// Its number.
         number: u32,
     },
-    /// Refused: part numbers do not ascend.
+    /// Refused: the part numbers are not in ascending order.
     InvalidPartOrder,
     /// Refused: a part other than the last is below 5 MiB.
     EntityTooSmall {
@@ -335,18 +333,18 @@ pub enum Outcome {
         /// Its size, bytes.
         size: u64,
     },
-    /// Refused: the parts' sum is more than an object may have.
+    /// Refused: the parts add up to more than the maximum object size.
     EntityTooLarge,
     /// Refused: the object's checksum is not the expected one.
     BadChecksum,
     /// Refused: the object's size is not the expected one.
     SizeMismatch,
-    /// Refused: no row can be made of the bucket's name or key.
+    /// Refused: the bucket name or the key can't be part of a row key.
     InvalidKey,
     /// Refused: the record in the command contradicts itself.
     InvalidRecord,
-    /// Refused: a retry of a command that was executed and whose blobs are let go of since (replaced, deleted),
-    /// or that was refused. The client must send its bytes again.
+    /// Refused: a retry of a command that was refused, or that was executed and whose blobs have been released
+    /// since (replaced or deleted). The client must send its bytes again.
     Superseded,
     /// Refused: a command that this code does not know.
     UnknownCommand,

@@ -33,7 +33,6 @@ fn one_of_each() -> Vec<Command> {
             selector: Some(Selector::Id(id(5))),
             marker_version_id: id(6),
             precondition: None,
-            owner: "o".into(),
         }),
         Kind::CreateUpload(CreateUpload { upload }),
         Kind::PutPart(PutPart { bucket: bucket.clone(), key: key.clone(), upload_id, part }),
@@ -80,12 +79,12 @@ fn every_selector_comes_back_as_it_was() {
 fn a_kind_of_a_later_version_decodes_as_none() {
     let mut entry =
         Command { kind: None, ..command(Kind::Reclaimed(Reclaimed::default())) }.encode_bounded().unwrap();
-    entry.extend_from_slice(&[0xfa, 0x07, 1, 0]); // Field 127: a kind yet to come.
+    entry.extend_from_slice(&[0xfa, 0x07, 1, 0]); // Field 127: a future kind.
     assert_eq!(Command::from_entry(&entry).unwrap().kind, None);
 }
 
 #[test]
-fn entries_that_are_no_commands_are_refused() {
+fn entries_that_are_not_commands_are_refused() {
     for entry in [&b""[..], &[2], &[1, 0xff]] {
         assert!(matches!(Command::from_entry(entry), Err(Error::Corrupt { .. })));
     }
@@ -122,8 +121,8 @@ const GOLDEN: [&str; 9] = [
     "010a1209070707070707070711070707070707070710ac028a01030a0162",
     "010a1209070707070707070711070707070707070710ac029201410a016212016b1a320a120901010101010101011101\
      010101010101012804320052180a120909090909090909091109090909090909091004200122051201651801",
-    "010a1209070707070707070711070707070707070710ac029a01310a016212016b2a1209050505050505050511050505\
-     0505050505321209060606060606060611060606060606060642016f",
+    "010a1209070707070707070711070707070707070710ac029a012e0a016212016b2a1209050505050505050511050505\
+     05050505053212090606060606060606110606060606060606",
     "010a1209070707070707070711070707070707070710ac02a2011c0a1a0a120904040404040404041104040404040404\
      041201621a016b",
     "010a1209070707070707070711070707070707070710ac02aa014e0a016212016b1a1209040404040404040411040404\

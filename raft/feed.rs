@@ -1,4 +1,4 @@
-//! What apply tells the cores, and which core is home to a command.
+//! What apply reports to the cores, and which core is the home of a command.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,12 +8,12 @@ use crate::apply::Change;
 use crate::command::{Command, Kind, Outcome};
 use crate::record::Bytes16;
 
-/// News for one core, in log order.
+/// A message from apply to one core, in log order.
 #[derive(Debug)]
 pub enum Feed {
     /// Commands were applied.
     Applied(Applied),
-    /// Proposals that were refused before they entered the log.
+    /// These proposals were refused before they entered the log.
     Refused(Vec<Bytes16>),
 }
 
@@ -24,59 +24,60 @@ pub struct Applied {
     pub index: u64,
     /// Changes of the core's keys and blobs, and of all buckets.
     pub changes: Vec<Change>,
-    /// What became of the commands whose home this core is.
+    /// The outcomes of the commands whose home is this core.
     pub outcomes: Vec<(Bytes16, Outcome)>,
 }
 
 impl Applied {
-    /// Whether there is nothing to tell.
+    /// Whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outcomes.is_empty()
     }
 }
 
-/// How far each core has been told, and will be: so that whoever has read the store can wait until no core
-/// knows less than what was read.
+/// How far each core has followed the log, and how far it will. A reader of the store waits on it until every core
+/// knows at least as much as the reader saw.
 #[derive(Debug)]
 pub struct Progress(Vec<CoreProgress>);
 
 #[derive(Debug, Default)]
 struct CoreProgress {
-    /// The last index with news for this core, set before the store shows it.
+    /// The last index with an update for this core, set before the store shows it.
     announced: AtomicU64,
-    /// The last index whose news the core has taken.
+    /// The last index whose update the core has processed.
     seen: AtomicU64,
 }
 
 impl Progress {
-    /// Of `cores` cores that have been told nothing.
+    /// For `cores` cores that have seen nothing yet.
     pub fn new(cores: usize) -> Progress {
         Progress((0..cores).map(|_| CoreProgress::default()).collect())
     }
 
-    /// Says that there will be news up to `index` for a core. Before the store is written.
+    /// Records that a core will get an update up to `index`. Call it before the store is written.
     pub fn announce(&self, core: usize, index: u64) {
         self.0[core].announced.store(index, Ordering::Release);
     }
 
-    /// Says that a core has taken its news up to `index`.
+    /// Records that a core has processed its updates up to `index`.
     pub fn saw(&self, core: usize, index: u64) {
         self.0[core].seen.store(index, Ordering::Release);
     }
 
-    /// What each core must have seen for a read of the store that is over now.
+    /// What each core must have seen before the result of a store read that has just ended may be used.
     pub fn announced(&self) -> smallvec::SmallVec<[u64; 16]> {
         self.0.iter().map(|core| core.announced.load(Ordering::Acquire)).collect()
     }
 
-    /// Whether every core has seen that much.
+    /// Whether every core has reached these indexes.
     pub fn reached(&self, announced: &[u64]) -> bool {
         self.0.iter().zip(announced).all(|(core, index)| core.seen.load(Ordering::Acquire) >= *index)
     }
 }
 
-/// The partition whose home core proposes a command and is told its outcome: that of its key; of a bucket's
-/// commands that of the empty key in it; of others what the last two bytes of the command's id say.
+/// The partition whose home core proposes a command and gets its outcome: the partition of the command's key; for a
+/// bucket command, that of the empty key in the bucket; for any other, the one that the last two bytes of the
+/// command's id give.
 pub fn partition_of(command: &Command) -> u16 {
     let of = |bucket: &str, key: &str| partition_of_key(bucket, key.as_bytes());
     match &command.kind {
@@ -95,19 +96,19 @@ pub fn partition_of(command: &Command) -> u16 {
     }
 }
 
-/// Sorts what one command changed into the news of each core. `home` is the command's own home core, and that of
-/// the only key that it may have changed.
-pub fn sort_into(news: &mut [Applied], home: usize, changes: &mut Vec<Change>) {
-    let cores = news.len();
+/// Adds what one command changed to the cores' updates. `home` is the home core of the command, and of the only key
+/// that it may have changed.
+pub fn distribute(updates: &mut [Applied], home: usize, changes: &mut Vec<Change>) {
+    let cores = updates.len();
     for change in changes.drain(..) {
         match &change {
-            Change::Bucket { .. } => news.iter_mut().for_each(|core| core.changes.push(change.clone())),
-            Change::Key { .. } => news[home].changes.push(change),
+            Change::Bucket { .. } => updates.iter_mut().for_each(|core| core.changes.push(change.clone())),
+            Change::Key { .. } => updates[home].changes.push(change),
             Change::Reclaim(record) => {
                 let partition = u16::try_from(record.partition).unwrap_or(0) % PARTITIONS;
-                news[home_core(partition, cores)].changes.push(change);
+                updates[home_core(partition, cores)].changes.push(change);
             }
-            // Uploads are read from the store: nobody keeps them.
+            // Uploads are read from the store; no core caches them.
             Change::Upload { .. } => {}
         }
     }

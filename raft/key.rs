@@ -11,15 +11,15 @@
 //! | credential | `k` access key |
 //! | blob to reclaim | `g` data id (16) |
 //!
-//! Promise: rows of one kind order as S3 lists them: by bucket, then by the key's UTF-8 bytes, then versions
-//! newest first, uploads oldest first, parts by number. It holds since no component may hold a NUL; a
-//! [`Name`] is proof of that.
+//! Promise: rows of one kind sort in the order in which S3 lists them: by bucket, then by the key's UTF-8 bytes,
+//! then versions newest first, uploads oldest first, parts by number. This holds because no component may contain a
+//! NUL, which a [`Name`] guarantees.
 
 use crate::{Error, Result, record::Bytes16};
 
-/// The longest object key, bytes of UTF-8.
+/// The maximum length of an object key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// The longest bucket name that a row is made of; the protocol's own rule (63) is stricter.
+/// The maximum length of a bucket name in a row key; the protocol's own limit (63) is stricter.
 pub const MAX_BUCKET_BYTES: usize = 255;
 /// The highest part number.
 pub const MAX_PART_NUMBER: u32 = 10_000;
@@ -39,10 +39,10 @@ pub const TAG_CREDENTIAL: u8 = b'k';
 /// Tag of reclaim rows.
 pub const TAG_RECLAIM: u8 = b'g';
 
-/// The row in which the state machine keeps what it has applied, as bytes of its own.
+/// The row in which the state machine records what it has applied, in an encoding of its own.
 pub const APPLIED: &[u8] = b"sapplied";
 
-/// Refuses a bucket name that no row can be made of.
+/// Refuses a bucket name that can't be part of a row key.
 pub fn check_bucket(bucket: &str) -> Result<()> {
     match bucket.len() {
         0 => Err(Error::InvalidName("the bucket's name is empty")),
@@ -52,7 +52,7 @@ pub fn check_bucket(bucket: &str) -> Result<()> {
     }
 }
 
-/// A bucket and a key that rows can be made of: neither is empty, too long, or holds a NUL.
+/// A bucket and a key that can be part of a row key: neither is empty, too long, or contains a NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a> {
     bucket: &'a str,
@@ -86,7 +86,7 @@ impl<'a> Name<'a> {
         self.head(TAG_CURRENT, 0)
     }
 
-    /// What the rows of all versions start with.
+    /// The prefix of the rows of all versions.
     pub fn versions(self) -> Vec<u8> {
         self.head(TAG_VERSION, 16)
     }
@@ -98,12 +98,12 @@ impl<'a> Name<'a> {
         row
     }
 
-    /// What the rows of all of the key's uploads and their parts start with.
+    /// The prefix of the rows of the key's uploads and of their parts.
     pub fn uploads(self) -> Vec<u8> {
         self.head(TAG_UPLOAD, 18)
     }
 
-    /// The `u/` row of one upload; its parts' rows start with it.
+    /// The `u/` row of one upload, which is also the prefix of its parts' rows.
     pub fn upload(self, id: Bytes16) -> Vec<u8> {
         let mut row = self.uploads();
         row.extend_from_slice(&id.to_bytes());
@@ -134,7 +134,7 @@ pub fn bucket(name: &str) -> Result<Vec<u8>> {
     Ok(in_bucket(TAG_BUCKET, name))
 }
 
-/// What all rows with this tag in this bucket start with. The caller has checked the name.
+/// The prefix of all rows with this tag in this bucket. The caller has checked the name.
 pub(crate) fn in_bucket(tag: u8, bucket: &str) -> Vec<u8> {
     let mut row = Vec::with_capacity(2 + bucket.len());
     row.push(tag);
@@ -163,7 +163,7 @@ pub fn credential(access_key: &str) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// If `prefix` is empty or all 0xff, which no row's is: it starts with a tag.
+/// If `prefix` is empty or all 0xff. No row's prefix is: each starts with a tag.
 pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     let keep = prefix.iter().rposition(|&byte| byte != 0xff).expect("a row starts with a tag below 0xff");
     let mut end = prefix[..=keep].to_vec();
@@ -171,7 +171,7 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-/// A row's key, taken apart.
+/// A decoded row key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKey<'a> {
     /// `s/`: its name.
@@ -192,12 +192,12 @@ pub enum RowKey<'a> {
     Reclaim(Bytes16),
 }
 
-/// Takes a row's key apart.
+/// Decodes a row key.
 pub fn decode(row: &[u8]) -> Result<RowKey<'_>> {
-    take_apart(row).ok_or(Error::Corrupt { what: "row key", why: "no row is named so" })
+    parse(row).ok_or(Error::Corrupt { what: "row key", why: "not the key of any row" })
 }
 
-fn take_apart(row: &[u8]) -> Option<RowKey<'_>> {
+fn parse(row: &[u8]) -> Option<RowKey<'_>> {
     let (&tag, rest) = row.split_first()?;
     match tag {
         TAG_CLUSTER => Some(RowKey::Cluster(rest)),
@@ -226,7 +226,7 @@ fn take_apart(row: &[u8]) -> Option<RowKey<'_>> {
     }
 }
 
-/// Splits off the text before the next NUL, and the NUL.
+/// Splits at the next NUL: the text before it, and the bytes after it.
 pub(crate) fn component(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let nul = bytes.iter().position(|&byte| byte == 0)?;
     Some((std::str::from_utf8(&bytes[..nul]).ok()?, &bytes[nul + 1..]))

@@ -23,7 +23,7 @@ fn the_bytes_of_row_keys_are_frozen() {
 }
 
 #[test]
-fn row_keys_come_apart_as_they_were_put_together() {
+fn row_keys_decode_as_they_were_encoded() {
     let name = Name::new("b", "k\u{1}").unwrap();
     assert_eq!(decode(APPLIED), Ok(RowKey::Cluster(b"applied")));
     assert_eq!(decode(&bucket("b").unwrap()), Ok(RowKey::Bucket("b")));
@@ -41,7 +41,7 @@ fn row_keys_come_apart_as_they_were_put_together() {
 }
 
 #[test]
-fn names_that_no_row_can_be_made_of_are_refused() {
+fn names_that_cannot_be_in_row_keys_are_refused() {
     for (bucket, key) in [("", "k"), ("b", ""), ("b\0", "k"), ("b", "k\0"), ("b", "\0")] {
         assert!(matches!(Name::new(bucket, key), Err(Error::InvalidName(_))), "{bucket:?} {key:?}");
     }
@@ -52,7 +52,7 @@ fn names_that_no_row_can_be_made_of_are_refused() {
 }
 
 #[test]
-fn a_range_ends_after_all_that_start_with_its_prefix() {
+fn a_range_ends_after_all_keys_with_its_prefix() {
     assert_eq!(prefix_end(b"ab"), b"ac");
     assert_eq!(prefix_end(b"a\xff\xff"), b"b");
     assert_eq!(prefix_end(b"cb\0"), b"cb\x01");
@@ -60,7 +60,7 @@ fn a_range_ends_after_all_that_start_with_its_prefix() {
 
 proptest! {
     #[test]
-    fn rows_order_as_s3_lists(
+    fn rows_sort_in_the_order_of_s3_listings(
         names in prop::collection::vec(("[ab]{1,2}", "[\u{1}/aü\u{10ffff}]{1,4}", any::<[u8; 16]>(), any::<u16>()), 2..20),
     ) {
         let mut names = names;
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn a_prefix_range_holds_just_what_starts_with_it(prefix in prop::collection::vec(any::<u8>(), 0..4), other in prop::collection::vec(any::<u8>(), 0..6)) {
+    fn a_prefix_range_holds_exactly_the_keys_with_that_prefix(prefix in prop::collection::vec(any::<u8>(), 0..4), other in prop::collection::vec(any::<u8>(), 0..6)) {
         let prefix = [b"v", prefix.as_slice()].concat();
         let other = [b"v", other.as_slice()].concat();
         let inside = other >= prefix && other < prefix_end(&prefix);
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_taking_apart_panic(row in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn no_bytes_make_decoding_panic(row in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = decode(&row);
     }
 }

@@ -1,7 +1,7 @@
-//! Metadata: what objects there are, agreed on by a Raft group.
+//! Metadata: which objects exist, agreed on by a Raft group.
 //!
-//! Below are the pure parts, which do no I/O but through [`kv`]: [`command`]s are what the log carries,
-//! [`apply`] executes them on [`record`]s in rows named by [`key`]s, [`read`] and [`list`] look at the rows.
+//! The parts below that are pure do no I/O except through [`kv`]: log entries carry [`command`]s, [`apply`]
+//! executes them on [`record`]s in rows whose keys [`key`] makes, and [`read`] and [`list`] read the rows.
 #![forbid(unsafe_code)]
 
 mod applier;
@@ -17,11 +17,11 @@ pub mod metadata;
 mod network;
 pub mod node;
 pub mod read;
+mod reconcile;
 pub mod record;
 mod runtime;
 mod snapshot;
 mod state_machine;
-mod together;
 mod types;
 pub mod wal;
 
@@ -34,12 +34,12 @@ pub use node::{GroupConfig, Node, NodeSeed, assemble};
 #[cfg(sim)]
 pub use types::Entry;
 
-/// What the fuzz targets take apart.
+/// What the fuzz targets decode.
 #[cfg(fuzzing)]
 pub mod fuzz {
     pub use crate::applier::Mark;
     pub use crate::snapshot::{export, install};
 }
 
-/// What fallible functions of this crate return.
+/// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

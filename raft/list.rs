@@ -2,16 +2,17 @@
 //!
 //! Promise: order, markers and delimiters are S3's (AWS, "ListObjectsV2", "ListObjectVersions",
 //! "ListMultipartUploads"):
-//! - Keys order by their UTF-8 bytes. Markers are exclusive.
-//! - Keys that share what follows the prefix up to and with the delimiter are one common prefix, which counts
-//!   as one entry of the page.
-//! - A marker that equals a common prefix has seen all of it; one that lies inside has not, so that the common
-//!   prefix is listed if keys after the marker belong to it.
+//! - Keys sort by their UTF-8 bytes. Markers are exclusive.
+//! - Keys that share the text between the prefix and the end of the next delimiter form one common prefix, which
+//!   counts as one entry of the page.
+//! - A marker equal to a common prefix has passed all of it. A marker inside one has not, so the common prefix is
+//!   listed if keys after the marker belong to it.
 //! - A page says that it is truncated only if at least one more entry exists.
 //!
-//! Rows behind a common prefix that is already listed are skipped by a seek after the first few.
+//! After the first few, a seek skips the rows behind a common prefix that is already listed.
 //!
-//! Absent here: encoding-type, continuation tokens and their secrecy, limits of max-keys: the protocol's.
+//! Absent here: encoding-type, continuation tokens and their secrecy, limits of max-keys. The protocol handles
+//! them.
 
 use crate::{
     Result,
@@ -24,10 +25,10 @@ use crate::{
 };
 use std::{cell::Cell, ops::ControlFlow};
 
-/// Rows stepped over one by one before a seek: a seek costs as much as reading some twenty rows.
+/// Rows to step over one by one before a seek: a seek costs as much as reading about twenty rows.
 const STEPS_BEFORE_SEEK: usize = 16;
 
-/// What all listings of a bucket's keys ask for.
+/// What every listing of a bucket's keys asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     /// Keys must start with it.
@@ -36,7 +37,7 @@ pub struct Query<'a> {
     pub delimiter: Option<&'a str>,
     /// Only keys (or common prefixes) after this one; empty: from the start.
     pub marker: &'a str,
-    /// Entries of a page at most. 0 gives an empty page that is not truncated.
+    /// Maximum number of entries on a page. 0 gives an empty page that is not truncated.
     pub max: usize,
 }
 
@@ -45,14 +46,14 @@ pub struct Query<'a> {
 pub enum Entry<T> {
     /// A row.
     Row(T),
-    /// Keys that share this.
+    /// Keys that share this prefix.
     CommonPrefix(String),
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, M> {
-    /// In order.
+    /// The entries, in order.
     pub entries: Vec<Entry<T>>,
     /// The marker of the next page, if there is more.
     pub next: Option<M>,
@@ -63,7 +64,7 @@ pub struct Page<T, M> {
 pub struct ListedObject {
     /// Its key.
     pub key: String,
-    /// Its current version, in short.
+    /// A summary of its current version.
     pub current: CurrentRecord,
 }
 
@@ -81,9 +82,9 @@ pub struct ListedVersion {
 /// Where in a key's version list a page starts (exclusive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionMarker {
-    /// After this version, which may be gone since.
+    /// After this version, which may have been deleted since.
     Id(Bytes16),
-    /// After the null version. If it is gone, the key's list starts again.
+    /// After the null version. If that has been deleted, the key's list starts over.
     Null,
 }
 
@@ -118,7 +119,8 @@ pub fn objects(reader: &impl Reader, bucket: &str, query: Query<'_>) -> Result<P
     Ok(Page { entries, next })
 }
 
-/// Versions of a bucket, those of a key newest first. With `version` the page starts inside `query.marker`'s list.
+/// Versions of a bucket by key, those of one key newest first. With `version` the page starts inside
+/// `query.marker`'s list.
 pub fn versions(
     reader: &impl Reader,
     bucket: &str,
@@ -159,7 +161,7 @@ pub fn versions(
     Ok(Page { entries, next })
 }
 
-/// Uploads in progress of a bucket, by key, those of a key oldest first. With `upload` the page starts inside
+/// Uploads in progress of a bucket by key, those of one key oldest first. With `upload` the page starts inside
 /// `query.marker`'s uploads.
 pub fn uploads(
     reader: &impl Reader,
@@ -174,9 +176,9 @@ pub fn uploads(
     };
     let (entries, truncated) = walk.run(reader, start, |_, tail, value| match tail.len() {
         16 => Ok(Step::Take(UploadRecord::from_row(value)?)),
-        // Its parts, of which there may be ten thousand.
-        18 => Ok(Step::Pass { same_tail: 16 }),
-        _ => Err(corrupt("row key", "no upload or part is named so")),
+        // Its parts; there may be ten thousand.
+        18 => Ok(Step::Skip { same_tail: 16 }),
+        _ => Err(corrupt("row key", "not the key of an upload or a part")),
     })?;
     let next = entries.last().filter(|_| truncated).map(|last| match last {
         Entry::Row(upload) => (upload.key.clone(), Some(upload.upload_id)),
@@ -213,7 +215,7 @@ pub fn parts(
     Ok(Some(page))
 }
 
-/// Buckets by name, whose names start with `prefix`, after `marker`.
+/// Buckets by name, if the name starts with `prefix` and sorts after `marker`, and whether there are more.
 pub fn buckets(
     reader: &impl Reader,
     prefix: &str,
@@ -246,8 +248,8 @@ pub fn buckets(
 enum Step<T> {
     /// It is an entry.
     Take(T),
-    /// It is none, and neither are those with the same key and the same first bytes of the tail.
-    Pass { same_tail: usize },
+    /// It is not an entry, and neither are the rows with the same key and the same first bytes of the tail.
+    Skip { same_tail: usize },
 }
 
 /// A walk over a bucket's rows of one tag.
@@ -258,9 +260,9 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The first row that is not the marker's.
+    /// The first row after those of the marker.
     fn after_marker(&self) -> Vec<u8> {
-        // No key holds a NUL: after `a\0b` come the keys after `a`.
+        // No key contains a NUL, so the keys after `a\0b` are the keys after `a`.
         let marker = self.query.marker.split('\0').next().unwrap_or_default();
         let mut start = key::in_bucket(self.tag, self.bucket);
         if !marker.is_empty() {
@@ -270,8 +272,8 @@ impl Walk<'_> {
         start
     }
 
-    /// The page from row `start` on, and whether there is more. `on_row` gets a row's key, what follows the key
-    /// in the row's own key, and its value.
+    /// The page from row `start` on, and whether there is more. `on_row` gets an object key, the rest of its row's
+    /// key, and the row's value.
     fn run<T>(
         &self,
         reader: &impl Reader,
@@ -288,15 +290,15 @@ impl Walk<'_> {
         let head = first.len();
         first.extend_from_slice(prefix.as_bytes());
         let end = key::prefix_end(&first);
-        // The last one listed, here or on the page before.
+        // The last common prefix listed, on this page or the one before.
         let mut common = marker.to_owned();
         let mut truncated = false;
         let mut from = Some(start.max(first));
         while let Some(start) = from.take() {
-            let passed = Cell::new(0);
-            let mut pass = |group: &[u8]| {
-                passed.set(passed.get() + 1);
-                if passed.get() <= STEPS_BEFORE_SEEK {
+            let skipped = Cell::new(0);
+            let mut skip = |group: &[u8]| {
+                skipped.set(skipped.get() + 1);
+                if skipped.get() <= STEPS_BEFORE_SEEK {
                     return ControlFlow::Continue(());
                 }
                 from = Some(key::prefix_end(group));
@@ -309,14 +311,14 @@ impl Walk<'_> {
                     delimiter.and_then(|d| key[prefix.len()..].find(d).map(|at| prefix.len() + at + d.len()));
                 let entry = if let Some(len) = group {
                     if common == key[..len] {
-                        return Ok(pass(&row[..head + len]));
+                        return Ok(skip(&row[..head + len]));
                     }
                     Entry::CommonPrefix(key[..len].to_owned())
                 } else {
                     match on_row(key, tail, value)? {
                         Step::Take(entry) => Entry::Row(entry),
-                        Step::Pass { same_tail } => {
-                            return Ok(pass(&row[..head + key.len() + 1 + same_tail]));
+                        Step::Skip { same_tail } => {
+                            return Ok(skip(&row[..head + key.len() + 1 + same_tail]));
                         }
                     }
                 };
@@ -328,7 +330,7 @@ impl Walk<'_> {
                     common.clone_from(new);
                 }
                 entries.push(entry);
-                passed.set(0);
+                skipped.set(0);
                 Ok(ControlFlow::Continue(()))
             })?;
         }

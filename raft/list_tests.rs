@@ -10,7 +10,7 @@ fn id(byte: u8) -> Bytes16 {
     [byte; 16].into()
 }
 
-/// A store with these keys in bucket `b`, and some in buckets beside it.
+/// A store with these keys in bucket `b`, and some in neighbouring buckets.
 fn store(keys: &BTreeSet<String>) -> MemoryKv {
     let mut batch = Batch::default();
     for key in keys {
@@ -42,7 +42,7 @@ fn query<'a>(prefix: &'a str, delimiter: &'a str, marker: &'a str, max: usize) -
     Query { prefix, delimiter: Some(delimiter), marker, max }
 }
 
-/// What S3 lists, said as plainly as possible.
+/// What S3 lists, as plainly as possible.
 fn model(keys: &BTreeSet<String>, query: Query<'_>) -> (Vec<String>, Option<String>) {
     let mut entries: Vec<(String, bool)> = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(query.prefix) && key.as_str() > query.marker) {
@@ -81,11 +81,11 @@ fn a_delimiter_groups_and_a_page_ends_with_its_marker() {
 fn a_marker_inside_a_common_prefix_has_not_seen_it() {
     let kv = store(&keys(&["d/1", "d/2", "e"]));
     assert_eq!(page(&kv, query("", "/", "d/1", 9)).0, ["[d/]", "e"]);
-    assert_eq!(page(&kv, query("", "/", "d/2", 9)).0, ["e"], "nothing of it follows");
+    assert_eq!(page(&kv, query("", "/", "d/2", 9)).0, ["e"], "none of its keys follows");
 }
 
 #[test]
-fn pages_that_ask_for_nothing_or_what_cannot_be_are_empty() {
+fn pages_that_ask_for_nothing_or_the_impossible_are_empty() {
     let kv = store(&keys(&["a", "a\u{1}"]));
     assert_eq!(page(&kv, query("", "/", "", 0)), (vec![], None));
     assert_eq!(page(&kv, query("a\0", "/", "", 9)), (vec![], None), "no key holds a NUL");
@@ -198,7 +198,7 @@ fn versions_are_listed_newest_first_and_pages_may_end_inside_a_key() {
 }
 
 #[test]
-fn a_version_marker_that_is_gone_still_has_its_place() {
+fn a_marker_keeps_its_place_after_its_version_is_deleted() {
     let kv = versioned(&[("a", &[0x20, 0x10])]);
     let from = |marker| version_page(&kv, query("", "", "a", 9), Some(marker)).0;
     assert_eq!(from(VersionMarker::Id(id(0x30))), ["a:20*", "a:10"]);
@@ -247,7 +247,7 @@ fn uploads_are_listed_by_key_then_age_without_reading_their_parts() {
     assert_eq!(
         list(query("", "/", "d/", 1), None),
         (vec!["k:3".into()], None),
-        "parts after it are no entries"
+        "parts after it are not entries"
     );
 }
 

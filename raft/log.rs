@@ -1,4 +1,4 @@
-//! openraft's log storage over the write-ahead log.
+//! openraft's log storage, backed by the write-ahead log.
 
 use std::fmt::Debug;
 use std::io;
@@ -10,15 +10,15 @@ use openraft::{OptionalSend, RaftLogReader};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use crate::wal::Wal;
 
-/// Entries that one read for replication returns at most: what follows comes with the next.
+/// Maximum number of entries that one read for replication returns; the next read gets the rest.
 const MAX_READ_ENTRIES: u64 = 4096;
 
-/// The log as openraft sees it, to write and to read.
+/// The log as openraft reads and writes it.
 #[derive(Clone)]
 pub struct LogStore(Wal);
 
 impl LogStore {
-    /// Over a log that was opened.
+    /// Wraps an open log.
     pub fn new(wal: Wal) -> LogStore {
         LogStore(wal)
     }

@@ -1,4 +1,4 @@
-//! The way to other members of the group: there are none yet, so each is out of reach.
+//! The connections to other members of the group. There are none yet, so every member is unreachable.
 
 use std::future::Future;
 
@@ -13,17 +13,17 @@ use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use crate::state_machine::SnapshotData;
 use crate::types::{TypeConfig, Vote};
 
-/// Makes the way to a member.
+/// Makes connections to members.
 pub struct Network(());
 
 impl Network {
-    /// Of a group of one.
+    /// For a group of one.
     pub fn alone() -> Network {
         Network(())
     }
 }
 
-/// The way to one member.
+/// The connection to one member.
 pub struct Peer {
     node: u64,
 }

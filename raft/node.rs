@@ -1,8 +1,8 @@
-//! The assembly of a node's part in the Raft group: log, store, apply thread, reader threads, proposer.
+//! Assembles a node's part in the Raft group: log, store, apply thread, reader threads, proposer.
 //!
-//! [`assemble`] makes what the cores share before the executors start; [`NodeSeed::start`] then runs on core 0,
-//! [`MetadataSeed::start`] on every core. What a core is told an outcome of is durable in the log of a quorum
-//! and applied.
+//! [`assemble`] makes what the cores share before the executors start. [`NodeSeed::start`] then runs on core 0, and
+//! [`MetadataSeed::start`] on every core. When a core gets a command's outcome, the command is applied and durable
+//! in the log of a quorum.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,29 +25,29 @@ use crate::kv::Kv;
 use crate::log::LogStore;
 use crate::metadata::{MetadataSeed, Submission, reads};
 use crate::network::Network;
+use crate::reconcile::{self, LogFound, Start, StoreFound};
 use crate::record::Bytes16;
 use crate::state_machine::StateMachine;
-use crate::together::{self, LogFound, Start, StoreFound};
 use crate::types::{Proposal, TypeConfig};
 use crate::wal::{Wal, WalConfig, WalStats};
 use crate::{Error, Result};
 
-/// Messages to one core that may wait: batches of news, each at most as large as an apply batch.
+/// Maximum number of messages queued for one core; each is at most one apply batch.
 const FEED_MAILBOX: usize = 256;
-/// Proposals that may wait for the Raft core.
+/// Maximum number of proposals queued for the Raft core.
 const SUBMIT_MAILBOX: usize = 8192;
-/// Proposals handed to openraft at once.
+/// Maximum number of proposals handed to openraft at once.
 const PROPOSE_BATCH: usize = 1024;
-/// Proposals handed to openraft and not answered yet.
+/// Maximum number of proposals handed to openraft and not answered yet.
 const MAX_IN_FLIGHT: usize = 16_384;
-/// Questions that a core may have open at each other one.
+/// Maximum number of requests in flight from one core to another.
 const MESH_CAPACITY: usize = 1024;
-/// A group without a leader for so long refuses proposals.
+/// Proposals are refused once the group has had no leader for this long.
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
-/// Segments in use beyond which a snapshot is taken before its time.
+/// A snapshot is taken early once more segments than this are in use.
 const MAX_SEGMENTS: usize = 4;
-/// Between looks at how many there are.
-const LOG_LOOK: Duration = Duration::from_secs(10);
+/// Interval between checks of the number of segments.
+const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,15 +58,15 @@ pub struct GroupConfig {
     pub node_id: u64,
     /// Where others reach this node.
     pub address: String,
-    /// The group's name, in messages of the log.
+    /// The group's name in log messages.
     pub cluster_name: String,
     /// The log.
     pub wal: WalConfig,
-    /// Entries between snapshots; each lets the log before it be reused.
+    /// Entries between snapshots; each snapshot frees the log before it for reuse.
     pub snapshot_every: u64,
     /// Number of cores.
     pub cores: usize,
-    /// Bytes of version records that all cores together keep in memory.
+    /// Bytes of version records that all cores reconcile cache.
     pub row_cache_bytes: usize,
     /// Called from any thread when the node must stop: report the line and end the process.
     pub on_fatal: OnFatal,
@@ -94,7 +94,7 @@ impl GroupConfig {
     }
 }
 
-/// The Raft core's part, before it runs.
+/// The Raft core's part, not yet started.
 pub struct NodeSeed {
     config: GroupConfig,
     applier: ApplierHandle,
@@ -105,14 +105,14 @@ pub struct NodeSeed {
 
 /// Starts the threads over a store and makes the parts of all cores.
 ///
-/// The group's start feeds every core: start their parts too before waiting for it.
+/// The group feeds every core while it starts, so start the cores' parts too before you wait for it.
 ///
 /// # Errors
 /// No thread can be started, or the store can't be read.
 pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec<MetadataSeed>)> {
-    // What survived the last process may not be on the disk yet, and the log may be purged up to it.
+    // What the last process left in the store may not be on disk yet, and the log may be purged up to it.
     kv.persist()?;
-    let (feeds, news): (Vec<_>, Vec<_>) = (0..config.cores).map(|_| mailbox(FEED_MAILBOX)).unzip();
+    let (feeds, receivers): (Vec<_>, Vec<_>) = (0..config.cores).map(|_| mailbox(FEED_MAILBOX)).unzip();
     let progress = Arc::new(Progress::new(config.cores));
     let (submit, submissions) = mailbox(SUBMIT_MAILBOX);
     let (applier, store) =
@@ -120,12 +120,12 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
     let readers = reads::start(kv)?;
     let cores = mesh::mesh(config.cores, MESH_CAPACITY)
         .into_iter()
-        .zip(news)
-        .map(|(mesh, news)| {
+        .zip(receivers)
+        .map(|(mesh, feed)| {
             let cache_bytes = config.row_cache_bytes / config.cores;
             MetadataSeed {
                 mesh,
-                news,
+                feed,
                 submit: submit.clone(),
                 readers: readers.clone(),
                 progress: progress.clone(),
@@ -158,7 +158,7 @@ struct ProposalStats {
     refused: u64,
 }
 
-/// What a node sees of its group and did for it.
+/// What a node sees of its group, and what it has done for it.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// The current term.
@@ -181,15 +181,15 @@ pub struct Stats {
     pub wal: WalStats,
     /// Calls that handed proposals to the group.
     pub propose_calls: u64,
-    /// Proposals in them.
+    /// Proposals in those calls.
     pub proposals: u64,
     /// Proposals that were refused.
     pub refused: u64,
     /// Batches applied to the store.
     pub apply_batches: u64,
-    /// Entries in them.
+    /// Entries in those batches.
     pub apply_entries: u64,
-    /// Entries of the largest of them.
+    /// Entries in the largest of those batches.
     pub apply_largest_batch: u64,
     /// Time that the apply thread was busy, microseconds.
     pub apply_busy_us: u64,
@@ -214,11 +214,11 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>> {
 }
 
 impl NodeSeed {
-    /// Opens the log, joins the group (or founds it, where there is nothing and `may_found` agrees), and returns
-    /// once this node has applied all that was acknowledged before.
+    /// Opens the log, joins the group (or founds it, if neither log nor store exists and `may_found` agrees), and
+    /// returns once this node has applied everything that was acknowledged before.
     ///
     /// # Errors
-    /// The log is damaged, the directory unusable, or log and store do not go together; the message is one line that
+    /// The log is damaged, the directory is unusable, or log and store do not match; the message is one line that
     /// says what to do.
     pub async fn start(self, may_found: impl Future<Output = Result<()>>) -> Result<Node> {
         let fatal = |error: std::io::Error| match error.kind() {
@@ -227,7 +227,7 @@ impl NodeSeed {
         };
         let on_fatal = self.config.on_fatal.clone();
         let wal = Wal::open(self.config.wal.clone(), move |why| on_fatal(why)).await.map_err(fatal)?;
-        match together::judge(&log_found(&wal, &self.store), &self.store, self.config.node_id)? {
+        match reconcile::decide(&log_found(&wal, &self.store), &self.store, self.config.node_id)? {
             Start::New => may_found.await?,
             Start::Cleared => self.applier.clear().await.map_err(fatal)?,
             Start::Apply => {}
@@ -261,7 +261,7 @@ impl Node {
         let failed = |error: &dyn std::fmt::Display| Error::Store(format!("raft: {error}"));
         let raft = &self.0.raft;
         if raft.is_initialized().await.map_err(|error| failed(&error))? {
-            // The only voter need not wait for an election time-out.
+            // The only voter need not wait for an election timeout.
             if raft.voter_ids().eq([self.0.id]) {
                 raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
             }
@@ -280,7 +280,7 @@ impl Node {
         metrics.running_state.map_err(|error| failed(&error))
     }
 
-    /// What the node sees and did.
+    /// What the node sees and has done.
     pub fn stats(&self) -> Stats {
         let metrics = self.0.raft.metrics().borrow_watched().clone();
         let index = |id: Option<crate::types::LogId>| id.map_or(0, |id| id.index);
@@ -321,7 +321,7 @@ impl Node {
         metrics.running_state.is_ok() && metrics.current_leader.is_some()
     }
 
-    /// Makes the store durable and lets the log go up to there.
+    /// Makes the store durable, so that the log up to there can be purged.
     ///
     /// # Errors
     /// The group has ended.
@@ -332,12 +332,12 @@ impl Node {
     /// Writes all rows of the metadata as of now, as one checked stream.
     ///
     /// # Errors
-    /// The store can't be read or the target not be written.
+    /// The store can't be read, or the target can't be written.
     pub async fn export(&self, target: Box<dyn std::io::Write + Send>) -> Result<()> {
         self.0.applier.export(target).await.map(drop).map_err(|error| Error::Store(error.to_string()))
     }
 
-    /// Leaves the group's loop and closes the log; what was not acknowledged may be lost.
+    /// Stops the group's loop and closes the log; what was not acknowledged may be lost.
     ///
     /// # Errors
     /// The log fails to close.
@@ -348,19 +348,19 @@ impl Node {
     }
 }
 
-/// Takes a snapshot also when few, but large entries have filled the log.
+/// Takes a snapshot early when a few large entries have filled the log.
 async fn bound_log(node: Node) {
     while node.0.raft.metrics().borrow_watched().running_state.is_ok() {
-        sleep(LOG_LOOK).await;
+        sleep(LOG_CHECK_INTERVAL).await;
         let log = node.0.wal.stats();
-        // On a full disk the log can go on only in segments that a snapshot sets free.
+        // On a full disk, the log can go on only in segments that a snapshot frees.
         if log.segments > MAX_SEGMENTS || log.starved {
             let _ = node.snapshot().await;
         }
     }
 }
 
-/// Hands what the cores submit to the group, as much at once as has gathered.
+/// Hands the cores' submissions to the group, as many at a time as have gathered.
 async fn propose(node: Node, mut submissions: Receiver<Submission>, feeds: Vec<Sender<Feed>>) {
     let in_flight = Semaphore::new(MAX_IN_FLIGHT);
     while let Some(first) = submissions.recv().await {
@@ -376,7 +376,7 @@ async fn propose(node: Node, mut submissions: Receiver<Submission>, feeds: Vec<S
             stats.calls += 1;
             stats.proposals += batch.len() as u64;
         }
-        // The order of submission is kept: the entries are in openraft's queue when this returns.
+        // This keeps the order of submission: the entries are in openraft's queue when `submit` returns.
         let answers = submit(&node, &batch).await;
         let (node, feeds) = (node.clone(), feeds.clone());
         spawn(async move {
@@ -400,8 +400,8 @@ async fn submit(node: &Node, batch: &[Submission]) -> Answers {
     node.0.raft.client_write_many(proposals).await
 }
 
-/// Sees a batch through: what no leader took yet is submitted again, what is refused is told to its core.
-/// Whoever waits for a command that was taken learns of it from apply.
+/// Sees a batch through: submits again what no leader has taken, and reports refusals to the submitting cores.
+/// Apply reports the outcome of every command that was taken.
 async fn settle(node: &Node, mut batch: Vec<Submission>, mut answers: Answers, feeds: &[Sender<Feed>]) {
     let started = now();
     loop {
@@ -427,7 +427,7 @@ async fn not_taken(batch: Vec<Submission>, answers: Answers) -> Option<Vec<Submi
     for submission in batch {
         match answers.next().await? {
             Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader { .. }))) => again.push(submission),
-            // Taken, or perhaps taken: apply tells, or nobody does and the wait runs out.
+            // Taken, or perhaps taken: either apply reports an outcome, or nobody does and the wait times out.
             Ok(_) => {}
             Err(_) => return None,
         }

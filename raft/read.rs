@@ -10,21 +10,21 @@ use crate::{
 };
 use std::ops::ControlFlow;
 
-/// Versions of a key that a repeated Complete is looked for in: it bounds the work of one command. In a bucket that
-/// keeps none there is just one.
+/// Maximum number of a key's versions to search for the one that a repeated Complete made; it bounds the work of
+/// one command. A bucket that does not keep versions has just one per key.
 const MAX_VERSIONS_OF_REPEAT: usize = 1000;
 
 fn record<T: Record>(reader: &impl Reader, row: &[u8]) -> Result<Option<T>> {
     reader.get(row)?.map(|value| T::from_row(&value)).transpose()
 }
 
-/// A bucket. A name that no bucket can have gives none.
+/// A bucket; `None` for a name that no bucket can have.
 pub fn bucket(reader: &impl Reader, name: &str) -> Result<Option<BucketRecord>> {
     let Ok(row) = key::bucket(name) else { return Ok(None) };
     record(reader, &row)
 }
 
-/// A key's current object; none where its newest version is a delete marker.
+/// A key's current object; `None` if its newest version is a delete marker.
 pub fn current(reader: &impl Reader, name: Name<'_>) -> Result<Option<VersionRecord>> {
     let Some(current) = record::<CurrentRecord>(reader, &name.current())? else { return Ok(None) };
     let version = record(reader, &name.version(current.version_id))?;
@@ -91,7 +91,7 @@ pub fn made_by_upload(
     Ok(found)
 }
 
-/// Blobs to reclaim, by data id from `after` (exclusive) on, `max` of them at most.
+/// Blobs to reclaim, by data id from `after` (exclusive) on; at most `max`.
 pub fn reclaim_queue(reader: &impl Reader, after: Option<Bytes16>, max: usize) -> Result<Vec<ReclaimRecord>> {
     let mut out = Vec::new();
     let start = after.map_or(vec![key::TAG_RECLAIM], |id| key::prefix_end(&key::reclaim(id)));

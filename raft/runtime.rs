@@ -1,8 +1,8 @@
 //! openraft's runtime over [`engine::io`]: tasks of this core, its clock, its randomness.
 //!
-//! Promises: whatever openraft spawns runs on the core that hosts the group, and reaches time, tasks and
-//! randomness through the seam alone. Channels are tokio's, which need no runtime of tokio's, but for the
-//! one whose order could not be repeated.
+//! Promises: everything that openraft spawns runs on the core that hosts the group, and gets time, tasks and
+//! randomness only through the seam. The channels are tokio's, which do not need tokio's runtime, except for the
+//! one whose order is not repeatable.
 
 use std::fmt;
 use std::future::Future;
@@ -30,7 +30,7 @@ impl fmt::Display for JoinError {
     }
 }
 
-/// A task's result.
+/// A handle to a task's result.
 pub struct JoinHandle<T>(io::JoinHandle<T>);
 
 impl<T> Future for JoinHandle<T> {
@@ -40,7 +40,7 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// A point of the seam's monotonic time.
+/// A point in the seam's monotonic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(io::Instant);
 
@@ -175,7 +175,7 @@ impl AsyncRuntime for Runtime {
         Runtime(())
     }
 
-    /// Runs on an executor of its own; the node's group runs on its core's executor and never calls this.
+    /// Runs on an executor of its own. The node's group runs on its core's executor and never calls this.
     fn block_on<F, T>(&mut self, future: F) -> T
     where
         F: Future<Output = T>,

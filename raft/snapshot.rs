@@ -1,8 +1,8 @@
 //! Snapshots: all rows of the store as one stream of bytes, and back.
 //!
-//! The store itself is the snapshot that lets the log be purged: building one makes the store durable and notes
-//! what it holds, at a cost that does not grow with the number of rows. The stream is written only when a
-//! follower must be brought up from nothing.
+//! The store itself is the snapshot that lets the log be purged: building one makes the store durable and records
+//! what it holds, at a cost that does not grow with the number of rows. The stream is written only to bring up a
+//! follower from nothing.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | 8 | number of rows |
 //! | 4 | CRC-32C over all before |
 //!
-//! The mark of what was applied is among the rows. A stream is checked as a whole before a row of it is used.
+//! The mark of what was applied is one of the rows. A stream is checked as a whole before any of its rows is used.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
@@ -28,14 +28,14 @@ pub type Target = Box<dyn Write + Send>;
 /// Where a stream of rows comes from; read twice.
 pub type Source = Box<dyn Stream>;
 
-/// What can be read again from its start.
+/// A stream that can be read again from its start.
 pub trait Stream: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Stream for T {}
 
 const MAGIC: &[u8; 8] = b"HWSN\x01\0\0\0";
-/// Longest key or value that a row may have, bytes: a version of 10,000 parts takes less.
+/// Maximum length of a key or a value, bytes: a version of 10,000 parts takes less.
 const MAX_FIELD_BYTES: usize = 8 << 20;
-/// All keys lie from the first of these to before the other one.
+/// All keys lie in the range from the first of these (inclusive) to the second (exclusive).
 const FIRST_KEY: &[u8] = &[0];
 const END_OF_KEYS: &[u8] = &[0xff];
 const WHAT: &str = "snapshot";
@@ -69,10 +69,10 @@ fn digest() -> crc_fast::Digest {
     crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi)
 }
 
-/// Writes all rows that `reader` sees; the answer is what they hold.
+/// Writes all rows that `reader` sees; returns their mark.
 ///
 /// # Errors
-/// The store can't be read or the target not be written.
+/// The store can't be read, or the target can't be written.
 pub fn export(reader: &impl Reader, target: Target) -> Result<Mark> {
     let mut writer = Writer { target: std::io::BufWriter::new(target), digest: digest() };
     writer.put(MAGIC)?;
@@ -93,10 +93,10 @@ pub fn export(reader: &impl Reader, target: Target) -> Result<Mark> {
     Mark::read(reader)
 }
 
-/// Replaces all rows of a store by those of a stream.
+/// Replaces all rows of a store with those of a stream.
 ///
 /// # Errors
-/// The stream is damaged (then nothing was touched), or the store fails.
+/// The stream is damaged (then nothing was changed), or the store fails.
 pub fn install<K: Kv>(kv: &K, mut source: Source) -> Result<()> {
     for row in Rows::start(&mut source)? {
         row?;
@@ -124,7 +124,7 @@ impl<'a> Rows<'a> {
             ended: false,
         };
         if rows.bytes::<8>()? != *MAGIC {
-            return Err(corrupt("it does not start as one of this version"));
+            return Err(corrupt("it does not start like a snapshot of this version"));
         }
         Ok(rows)
     }
@@ -163,7 +163,7 @@ impl<'a> Rows<'a> {
         }
         self.count += 1;
         let (key, value) = (self.field(key)?, self.field(value)?);
-        // Only such rows are exported: others would be there and never be seen, or hide each other.
+        // Only such rows are exported. Any other would be stored and never seen, or would hide another row.
         if !(FIRST_KEY..END_OF_KEYS).contains(&&key[..]) || key <= self.last_key {
             return Err(corrupt("its keys do not ascend"));
         }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_through_a_stream_unchanged_and_replace_what_was_there() {
+    fn a_stream_carries_rows_unchanged_and_replaces_the_old_ones() {
         let mark = Mark { last: Some(crate::types::log_id(1, 1, 9)), membership: Default::default() };
         let from = store(&[(b"cb\0k\0", b"1"), (b"vb\0k\0", b""), (crate::key::APPLIED, &mark.to_row())]);
         let to = store(&[(b"bold\0", b"x"), (b"cb\0k\0", b"old")]);
@@ -257,9 +257,9 @@ mod tests {
         assert_eq!(rows(&to), before);
     }
 
-    /// A stream with a right checksum whose keys were out of order, doubled, or outside of the range that is
-    /// exported was installed: it gave rows that no later stream would hold, and fewer rows than it named. Found by
-    /// the fuzz target `snapshot`.
+    /// A stream with a correct checksum was installed even if its keys were out of order, repeated, or outside the
+    /// exported range. It left rows that no later stream would hold, and fewer rows than it announced. Found by the
+    /// fuzz target `snapshot`.
     #[test]
     fn a_stream_whose_keys_do_not_ascend_is_refused_and_changes_nothing() {
         let stream = |keys: &[&[u8]]| {

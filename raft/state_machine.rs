@@ -1,4 +1,4 @@
-//! openraft's state machine over the apply thread.
+//! openraft's state machine, backed by the apply thread.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,8 +16,8 @@ use crate::types::{LogId, StoredMembership, TypeConfig};
 
 /// What a snapshot carries.
 pub struct SnapshotData {
-    /// The rows, if they come from elsewhere. This node's own are in its store: whoever ships them has them
-    /// written out then.
+    /// The rows, if they come from another node. This node's own rows are in its store, and are written out when
+    /// they are sent.
     rows: Option<Source>,
 }
 
@@ -25,14 +25,14 @@ pub struct SnapshotData {
 #[derive(Clone)]
 pub struct StateMachine {
     applier: ApplierHandle,
-    /// What was applied, as far as this core was told.
+    /// What was applied, as far as this core knows.
     applied: Rc<RefCell<Mark>>,
     /// What is durable in the store.
     persisted: Rc<RefCell<Mark>>,
 }
 
 impl StateMachine {
-    /// Over a store that holds, durably, what `mark` says.
+    /// Starts from a store that durably holds what `mark` says.
     pub fn new(applier: ApplierHandle, mark: Mark) -> StateMachine {
         let persisted = Rc::new(RefCell::new(mark.clone()));
         StateMachine { applier, applied: Rc::new(RefCell::new(mark)), persisted }

@@ -1,4 +1,4 @@
-//! The types that the Raft group is made of. openraft's names stay in this crate.
+//! The types of the Raft group. openraft's names stay in this crate.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +22,9 @@ openraft::declare_raft_types!(
         AsyncRuntime = crate::runtime::Runtime,
 );
 
-/// Names an entry: its leader's term and node, and its index.
+/// Identifies a log entry: its leader's term and node, and its index.
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
-/// A leader: term and node.
+/// A leader: its term and its node.
 pub type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 /// A vote.
 pub type Vote = openraft::impls::Vote<LeaderId>;
@@ -37,14 +37,14 @@ pub type Membership = openraft::Membership<u64, openraft::BasicNode>;
 /// Voters and learners, and the entry that set them.
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 
-/// The log id of an index under a leader.
+/// The id of the entry at `index` that the leader of `term` on `node` wrote.
 pub fn log_id(term: u64, node: u64, index: u64) -> LogId {
     LogId::new(LeaderId { term, node_id: node }, index)
 }
 
-/// An encoded command on its way through the log. Cloning shares it.
+/// An encoded command on its way through the log. Clones share it.
 ///
-/// The node that proposed it keeps the decoded command beside the bytes, so that apply need not decode again.
+/// The node that proposed it keeps the decoded command beside the bytes, so that apply need not decode it again.
 #[derive(Clone)]
 pub struct Proposal(Arc<Inner>);
 
@@ -73,10 +73,10 @@ impl Proposal {
         &self.0.bytes
     }
 
-    /// The command. Apply takes it once; what decoding kept is given away with it.
+    /// The command. Apply takes it once, and gets the decoded copy if there is one.
     ///
     /// # Errors
-    /// The bytes are no command of this version.
+    /// The bytes are not a command of this version.
     pub fn take_command(&self) -> crate::Result<Command> {
         let kept = self.0.decoded.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.map_or_else(|| Command::from_entry(&self.0.bytes), Ok)

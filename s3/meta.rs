@@ -36,7 +36,6 @@ pub fn stored_headers(head: &RequestHead) -> Result<ObjectHeaders, S3Error> {
         content_encoding: content_encoding(head),
         content_language: text("content-language"),
         expires: text("expires"),
-        website_redirect: None,
         user_metadata: user_metadata(head)?,
     };
     let system = [

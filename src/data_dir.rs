@@ -11,7 +11,7 @@
 //!
 //! What the cores keep (segments, log, metadata) is theirs. Each file is written whole under another name and renamed.
 //! What a crash or an accident may leave of this directory (for `identity/` see `src/identity`, for what the
-//! cores keep `engine/segment/open.rs` and `raft/together.rs`):
+//! cores keep `engine/segment/open.rs` and `raft/reconcile.rs`):
 //!
 //! |     | what is there                                          | what it is                           | what is done                                           |
 //! |-----|--------------------------------------------------------|--------------------------------------|--------------------------------------------------------|

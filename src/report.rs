@@ -52,7 +52,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
         at: io::now(),
         queues: vec![
             ("bytes", sources.bytes.depths().questions as u64),
-            ("metadata", metadata.asks_waiting as u64),
+            ("metadata", metadata.requests_waiting as u64),
             ("commit", metadata.pending as u64),
             ("hash", sources.bytes.hashes().depth() as u64),
             ("reclaim", metadata.reclaim_queue as u64),

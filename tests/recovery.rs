@@ -9,7 +9,7 @@ const TABLES: [(char, &str); 6] = [
     ('S', "engine/segment/open.rs"),
     ('B', "engine/segment/recovery.rs"),
     ('L', "raft/wal/recovery.rs"),
-    ('T', "raft/together.rs"),
+    ('T', "raft/reconcile.rs"),
     ('D', "src/data_dir.rs"),
     ('I', "src/identity/mod.rs"),
 ];

@@ -10,8 +10,8 @@ use crate::{
 };
 use std::{ops::ControlFlow, sync::Arc};
 
-/// Rows of uploads that the deletion of a bucket removes with it. More of them: the bucket is not empty; abort
-/// uploads first. It bounds the work of one command.
+/// Maximum number of upload rows that deleting a bucket removes with it. With more of them, the bucket counts as
+/// not empty: abort uploads first. This bounds the work of one command.
 pub const MAX_UPLOAD_ROWS_OF_DELETED_BUCKET: usize = 20_000;
 
 impl<R: Reader> Session<'_, R> {
@@ -21,8 +21,8 @@ impl<R: Reader> Session<'_, R> {
         changes: &mut Vec<Change>,
     ) -> Result<Outcome> {
         let Ok(row) = key::bucket(&command.name) else { return Ok(Outcome::InvalidKey) };
-        if let Some(there) = self.bucket(&command.name)? {
-            return Ok(Outcome::BucketAlreadyExists { same_owner: there.owner == command.owner });
+        if let Some(existing) = self.bucket(&command.name)? {
+            return Ok(Outcome::BucketAlreadyExists { same_owner: existing.owner == command.owner });
         }
         let record = Arc::new(BucketRecord {
             name: command.name.clone(),
@@ -36,8 +36,8 @@ impl<R: Reader> Session<'_, R> {
         Ok(Outcome::Done)
     }
 
-    /// A bucket is empty when it has no versions, delete markers included. Uploads in progress do not count, as
-    /// at AWS: they end with the bucket.
+    /// A bucket is empty if it has no versions, delete markers included. Uploads in progress do not count, as at
+    /// AWS: they end with the bucket.
     pub(super) fn delete_bucket(
         &mut self,
         command: &DeleteBucket,
@@ -78,7 +78,7 @@ impl<R: Reader> Session<'_, R> {
             self.rows.delete(row);
         }
         for blob in &blobs {
-            self.let_go(blob, changes);
+            self.release(blob, changes);
         }
         changes.append(&mut ended);
         self.rows.delete(row);

@@ -1,4 +1,4 @@
-//! The checksum of an object out of its parts' (AWS, "Checking object integrity").
+//! Computes the checksum of an object from those of its parts (AWS, "Checking object integrity").
 
 use crate::record::{Checksum, ChecksumSpec, ChecksumType};
 use engine::hash;
@@ -6,7 +6,7 @@ use engine::hash;
 /// A part's checksum, and how many bytes it covers.
 pub(super) type PartChecksum<'a> = (&'a [u8], u64);
 
-/// The object's checksum; `None` where S3 has none of that algorithm and kind, or a part's is missing.
+/// The object's checksum; `None` if S3 has none of that algorithm and kind, or a part has none.
 pub(super) fn combine(spec: ChecksumSpec, parts: &[PartChecksum<'_>]) -> Option<Checksum> {
     let algorithm = spec.algorithm().filter(|_| spec.exists())?;
     let mut sums = Vec::with_capacity(parts.len());
@@ -37,13 +37,13 @@ mod tests {
     }
 
     #[test]
-    fn what_s3_does_not_have_gives_none() {
+    fn a_checksum_that_s3_does_not_have_is_none() {
         assert_eq!(combine(spec(Sha256, ChecksumType::FullObject), &[(&[0; 32], 1)]), None);
         assert_eq!(combine(spec(Crc64Nvme, ChecksumType::Composite), &[(&[0; 8], 1)]), None);
         assert_eq!(combine(ChecksumSpec { algorithm: 99, kind: 0 }, &[(&[0; 8], 1)]), None);
         let whole = spec(Crc32, ChecksumType::FullObject);
-        assert_eq!(combine(whole, &[(&[], 1)]), None, "a part without one");
-        assert_eq!(combine(whole, &[(&[0; 4], 1), (&[0; 8], 1)]), None, "a part of another algorithm");
+        assert_eq!(combine(whole, &[(&[], 1)]), None, "a part without a checksum");
+        assert_eq!(combine(whole, &[(&[0; 4], 1), (&[0; 8], 1)]), None, "a part with another algorithm");
         assert_eq!(combine(whole, &[]), None);
     }
 

@@ -1,19 +1,20 @@
 //! Apply: executes commands, in log order, on the metadata store.
 //!
-//! Promise: deterministic. An [`Applier`] reads nothing but the store and the command: no clock, no random
-//! number. Whatever a command holds, apply answers an [`Outcome`]; an `Err` says that the store failed or is
-//! corrupt, and then this node must stop.
+//! Promise: deterministic. An [`Applier`] reads only the store and the command: no clock, no random numbers.
+//! Whatever a command holds, apply returns an [`Outcome`]; an `Err` means that the store failed or is corrupt, and
+//! then this node must stop.
 //!
 //! Invariants that every command keeps:
-//! - The `c/` row of a key is derived from the newest of its `v/` rows, in the same batch; there is none when
-//!   that is a delete marker, or when there is no version.
-//! - In a bucket that never kept versions a key has one version at most: the null version, an object.
-//! - A blob is referred to by exactly one `v/` row or part row, or it has a `g/` row, or its bytes are gone. A
-//!   refused command's own blobs get `g/` rows.
-//! - Version ids of a key grow in log order: where a proposed one would not, apply takes the next after the
-//!   newest (two nodes' clocks disagreed), and the record keeps the proposed one, so that a retry is known.
+//! - The `c/` row of a key is derived from the newest of its `v/` rows, in the same batch. There is none if that
+//!   version is a delete marker, or if there is no version.
+//! - In a bucket that never kept versions, a key has at most one version: the null version, an object.
+//! - A blob is referred to by exactly one `v/` row or part row, or it has a `g/` row, or its bytes are gone. The
+//!   blobs that a refused command brought get `g/` rows.
+//! - The version ids of a key increase in log order. If a proposed id would not (two nodes' clocks disagreed),
+//!   apply takes the id after the newest, and the record keeps the proposed one, so that a retry is recognized.
 //!
-//! Absent here: the write itself, and the row that says what was applied; the state machine adds it to the batch.
+//! Absent here: the write itself, and the row that says what was applied, which the state machine adds to the
+//! batch.
 
 mod bucket;
 mod checksum;
@@ -39,18 +40,18 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Buckets kept decoded. Past it the cache starts anew: a cluster with more buckets than that in use at once
-/// pays one more read a command.
+/// Maximum number of decoded buckets kept. Beyond it the cache starts over: a cluster that uses more buckets than
+/// this at once pays one more read per command.
 const CACHED_BUCKETS: usize = 4096;
 
-/// What a command changed, for the caches of the cores.
+/// What a command changed, for the cores' caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A bucket was created, changed, or (`None`) deleted.
     Bucket {
         /// Its name.
         name: String,
-        /// What it is now.
+        /// Its new state.
         record: Option<Arc<BucketRecord>>,
     },
     /// A key's version list changed.
@@ -73,25 +74,25 @@ pub enum Change {
     },
 }
 
-/// Executes commands. Keeps what buckets are, so that a PUT does not read it.
+/// Executes commands. Caches buckets, so that a PUT need not read its bucket.
 #[derive(Default)]
 pub struct Applier {
     buckets: BTreeMap<String, Arc<BucketRecord>>,
 }
 
 impl Applier {
-    /// One that knows nothing yet.
+    /// With nothing cached yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets what it knows. Call it when rows were replaced by a snapshot's.
+    /// Empties the cache. Call it after a snapshot has replaced the rows.
     pub fn reset(&mut self) {
         self.buckets.clear();
     }
 
-    /// Starts a batch of commands over the store as `reader` shows it, which must be all that earlier batches
-    /// wrote. The commands see each other's changes.
+    /// Starts a batch of commands over the store as `reader` shows it, which must include everything that earlier
+    /// batches wrote. The commands see each other's changes.
     pub fn begin<'a, R: Reader>(&'a mut self, reader: &'a R) -> Session<'a, R> {
         Session { applier: self, rows: Overlay::new(reader), at_ms: 0, retry: false }
     }
@@ -106,8 +107,8 @@ pub struct Session<'a, R> {
 }
 
 impl<R: Reader> Session<'_, R> {
-    /// Executes one command; what it changed is added to `changes`. After an `Err` the session is void: stop
-    /// the node, its bucket cache may be ahead of the store.
+    /// Executes one command, and adds what it changed to `changes`. After an `Err` the session is void: stop the
+    /// node, because its bucket cache may be ahead of the store.
     pub fn apply(&mut self, command: Command, changes: &mut Vec<Change>) -> Result<Outcome> {
         self.at_ms = command.at_ms;
         self.retry = command.retry;
@@ -130,7 +131,7 @@ impl<R: Reader> Session<'_, R> {
         &self.rows
     }
 
-    /// What all commands wrote.
+    /// Everything that the commands wrote.
     pub fn finish(self) -> Batch {
         self.rows.into_batch()
     }
@@ -164,24 +165,24 @@ impl<R: Reader> Session<'_, R> {
     }
 
     /// Queues a blob that nothing refers to any more.
-    fn let_go(&mut self, blob: &BlobRef, changes: &mut Vec<Change>) {
+    fn release(&mut self, blob: &BlobRef, changes: &mut Vec<Change>) {
         let record = ReclaimRecord::of(blob, self.at_ms);
         self.rows.put(key::reclaim(blob.data_id), record.to_row());
         changes.push(Change::Reclaim(record));
     }
 
-    /// Answers a refusal, and lets go of the blobs that the command brought. Not for a retry: its first
-    /// proposal may have made them part of an object. (A sweep finds what that leaves behind.)
+    /// Returns a refusal, and releases the blobs that the command brought. A retry releases nothing: its first
+    /// proposal may have made the blobs part of an object. (A sweep finds what that leaves behind.)
     fn refuse(&mut self, outcome: Outcome, brought: &[BlobRef], changes: &mut Vec<Change>) -> Outcome {
         if !self.retry {
             for blob in brought {
-                self.let_go(blob, changes);
+                self.release(blob, changes);
             }
         }
         outcome
     }
 
-    /// Whether this is a retry, and a blob that it brings is queued for reclaim.
+    /// Whether this is a retry that brings a blob which is queued for reclaim.
     fn superseded(&self, brought: &[BlobRef]) -> Result<bool> {
         if self.retry {
             for blob in brought {

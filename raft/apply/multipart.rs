@@ -16,9 +16,9 @@ use engine::hash::ChecksumAlgorithm;
 use md5::{Digest, Md5};
 use std::{ops::ControlFlow, slice};
 
-/// The least size of a part that is not the last, bytes.
+/// The minimum size of a part that is not the last, bytes.
 pub const MIN_PART_BYTES: u64 = if cfg!(sim) { 64 << 10 } else { 5 * 1024 * 1024 };
-/// The most bytes of an object: 10,000 parts of 5 GiB.
+/// The maximum size of an object, bytes: 10,000 parts of 5 GiB.
 pub const MAX_OBJECT_BYTES: u64 = 10_000 * 5 * 1024 * 1024 * 1024;
 
 /// A refusal.
@@ -70,7 +70,7 @@ impl<R: Reader> Session<'_, R> {
             if replaced.blob.data_id == part.blob.data_id {
                 return Ok(Outcome::Done);
             }
-            self.let_go(&replaced.blob, changes);
+            self.release(&replaced.blob, changes);
         }
         self.rows.put(row, part.to_row());
         Ok(Outcome::Done)
@@ -101,11 +101,11 @@ impl<R: Reader> Session<'_, R> {
     ) -> Result<Outcome> {
         let Ok(name) = Name::new(&command.bucket, &command.key) else { return Ok(Outcome::InvalidKey) };
         let Some(bucket) = self.bucket(&command.bucket)? else { return Ok(Outcome::NoSuchBucket) };
-        let seen = self.look(name, bucket.versioning())?;
+        let state = self.key_state(name, bucket.versioning())?;
         let Some(upload) = self.record::<UploadRecord>(&name.upload(command.upload_id))? else {
             return self.repeated_complete(name, command);
         };
-        if let Some(outcome) = refusal(command.precondition.as_ref(), seen.target()) {
+        if let Some(outcome) = refusal(command.precondition.as_ref(), state.target()) {
             return Ok(outcome);
         }
         let parts = self.parts(name, command.upload_id)?;
@@ -121,12 +121,12 @@ impl<R: Reader> Session<'_, R> {
         let mut kept = chosen.iter().map(|part| part.number).peekable();
         let unused = |part: &PartRecord| kept.next_if_eq(&part.number).is_none();
         self.end_upload(name, command.upload_id, &parts, unused, changes);
-        let version = self.add_version(name, bucket.versioning(), &seen, version, changes)?;
+        let version = self.add_version(name, bucket.versioning(), &state, version, changes)?;
         Ok(Outcome::Written { version })
     }
 
-    /// Answers a Complete whose upload is gone: as the first time if the version that the same request made is still
-    /// there, since the first answer may have been lost.
+    /// Answers a Complete whose upload is gone. If the version that the same request made still exists, the answer
+    /// is the same as the first time, which the client may not have received.
     fn repeated_complete(&self, name: Name<'_>, command: &CompleteUpload) -> Result<Outcome> {
         let made = read::made_by_upload(&self.rows, name, command.upload_id)?;
         Ok(match made.filter(|version| made_by(command, version)) {
@@ -147,7 +147,7 @@ impl<R: Reader> Session<'_, R> {
         Ok(parts)
     }
 
-    /// Deletes an upload's rows, and lets go of the blobs of those of its parts that are unused.
+    /// Deletes an upload's rows, and releases the blobs of those of its parts that are unused.
     fn end_upload(
         &mut self,
         name: Name<'_>,
@@ -161,14 +161,14 @@ impl<R: Reader> Session<'_, R> {
             let number = u16::try_from(part.number).expect("apply stores part numbers up to 10,000 only");
             self.rows.delete(name.part(upload_id, number));
             if unused(part) {
-                self.let_go(&part.blob, changes);
+                self.release(&part.blob, changes);
             }
         }
         changes.push(Change::Upload { upload_id, open: false });
     }
 }
 
-/// The stored parts that the client names, or why it can't have them.
+/// The stored parts that the client lists, or why it can't have them.
 fn choose<'a>(named: &[CompletedPart], stored: &'a [PartRecord]) -> Result<Vec<&'a PartRecord>, Refused> {
     if named.is_empty() {
         return Err(Outcome::InvalidPart { number: 0 });
@@ -193,7 +193,7 @@ fn choose<'a>(named: &[CompletedPart], stored: &'a [PartRecord]) -> Result<Vec<&
     Ok(chosen)
 }
 
-/// Whether a Complete of the version's upload asks for just this version.
+/// Whether a Complete of the version's upload asks for exactly this version.
 fn made_by(command: &CompleteUpload, version: &VersionRecord) -> bool {
     let same = |(part, blob): (&CompletedPart, &BlobRef)| {
         part.number == blob.part_number
@@ -206,7 +206,7 @@ fn made_by(command: &CompleteUpload, version: &VersionRecord) -> bool {
         && (command.expected_checksum.is_none() || command.expected_checksum == version.checksum)
 }
 
-/// The version that the chosen parts make.
+/// Assembles the version from the chosen parts.
 fn assemble(
     command: &CompleteUpload,
     upload: UploadRecord,
@@ -237,13 +237,12 @@ fn assemble(
         checksum,
         blobs: chosen.iter().map(|part| blob_of(part)).collect(),
         storage_class: upload.storage_class,
-        owner: upload.owner,
         ..VersionRecord::default()
     })
 }
 
-/// The checksum that the chosen parts make. An upload that asked for none gets the default one, provided that each part
-/// brought its share: one that came with a checksum of another algorithm did not.
+/// The checksum that the chosen parts add up to. An upload that asked for none gets the default one if each part
+/// brought its share; a part that came with a checksum of another algorithm did not.
 fn checksum_of(asked: Option<ChecksumSpec>, chosen: &[&PartRecord]) -> Result<Option<Checksum>, Refused> {
     let spec = asked.unwrap_or(ChecksumSpec::DEFAULT);
     let len = spec.algorithm().map_or(0, ChecksumAlgorithm::value_len);

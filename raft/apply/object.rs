@@ -22,19 +22,19 @@ impl<R: Reader> Session<'_, R> {
             return Ok(self.refuse(Outcome::NoSuchBucket, &version.blobs, changes));
         };
         let versioning = record.versioning();
-        let seen = self.look(name, versioning)?;
-        if let Some(there) = self.written_before(name, &seen, version.version_id)? {
-            return Ok(Outcome::Written { version: there.into() });
+        let state = self.key_state(name, versioning)?;
+        if let Some(existing) = self.written_before(name, &state, version.version_id)? {
+            return Ok(Outcome::Written { version: existing.into() });
         }
         if self.superseded(&version.blobs)? {
             return Ok(Outcome::Superseded);
         }
-        if let Some(outcome) = refusal(precondition.as_ref(), seen.target())
+        if let Some(outcome) = refusal(precondition.as_ref(), state.target())
             && !engine::canary!("condition-not-checked-at-commit")
         {
             return Ok(self.refuse(outcome, &version.blobs, changes));
         }
-        let version = self.add_version(name, versioning, &seen, version, changes)?;
+        let version = self.add_version(name, versioning, &state, version, changes)?;
         Ok(Outcome::Written { version })
     }
 
@@ -55,7 +55,7 @@ impl<R: Reader> Session<'_, R> {
             }
             Selector::Current(_) => return self.hide(name, versioning, command, changes),
             Selector::Null(_) => self.null_version(name)?,
-            // The null version has an id too, which no client was told.
+            // The null version has an id too, which clients never learn.
             Selector::Id(id) => {
                 self.record::<VersionRecord>(&name.version(id))?.filter(|version| !version.null_version)
             }
@@ -76,12 +76,12 @@ impl<R: Reader> Session<'_, R> {
         command: &DeleteVersion,
         changes: &mut Vec<Change>,
     ) -> Result<Outcome> {
-        let seen = self.look(name, Versioning::Unversioned)?;
-        if let Some(outcome) = refusal(command.precondition.as_ref(), seen.target()) {
+        let state = self.key_state(name, Versioning::Unversioned)?;
+        if let Some(outcome) = refusal(command.precondition.as_ref(), state.target()) {
             return Ok(outcome);
         }
-        let Some(version_id) = seen.newest() else { return Ok(nothing_deleted()) };
-        self.remove_only(name, &seen, changes)?;
+        let Some(version_id) = state.newest() else { return Ok(nothing_deleted()) };
+        self.remove_only(name, &state, changes)?;
         let version_id = Some(version_id);
         Ok(Outcome::Deleted { version_id, null_version: true, delete_marker: false, existed: true })
     }
@@ -94,27 +94,22 @@ impl<R: Reader> Session<'_, R> {
         command: &DeleteVersion,
         changes: &mut Vec<Change>,
     ) -> Result<Outcome> {
-        let seen = self.look(name, versioning)?;
-        if let Some(there) = self.written_before(name, &seen, command.marker_version_id)? {
-            return Ok(deleted(&there, true));
+        let state = self.key_state(name, versioning)?;
+        if let Some(existing) = self.written_before(name, &state, command.marker_version_id)? {
+            return Ok(deleted(&existing, true));
         }
-        if let Some(outcome) = refusal(command.precondition.as_ref(), seen.target()) {
+        if let Some(outcome) = refusal(command.precondition.as_ref(), state.target()) {
             return Ok(outcome);
         }
-        let existed = seen.target().is_some();
-        let marker = delete_marker(command.marker_version_id, &command.owner);
-        let marker = self.add_version(name, versioning, &seen, marker, changes)?;
+        let existed = state.target().is_some();
+        let marker = delete_marker(command.marker_version_id);
+        let marker = self.add_version(name, versioning, &state, marker, changes)?;
         Ok(deleted(&marker, existed))
     }
 }
 
-fn delete_marker(version_id: Bytes16, owner: &str) -> VersionRecord {
-    VersionRecord {
-        version_id,
-        kind: VersionKind::DeleteMarker.into(),
-        owner: owner.to_owned(),
-        ..VersionRecord::default()
-    }
+fn delete_marker(version_id: Bytes16) -> VersionRecord {
+    VersionRecord { version_id, kind: VersionKind::DeleteMarker.into(), ..VersionRecord::default() }
 }
 
 fn deleted(version: &VersionRecord, existed: bool) -> Outcome {

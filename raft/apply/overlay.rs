@@ -1,4 +1,4 @@
-//! The store with changes over it that are not written yet.
+//! The store with changes on top that are not written yet.
 
 use crate::{
     Result,
@@ -9,14 +9,14 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-/// Rows of `under`, changed by what was put and deleted here.
+/// Rows of `under` with the changes made here.
 pub struct Overlay<'a, R> {
     under: &'a R,
     changes: BTreeMap<Slice, Option<Slice>>,
 }
 
 impl<'a, R: Reader> Overlay<'a, R> {
-    /// No changes yet.
+    /// Starts without changes.
     pub fn new(under: &'a R) -> Self {
         Self { under, changes: BTreeMap::new() }
     }

@@ -1,17 +1,18 @@
-//! Conditional writes (AWS, "Conditional requests"): decided where the write is ordered, on what it would replace.
+//! Conditional writes (AWS, "Conditional requests"): decided where the write is ordered, against what it would
+//! replace.
 //!
-//! `If-Match` where there is no current object is answered NoSuchKey for writes and deletes alike, and a delete
-//! marker is no object: so AWS was measured to do, though RFC 9110 would have it PreconditionFailed.
+//! `If-Match` without a current object is answered NoSuchKey, for writes and deletes alike, and a delete marker is
+//! not an object. AWS was measured to do so, though RFC 9110 asks for PreconditionFailed.
 
 use crate::{
     command::{Outcome, Precondition},
     record::{Bytes16, etag},
 };
 
-/// What a precondition is about: the MD5 and the part count of the object there; `None` if there is none.
+/// What a precondition applies to: the MD5 and part count of the current object; `None` if there is none.
 pub(super) type Target = Option<(Bytes16, u32)>;
 
-/// The refusal, if the precondition does not hold of the target.
+/// The refusal, if the precondition is not true of the target.
 pub(super) fn refusal(precondition: Option<&Precondition>, target: Target) -> Option<Outcome> {
     let precondition = precondition?;
     let Some((md5, part_count)) = target else {

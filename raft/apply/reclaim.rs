@@ -1,4 +1,4 @@
-//! Blobs whose bytes are gone.
+//! Forgets blobs whose bytes are gone.
 
 use super::Session;
 use crate::{

@@ -1,4 +1,4 @@
-//! A key's version list: looking at it, adding to it, removing from it, and deriving what is current.
+//! A key's version list: reading it, adding to it, removing from it, and deriving the current object.
 
 use super::{Change, Session, precondition::Target};
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 };
 use std::{ops::ControlFlow, sync::Arc};
 
-/// What a command needs to know of a key's list.
-pub(super) struct Seen {
+/// What a command needs to know about a key's version list.
+pub(super) struct KeyState {
     newest: Option<Newest>,
-    /// The null version, where a write replaces it.
+    /// The null version, if a write replaces it.
     replaced: Option<Replaced>,
 }
 
-/// What a command needs to know of a key's newest version.
+/// What a command needs to know about a key's newest version.
 #[derive(Clone, Copy)]
 struct Newest {
     id: Bytes16,
@@ -28,13 +28,13 @@ struct Newest {
 
 /// A version that a write replaces.
 enum Replaced {
-    /// The only one of a key whose bucket never kept versions, by its `c/` row.
+    /// The only version of a key whose bucket never kept versions, from its `c/` row.
     Only(CurrentRecord),
-    /// One of a list.
+    /// One of a version list.
     Listed(VersionRecord),
 }
 
-impl Seen {
+impl KeyState {
     /// The current object.
     pub(super) fn target(&self) -> Target {
         self.newest.and_then(|newest| newest.target)
@@ -51,8 +51,8 @@ fn target_of(version: &VersionRecord) -> Target {
 }
 
 impl<R: Reader> Session<'_, R> {
-    /// Looks at a key's list. Where versions were never kept that is one point read, of the `c/` row.
-    pub(super) fn look(&self, name: Name<'_>, versioning: Versioning) -> Result<Seen> {
+    /// Reads the state of a key. If its bucket never kept versions, that is one point read, of the `c/` row.
+    pub(super) fn key_state(&self, name: Name<'_>, versioning: Versioning) -> Result<KeyState> {
         if versioning == Versioning::Unversioned {
             let current: Option<CurrentRecord> = self.record(&name.current())?;
             let newest = current.as_ref().map(|current| Newest {
@@ -60,34 +60,34 @@ impl<R: Reader> Session<'_, R> {
                 modified_ms: current.modified_ms,
                 target: Some((current.md5, current.part_count)),
             });
-            return Ok(Seen { newest, replaced: current.map(Replaced::Only) });
+            return Ok(KeyState { newest, replaced: current.map(Replaced::Only) });
         }
-        let mut seen = Seen { newest: None, replaced: None };
+        let mut state = KeyState { newest: None, replaced: None };
         let want_null = versioning == Versioning::Suspended;
         self.each_version(name, None, |version| {
-            seen.newest.get_or_insert_with(|| Newest {
+            state.newest.get_or_insert_with(|| Newest {
                 id: version.version_id,
                 modified_ms: version.modified_ms,
                 target: target_of(&version),
             });
             if want_null && version.null_version {
-                seen.replaced = Some(Replaced::Listed(version));
+                state.replaced = Some(Replaced::Listed(version));
             }
-            !want_null || seen.replaced.is_some()
+            !want_null || state.replaced.is_some()
         })?;
-        Ok(seen)
+        Ok(state)
     }
 
-    /// The version that a command with this id wrote, if it was executed before and is still there.
+    /// The version that a command with this id wrote, if it was executed before and the version still exists.
     pub(super) fn written_before(
         &self,
         name: Name<'_>,
-        seen: &Seen,
+        state: &KeyState,
         proposed: Bytes16,
     ) -> Result<Option<VersionRecord>> {
-        match seen.newest() {
+        match state.newest() {
             Some(newest) if newest == proposed => self.record(&name.version(proposed)),
-            // Ids grow in log order: had it been written, the newest would not be older.
+            // Ids increase in log order: if it was written, the newest is not older.
             Some(newest) if newest > proposed => {
                 let mut found = None;
                 self.each_version(name, Some(proposed), |version| {
@@ -116,7 +116,7 @@ impl<R: Reader> Session<'_, R> {
         Ok(found)
     }
 
-    /// Adds the newest version of a key, in place of the null version where the bucket's state says so.
+    /// Adds the newest version of a key, replacing the null version if the bucket's versioning state says so.
     ///
     /// Its time is the command's, but never before that of the version that was the newest until now: clocks
     /// disagree and jump, and a client that polls Last-Modified must not see it go back.
@@ -124,22 +124,22 @@ impl<R: Reader> Session<'_, R> {
         &mut self,
         name: Name<'_>,
         versioning: Versioning,
-        seen: &Seen,
+        state: &KeyState,
         mut version: VersionRecord,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<VersionRecord>> {
-        self.drop_replaced(name, seen, changes)?;
-        if engine::canary!("live-blob-reclaimed") && seen.newest.is_some() {
-            version.blobs.iter().for_each(|blob| self.let_go(blob, changes));
+        self.drop_replaced(name, state, changes)?;
+        if engine::canary!("live-blob-reclaimed") && state.newest.is_some() {
+            version.blobs.iter().for_each(|blob| self.release(blob, changes));
         }
-        let not_before = seen.newest.filter(|_| !engine::canary!("modified-goes-back"));
+        let not_before = state.newest.filter(|_| !engine::canary!("modified-goes-back"));
         version.modified_ms = not_before.map_or(0, |newest| newest.modified_ms).max(self.at_ms);
         if engine::canary!("apply-reads-clock") {
             version.modified_ms = engine::io::unix_ms();
         }
         version.null_version = versioning != Versioning::Enabled;
         if versioning != Versioning::Unversioned
-            && let Some(newest) = seen.newest()
+            && let Some(newest) = state.newest()
             && version.version_id <= newest
         {
             version.proposed_id = Some(version.version_id);
@@ -155,15 +155,15 @@ impl<R: Reader> Session<'_, R> {
     pub(super) fn remove_only(
         &mut self,
         name: Name<'_>,
-        seen: &Seen,
+        state: &KeyState,
         changes: &mut Vec<Change>,
     ) -> Result<()> {
-        self.drop_replaced(name, seen, changes)?;
+        self.drop_replaced(name, state, changes)?;
         self.set_current(name, None, changes);
         Ok(())
     }
 
-    /// Removes one version of a list and derives what is current from the rest.
+    /// Removes one version of a list, and derives the current object from the rest.
     pub(super) fn remove_version(
         &mut self,
         name: Name<'_>,
@@ -180,8 +180,8 @@ impl<R: Reader> Session<'_, R> {
         Ok(())
     }
 
-    fn drop_replaced(&mut self, name: Name<'_>, seen: &Seen, changes: &mut Vec<Change>) -> Result<()> {
-        match &seen.replaced {
+    fn drop_replaced(&mut self, name: Name<'_>, state: &KeyState, changes: &mut Vec<Change>) -> Result<()> {
+        match &state.replaced {
             None => {}
             Some(Replaced::Listed(version)) => self.drop_version(name, version, changes),
             Some(Replaced::Only(current)) if current.many_blobs => {
@@ -191,7 +191,7 @@ impl<R: Reader> Session<'_, R> {
             }
             Some(Replaced::Only(current)) => {
                 if let Some(blob) = &current.blob {
-                    self.let_go(blob, changes);
+                    self.release(blob, changes);
                 }
                 self.rows.delete(name.version(current.version_id));
             }
@@ -199,15 +199,15 @@ impl<R: Reader> Session<'_, R> {
         Ok(())
     }
 
-    /// Deletes a `v/` row and lets go of its blobs; what is current is left to the caller.
+    /// Deletes a `v/` row and releases its blobs; the caller updates the current object.
     fn drop_version(&mut self, name: Name<'_>, version: &VersionRecord, changes: &mut Vec<Change>) {
         for blob in &version.blobs {
-            self.let_go(blob, changes);
+            self.release(blob, changes);
         }
         self.rows.delete(name.version(version.version_id));
     }
 
-    /// Makes the `c/` row say what the newest version is.
+    /// Makes the `c/` row match the newest version.
     fn set_current(&mut self, name: Name<'_>, newest: Option<Arc<VersionRecord>>, changes: &mut Vec<Change>) {
         let current = newest.filter(|version| !version.is_delete_marker());
         match &current {

@@ -1,12 +1,12 @@
 //! The store on disk: fjall, a log-structured tree.
 //!
-//! Two keyspaces with one journal, so that a batch over both is still atomic. Version rows are asked for by
-//! keys that exist (the `c/` row or a cache named them), so theirs goes without filters on its last level; all
-//! other rows are also asked for when absent (a PUT of a new key), so theirs keeps them.
+//! Two keyspaces with one journal, so that a batch over both is still atomic. Version rows are looked up by keys
+//! that exist (the `c/` row or a cache named them), so their keyspace has no filters on its last level. All other
+//! rows are also looked up when absent (a PUT of a new key), so theirs keeps the filters.
 //!
-//! Memory: the block cache, plus at most five write buffers a keyspace (fjall halts writers at four sealed
-//! ones), stays below [`MEMORY_BOUND`]. Small write buffers also shorten fjall's stalls: it frees a full one
-//! under a lock that readers need (FACTS, fjall).
+//! Memory: the block cache, plus at most five write buffers per keyspace (fjall halts writers at four sealed ones),
+//! stays below [`MEMORY_BOUND`]. Small write buffers also shorten fjall's stalls: it frees a full one under a lock
+//! that readers need (FACTS, fjall).
 
 use super::{Batch, Kv, Reader, Slice, Visit};
 use crate::{
@@ -27,20 +27,20 @@ use std::{
 const MIB: u64 = 1024 * 1024;
 const CACHE_BYTES: u64 = 32 * MIB;
 const WRITE_BUFFER_BYTES: u64 = 6 * MIB;
-/// What the store may take of memory at most, bytes.
+/// Maximum memory that the store may take, bytes.
 pub const MEMORY_BOUND: u64 = 96 * MIB;
 const _: () = assert!(CACHE_BYTES + 2 * 5 * WRITE_BUFFER_BYTES <= MEMORY_BOUND);
 
-/// How much of the journal may be kept for rows that are not in tables yet.
+/// Maximum size of the journal kept for rows that are not in tables yet.
 const JOURNAL_BYTES: u64 = 128 * MIB;
-/// One of fjall's threads only flushes: a compaction that it is given it puts back into the queue, and takes it out
-/// again at once, until another thread is free for it. With two threads that was one CPU busy for as long as a
-/// compaction ran; with three there is a free one but while both keyspaces are compacted.
+/// One of fjall's threads only flushes. When it gets a compaction, it puts it back into the queue and takes it out
+/// again at once, until another thread is free. With two threads, this kept one CPU busy for as long as a
+/// compaction ran; with three, another thread is free unless both keyspaces are being compacted.
 const THREADS: usize = 3;
-/// Length of a table. Smaller than fjall's 64 MiB, with which the first level holds 256 MiB, all of which each
-/// compaction of a few write buffers rewrites.
+/// Size of a table. With fjall's 64 MiB the first level holds 256 MiB, all of which is rewritten by each compaction
+/// of a few write buffers.
 const TABLE_BYTES: u64 = 16 * MIB;
-/// Rows a batch while all are replaced.
+/// Rows per batch while all rows are being replaced.
 const REPLACE_ROWS: usize = 1024;
 
 /// The store on disk.
@@ -58,7 +58,7 @@ struct Keyspaces {
 }
 
 impl FjallKv {
-    /// Opens the store in `folder`, creating it if it is not there.
+    /// Opens the store in `folder`, or creates it there.
     pub fn open(folder: &Path) -> Result<Self> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
@@ -82,7 +82,7 @@ impl FjallKv {
         Ok(Self { database, keyspaces, poisoned: AtomicBool::new(false) })
     }
 
-    /// Runs a write unless an earlier one failed; a failure poisons.
+    /// Runs a write unless an earlier one failed; a failure poisons the store.
     fn guarded<T>(&self, write: impl FnOnce() -> ::fjall::Result<T>) -> Result<T> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::Poisoned);
@@ -135,7 +135,8 @@ impl Kv for FjallKv {
                     None => out.remove(keyspace, key),
                 }
             }
-            // Handed to the system, not synced: it survives kill -9; the write-ahead log covers the machine.
+            // Handed to the system but not synced: it survives kill -9. The write-ahead log covers a crash of the
+            // machine.
             out.durability(Some(PersistMode::Buffer)).commit()
         })
     }
@@ -165,14 +166,14 @@ impl Kv for FjallKv {
     }
 }
 
-/// The rows at one moment.
+/// The rows at one point in time.
 pub struct FjallSnapshot {
     snapshot: Snapshot,
     keyspaces: Arc<Keyspaces>,
 }
 
 impl FjallSnapshot {
-    /// Scans one keyspace; tells whether the visitor broke off.
+    /// Scans one keyspace; returns whether the visitor broke off.
     fn scan_in(&self, keyspace: &Keyspace, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<bool> {
         if start >= end {
             return Ok(false);
@@ -193,7 +194,7 @@ impl Reader for FjallSnapshot {
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        // Other rows lie on both sides of the tag of versions.
+        // Other rows sort on both sides of the version tag.
         let (first, last): (&[u8], &[u8]) = (&[TAG_VERSION], &[TAG_VERSION + 1]);
         let Keyspaces { versions, others } = &*self.keyspaces;
         let broke = self.scan_in(others, start, end.min(first), visit)?

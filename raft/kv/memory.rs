@@ -1,4 +1,4 @@
-//! The store in memory: for tests and for the simulator, with the same crash promise as the real one.
+//! The store in memory, for tests and the simulator, with the same crash promise as the real one.
 
 use super::{Batch, Kv, Reader, Slice, Visit};
 use crate::{Result, key::TAG_CLUSTER};
@@ -10,7 +10,7 @@ use std::{
 
 type Rows = BTreeMap<Slice, Slice>;
 
-/// Rows in a map. A snapshot shares it; the next write while one is held copies it.
+/// Rows in a map. Snapshots share the map; a write while a snapshot is held copies it.
 #[derive(Default)]
 pub struct MemoryKv {
     state: Mutex<State>,
@@ -20,7 +20,7 @@ pub struct MemoryKv {
 struct State {
     rows: Arc<Rows>,
     persisted: Arc<Rows>,
-    /// Written since `persisted` was taken, oldest first.
+    /// Batches written since `persisted` was taken, oldest first.
     pending: Vec<Batch>,
 }
 
@@ -30,12 +30,12 @@ impl MemoryKv {
         Self::default()
     }
 
-    /// Batches that a crash may lose.
+    /// Number of batches that a crash may lose.
     pub fn unpersisted(&self) -> usize {
         self.state().pending.len()
     }
 
-    /// What a crash of the machine leaves: all that was persisted and the first `keep` batches after it.
+    /// What a crash of the machine leaves: everything that was persisted, and the first `keep` batches after it.
     pub fn crash(&self, keep: usize) -> Self {
         let state = self.state();
         let mut rows = state.persisted.clone();
@@ -82,7 +82,7 @@ impl Kv for MemoryKv {
     }
 
     fn replace(&self, rows: &mut dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>)>>) -> Result<()> {
-        // A failure half way leaves what a crash there would: no `s/` rows, and no old ones.
+        // A failure half way leaves what a crash there would leave: no `s/` rows and no old rows.
         let mut new = Rows::new();
         let mut result = Ok(());
         for row in rows {
@@ -105,7 +105,7 @@ impl Kv for MemoryKv {
     }
 }
 
-/// The rows at one moment.
+/// The rows at one point in time.
 pub struct MemorySnapshot {
     rows: Arc<Rows>,
 }

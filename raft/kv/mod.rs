@@ -1,11 +1,11 @@
 //! The seam to the store under the metadata: an ordered map from bytes to bytes.
 //!
-//! Promise: a [`Batch`] is seen and survives as a whole or not at all; batches survive a crash in order, so
-//! that what a crash loses is a suffix of those written since the last [`Kv::persist`]. Several rows are
-//! consistent with each other only when read through one snapshot. After an I/O error every later write is
-//! refused: what reached the disk is unknown, and only a restart reads it again.
+//! Promise: a [`Batch`] becomes visible and survives as a whole or not at all. Batches survive a crash in order:
+//! what a crash loses is a suffix of those written since the last [`Kv::persist`]. Several rows are consistent with
+//! each other only when read through one snapshot. After an I/O error every later write is refused: what reached
+//! the disk is unknown until a restart reads it.
 //!
-//! One thread writes; any number read. All calls may block: they belong on OS threads of their own.
+//! One thread writes; any number read. All calls may block, so they belong on OS threads of their own.
 
 mod fjall;
 mod memory;
@@ -47,17 +47,17 @@ pub trait Kv: Send + Sync + 'static {
     /// Makes all that was written survive a crash of the machine.
     fn persist(&self) -> Result<()>;
 
-    /// Replaces all rows by `rows`, which come in order of their keys, and persists.
+    /// Replaces all rows with `rows`, which come in the order of their keys, and persists.
     ///
-    /// Not atomic: the `s/` rows are deleted first and come last, so that a crash in between leaves a store
-    /// without [`crate::key::APPLIED`], never a mixture that passes for whole.
+    /// Not atomic: the `s/` rows are deleted first and written last, so that a crash in between leaves a store
+    /// without [`crate::key::APPLIED`], never a mixture that looks complete.
     fn replace(&self, rows: &mut dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>)>>) -> Result<()>;
 }
 
 /// Rows to write together. A later change of a key overrides an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Key, and its new value, or `None` to delete it.
+    /// The key, and its new value or `None` to delete the row.
     pub changes: Vec<(Slice, Option<Slice>)>,
 }
 

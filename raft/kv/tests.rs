@@ -29,7 +29,7 @@ fn batch(changes: &[(&str, Option<&str>)]) -> Batch {
     batch
 }
 
-/// What both stores must do alike.
+/// What both stores must do.
 fn conforms(kv: &impl Kv) {
     kv.write(batch(&[("ca", Some("1")), ("va", Some("2")), ("za", Some("3")), ("sapplied", Some("x"))]))
         .unwrap();
@@ -42,14 +42,14 @@ fn conforms(kv: &impl Kv) {
     assert_eq!(keys, ["sapplied", "ua", "va", "vb", "za"], "in order over all tags");
     assert_eq!(now.get(b"ua").unwrap().as_deref(), Some(&b"6"[..]), "the later change of a batch wins");
     assert_eq!(rows(&now, b"va", b"vb"), [(b"va".to_vec(), b"2".to_vec())], "the end is exclusive");
-    assert!(rows(&now, b"z", b"a").is_empty(), "a range turned round is empty");
+    assert!(rows(&now, b"z", b"a").is_empty(), "a reversed range is empty");
     let mut seen = 0;
     now.scan(&[0], &[0xff], &mut |_, _| {
         seen += 1;
         Ok(if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })
     .unwrap();
-    assert_eq!(seen, 2, "a scan stops where it is told to");
+    assert_eq!(seen, 2, "a scan stops where the visitor breaks");
     let failing = now.scan(&[0], &[0xff], &mut |_, _| Err(Error::Poisoned));
     assert_eq!(failing, Err(Error::Poisoned), "a visitor's error comes out");
     kv.persist().unwrap();
@@ -63,7 +63,7 @@ fn conforms(kv: &impl Kv) {
     let mut broken = vec![Ok((b"b9".to_vec(), vec![])), Ok((b"sapplied".to_vec(), vec![1]))].into_iter();
     let mut broken = broken.by_ref().chain(std::iter::once(Err(Error::Corrupt { what: "x", why: "y" })));
     assert!(kv.replace(&mut broken).is_err());
-    assert_eq!(kv.snapshot().get(key::APPLIED).unwrap(), None, "half a replacement does not pass for whole");
+    assert_eq!(kv.snapshot().get(key::APPLIED).unwrap(), None, "half a replacement does not look complete");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Where metadata and bytes meet on a home core: a small blob stored and committed, an object resolved and
-//! located, each by one message.
+//! Operations that need metadata and bytes on a home core: storing and committing a small blob, and resolving and
+//! locating an object. Each takes one message.
 
 use engine::ids::DataId;
 use engine::peer::{Hold, Home, Located, SmallBlob};
 use engine::placement::home_core;
 
-use super::{Ask, Metadata, Told};
+use super::{Metadata, Reply, Request};
 use crate::command::{Command, Outcome, Selector};
 use crate::record::VersionRecord;
 use crate::{Error, Result};
@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// A version, and where its bytes are.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    /// The version, delete markers included; none where nothing of that name is stored.
+    /// The version, possibly a delete marker; `None` if nothing of that name is stored.
     pub version: Option<Arc<VersionRecord>>,
-    /// The place of its only blob, where that lies on the key's home core and was asked for.
+    /// The location of its only blob, if that lies on the key's home core and was requested.
     pub located: Option<Located>,
 }
 
@@ -24,7 +24,7 @@ impl Metadata {
     /// Stores a small blob, then commits the command that refers to it, as [`Metadata::commit`] does.
     ///
     /// # Errors
-    /// Those of both; the bytes of a command that was not proposed are deleted again.
+    /// Those of both steps. If the command was not proposed, the bytes are deleted again.
     pub async fn store_and_commit(&self, blob: SmallBlob, command: Command) -> Result<Outcome> {
         let command_home = self.home_of_command(&command);
         let blob_home = home_core(blob.header.partition, self.0.cores);
@@ -36,8 +36,8 @@ impl Metadata {
         if command_home == here {
             return self.store_and_commit_here(blob, command).await;
         }
-        match self.mesh()?.call(command_home, Ask::StoreAndCommit(Box::new((blob, command)))).await {
-            Ok(Told::Outcome(outcome)) => outcome,
+        match self.mesh()?.call(command_home, Request::StoreAndCommit(Box::new((blob, command)))).await {
+            Ok(Reply::Outcome(outcome)) => outcome,
             Ok(_) | Err(_) => Err(Error::OutcomeUnknown),
         }
     }
@@ -46,9 +46,9 @@ impl Metadata {
         if home == self.0.core {
             return self.store_here(blob).await;
         }
-        match self.mesh()?.call(home, Ask::Store(Box::new(blob))).await {
-            Ok(Told::Stored(stored)) => stored,
-            Ok(_) | Err(_) => Err(Error::Unavailable("the blob's core is gone")),
+        match self.mesh()?.call(home, Request::Store(Box::new(blob))).await {
+            Ok(Reply::Stored(stored)) => stored,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the blob's core has ended")),
         }
     }
 
@@ -63,13 +63,14 @@ impl Metadata {
         self.home().store(&blob).await.map_err(Error::Bytes)?;
         let outcome = self.propose(command).await;
         if let Err(Error::Unavailable(_)) = &outcome {
-            // Nothing was proposed, so nothing will ever refer to it. Should this fail, the sweep finds it.
+            // Nothing was proposed, so nothing will ever refer to the blob. If this delete fails, the sweep finds
+            // the blob.
             let _ = self.home().delete(&[data_id]).await;
         }
         outcome
     }
 
-    /// The version that a request names and, where its bytes lie together with its row, their place.
+    /// The version that a request names, and the location of its blob if that lies on the same core as its row.
     ///
     /// # Errors
     /// Those of [`Metadata::resolve`].
@@ -79,14 +80,14 @@ impl Metadata {
             let version = self.resolve_here(bucket, key, &selector).await?;
             return Ok(self.located(version));
         }
-        let ask = Ask::ResolveLocated { bucket: bucket.to_owned(), key: key.to_owned(), selector };
-        match self.mesh()?.call(home, ask).await {
-            Ok(Told::Resolved(resolved)) => resolved,
-            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core is gone")),
+        let request = Request::ResolveLocated { bucket: bucket.to_owned(), key: key.to_owned(), selector };
+        match self.mesh()?.call(home, request).await {
+            Ok(Reply::Resolved(resolved)) => resolved,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core has ended")),
         }
     }
 
-    /// Adds the place of a version's only blob, if it lies on this core.
+    /// Adds the location of a version's only blob, if it lies on this core.
     pub(super) fn located(&self, version: Option<Arc<VersionRecord>>) -> Resolved {
         let located = version.as_deref().and_then(|version| match version.blobs.as_slice() {
             [blob] if home_core(blob.partition as u16, self.0.cores) == self.0.core => {

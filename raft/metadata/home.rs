@@ -1,4 +1,4 @@
-//! What a home core does for its keys: propose, wait, resolve, and take apply's news.
+//! What a home core does for its keys: propose, wait, resolve, and follow apply's feed.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::io::{Receiver, now, oneshot, sleep, yield_if_needed};
 
-use super::{Ask, Metadata, OUTCOME_PATIENCE, Pending, Submission, Told};
+use super::{Metadata, OUTCOME_PATIENCE, Pending, Reply, Request, Submission};
 use crate::apply::Change;
 use crate::command::{Command, Kind, Outcome, Selector};
 use crate::feed::{Applied, Feed};
@@ -16,7 +16,7 @@ use crate::types::Proposal;
 use crate::{Error, Result, read};
 
 thread_local! {
-    /// Cache keys are put together here, so that a look-up allocates nothing.
+    /// Cache keys are built here, so that a lookup allocates nothing.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -33,19 +33,20 @@ fn keyed<T>(bucket: &str, key: &str, with: impl FnOnce(&[u8]) -> T) -> T {
 }
 
 impl Metadata {
-    /// Proposes a command whose home this core is, and waits for its outcome.
+    /// Proposes a command whose home is this core, and waits for its outcome.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: nothing was done. [`Error::OutcomeUnknown`]: it may have been, or may still be.
+    /// [`Error::Unavailable`]: nothing was done. [`Error::OutcomeUnknown`]: the command may have been executed, or
+    /// may still be.
     ///
     /// # Panics
-    /// If this core is not the command's home: the outcome would go elsewhere.
+    /// If this core is not the command's home: the outcome would go to another core.
     pub async fn commit_here(&self, command: Command) -> Result<Outcome> {
         let _writer = self.0.writers.enter();
         self.propose(command).await
     }
 
-    /// The same for a writer that is counted already.
+    /// Like [`Metadata::commit_here`], for a writer that is counted already.
     pub(super) async fn propose(&self, command: Command) -> Result<Outcome> {
         assert_eq!(self.home_of_command(&command), self.0.core, "commands are committed on their home core");
         let command_id = command.command_id;
@@ -54,7 +55,7 @@ impl Metadata {
         let _room = self.0.room.acquire(1).await;
         let (sender, outcome) = oneshot();
         let pending = Pending { outcome: sender, deadline: now() + OUTCOME_PATIENCE };
-        // The first of two commands with one id is told that its outcome is unknown: its sender is dropped.
+        // If two commands have the same id, the first one's outcome becomes unknown: its sender is dropped.
         self.0.pending.borrow_mut().insert(command_id, pending);
         let submission = Submission { proposal, command_id, core: self.0.core };
         if self.0.submit.send(submission).await.is_err() {
@@ -68,16 +69,16 @@ impl Metadata {
         Ok(outcome)
     }
 
-    /// Waits until every core was told of a change of buckets, since each answers from its own memory.
+    /// Waits until every core has seen a change of buckets, since each answers from its own memory.
     async fn seen_everywhere(&self, index: u64) -> Result<()> {
         let mesh = self.mesh()?;
         for core in (0..self.0.cores).filter(|core| *core != self.0.core) {
-            mesh.call(core, Ask::Barrier(index)).await.map_err(|_| Error::OutcomeUnknown)?;
+            mesh.call(core, Request::Barrier(index)).await.map_err(|_| Error::OutcomeUnknown)?;
         }
         Ok(())
     }
 
-    /// The version in memory that a request names, if it is there.
+    /// The version that a request names, if it is in memory.
     pub(super) fn cached(&self, name: Name<'_>, selector: &Selector) -> Option<Arc<VersionRecord>> {
         let known = keyed(name.bucket(), name.key(), |key| self.0.rows.borrow_mut().get(key))??;
         let named = match selector {
@@ -88,10 +89,10 @@ impl Metadata {
         named.then_some(known)
     }
 
-    /// The version that a request names, of a key whose home this core is.
+    /// The version that a request names, for a key whose home is this core.
     ///
     /// # Errors
-    /// The name is none that a key can have, or the store can't be read.
+    /// No key can have this name, or the store can't be read.
     pub async fn resolve_here(
         &self,
         bucket: &str,
@@ -103,7 +104,7 @@ impl Metadata {
             if let Some(current) = self.current(name).await? {
                 return Ok(Some(current));
             }
-            // No current object: where versions were ever kept, a delete marker may hide some.
+            // No current object. If the bucket ever kept versions, a delete marker may hide some.
             let keeps_versions = self
                 .bucket(bucket)
                 .await?
@@ -142,10 +143,10 @@ impl Metadata {
         })
     }
 
-    /// Takes apply's news for as long as the node lives.
-    pub(super) async fn take_news(self, mut news: Receiver<Feed>) {
-        while let Some(feed) = news.recv().await {
-            match feed {
+    /// Follows apply's feed for as long as the node lives.
+    pub(super) async fn follow(self, mut feed: Receiver<Feed>) {
+        while let Some(message) = feed.recv().await {
+            match message {
                 Feed::Applied(applied) => self.applied(applied),
                 Feed::Refused(ids) => {
                     for id in ids {
@@ -164,10 +165,10 @@ impl Metadata {
         for change in applied.changes {
             match change {
                 Change::Bucket { name, record } => {
-                    self.0.buckets.borrow_mut().feed(name.as_bytes(), record, index);
+                    self.0.buckets.borrow_mut().update(name.as_bytes(), record, index);
                 }
                 Change::Key { bucket, key, current } => {
-                    keyed(&bucket, &key, |key| self.0.rows.borrow_mut().feed(key, current, index));
+                    keyed(&bucket, &key, |key| self.0.rows.borrow_mut().update(key, current, index));
                 }
                 Change::Reclaim(record) => self.0.reclaim.push(record),
                 Change::Upload { .. } => {}
@@ -177,9 +178,9 @@ impl Metadata {
         self.0.progress.saw(self.0.core, index);
         let reached = |barrier: &mut (u64, _)| barrier.0 <= index;
         for (_, replier) in self.0.barriers.borrow_mut().extract_if(.., reached) {
-            replier.send(Told::Seen);
+            replier.send(Reply::Seen);
         }
-        // Only now: whoever is told must find the change in the rows.
+        // Only now: whoever gets the outcome must find the change in memory.
         let mut pending = self.0.pending.borrow_mut();
         for (id, outcome) in applied.outcomes {
             if let Some(waiting) = pending.remove(&id) {
@@ -188,19 +189,19 @@ impl Metadata {
         }
     }
 
-    /// Tells those who have waited too long that the outcome of their command is unknown.
-    pub(super) async fn give_up_late(self) {
+    /// Reports an unknown outcome to those who have waited too long.
+    pub(super) async fn expire_pending(self) {
         loop {
             sleep(Duration::from_secs(1)).await;
             if self.0.pending.borrow().is_empty() {
                 continue;
             }
             let now = now();
-            let late = |_: &crate::record::Bytes16, pending: &mut Pending| pending.deadline < now;
-            let given_up: Vec<Pending> =
-                self.0.pending.borrow_mut().extract_if(late).map(|(_, late)| late).collect();
-            for late in given_up {
-                late.outcome.send(Err(Error::OutcomeUnknown));
+            let is_late = |_: &crate::record::Bytes16, pending: &mut Pending| pending.deadline < now;
+            let expired: Vec<Pending> =
+                self.0.pending.borrow_mut().extract_if(is_late).map(|(_, pending)| pending).collect();
+            for pending in expired {
+                pending.outcome.send(Err(Error::OutcomeUnknown));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Listings, read from the store by threads.
+//! Listings, which reader threads read from the store.
 
 use super::Metadata;
 use crate::Result;
@@ -17,7 +17,7 @@ pub struct ListQuery {
     pub delimiter: Option<String>,
     /// Only keys or common prefixes after it.
     pub marker: String,
-    /// Entries of a page at most.
+    /// Maximum number of entries on a page.
     pub max: usize,
 }
 
@@ -70,7 +70,7 @@ impl Metadata {
     /// Parts of an upload after number `after`; `None` if there is no such upload; see [`list::parts`].
     ///
     /// # Errors
-    /// The name is none that a key can have, or the store can't be read.
+    /// No key can have this name, or the store can't be read.
     pub async fn list_parts(
         &self,
         bucket: &str,

@@ -1,9 +1,9 @@
 //! The metadata, as each core sees it.
 //!
-//! Promises: every read sees all that was acknowledged before it began; a command is answered once it is
-//! durable, applied, and seen by its home core. Reads of a key's current object are answered from the home
-//! core's memory where possible, which only apply's news change; all else is read from the store by threads.
-//! In a group of one, every acknowledgement has passed through here, so reads need no index from a leader.
+//! Promises: every read sees everything that was acknowledged before it began. A command is answered once it is
+//! durable, applied, and seen by its home core. A key's current object is read from the home core's memory where
+//! possible, which only apply's feed changes; everything else is read from the store by threads. In a group of one,
+//! every acknowledgement has passed through this node, so reads need no index from a leader.
 //!
 //! Bounded: commands that wait for their outcome, cached rows and buckets, blobs that wait for reclaim.
 
@@ -39,15 +39,15 @@ pub use listing::ListQuery;
 use reads::Readers;
 pub use reclaim::{BlobPlace, Reclaimer};
 
-/// Commands of one core whose outcome is waited for.
+/// Maximum number of commands of one core that wait for their outcome.
 const MAX_PENDING: usize = 8192;
-/// A command without an outcome for so long is given up; it may still be executed.
+/// A command without an outcome is given up after this long; it may still be executed.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
-/// A core that takes no news for so long is stuck.
-const NEWS_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at how far the cores are; news take some 50 µs.
-const NEWS_PAUSE: Duration = Duration::from_micros(50);
-/// Buckets that a core keeps, bytes.
+/// A core that has not followed the feed for this long is stuck.
+const FEED_PATIENCE: Duration = Duration::from_secs(5);
+/// Interval between checks of the cores' progress; an update takes some 50 µs.
+const FEED_CHECK_INTERVAL: Duration = Duration::from_micros(50);
+/// Memory for the buckets that each core caches, bytes.
 const BUCKET_CACHE_BYTES: usize = 4 << 20;
 
 /// A command on its way to the Raft core.
@@ -61,8 +61,8 @@ pub struct Submission {
     pub core: usize,
 }
 
-/// What one core asks another.
-pub(crate) enum Ask {
+/// A request from one core to another.
+pub(crate) enum Request {
     Commit(Box<Command>),
     Resolve {
         bucket: String,
@@ -76,12 +76,12 @@ pub(crate) enum Ask {
         key: String,
         selector: Selector,
     },
-    /// Answer once you were told of this log index.
+    /// Reply once this log index has been seen.
     Barrier(u64),
 }
 
-/// What it is answered.
-pub(crate) enum Told {
+/// The reply to a [`Request`].
+pub(crate) enum Reply {
     Outcome(Result<Outcome>),
     Version(Result<Option<Arc<VersionRecord>>>),
     Stored(Result<()>),
@@ -91,8 +91,8 @@ pub(crate) enum Told {
 
 /// One core's part, made before the executors start.
 pub struct MetadataSeed {
-    pub(crate) mesh: MeshSeed<Ask, Told>,
-    pub(crate) news: Receiver<Feed>,
+    pub(crate) mesh: MeshSeed<Request, Reply>,
+    pub(crate) feed: Receiver<Feed>,
     pub(crate) submit: Sender<Submission>,
     pub(crate) readers: Readers,
     pub(crate) progress: Arc<Progress>,
@@ -108,11 +108,11 @@ struct Pending {
 struct Inner {
     core: usize,
     cores: usize,
-    mesh: RefCell<Option<Mesh<Ask, Told>>>,
+    mesh: RefCell<Option<Mesh<Request, Reply>>>,
     submit: Sender<Submission>,
     readers: Readers,
     progress: Arc<Progress>,
-    /// Those whose commands come to the log, on all cores.
+    /// The writers whose commands go to the log, on all cores.
     writers: Writers,
     home: Home,
     /// Current objects of this core's keys, by bucket NUL key.
@@ -121,7 +121,7 @@ struct Inner {
     pending: RefCell<HashMap<Bytes16, Pending, FixedState>>,
     room: Semaphore,
     seen: Cell<u64>,
-    barriers: RefCell<Vec<(u64, Replier<Told>)>>,
+    barriers: RefCell<Vec<(u64, Replier<Reply>)>>,
     reclaim: reclaim::Queue,
 }
 
@@ -129,22 +129,22 @@ struct Inner {
 #[derive(Clone)]
 pub struct Metadata(Rc<Inner>);
 
-/// What a core's part did.
+/// What a core's part has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetadataStats {
     /// Current objects in memory.
     pub rows: CacheStats,
     /// Buckets in memory.
     pub buckets: CacheStats,
-    /// Commands whose outcome is waited for.
+    /// Commands that wait for their outcome.
     pub pending: usize,
     /// Blobs that wait for reclaim.
     pub reclaim_queue: usize,
-    /// Questions that wait for a reader thread.
+    /// Reads that wait for a reader thread.
     pub reads_waiting: usize,
-    /// Questions of other cores that waited when one was last taken.
-    pub asks_waiting: usize,
-    /// The last log index that this core was told of.
+    /// Requests of other cores that were waiting when one was last taken.
+    pub requests_waiting: usize,
+    /// The last log index that this core has seen.
     pub seen_index: u64,
 }
 
@@ -172,10 +172,10 @@ impl MetadataSeed {
         };
         let metadata = Metadata(Rc::new(inner));
         let handler = metadata.clone();
-        let mesh = self.mesh.start(move |ask, replier| handler.answer(ask, replier));
+        let mesh = self.mesh.start(move |request, replier| handler.answer(request, replier));
         metadata.0.mesh.replace(Some(mesh));
-        spawn(metadata.clone().take_news(self.news));
-        spawn(metadata.clone().give_up_late());
+        spawn(metadata.clone().follow(self.feed));
+        spawn(metadata.clone().expire_pending());
         metadata
     }
 }
@@ -186,79 +186,80 @@ fn weigh_version(version: &VersionRecord) -> usize {
 }
 
 impl Metadata {
-    /// The core that is home to a key.
+    /// The home core of a key.
     pub fn home_of(&self, bucket: &str, key: &str) -> usize {
         home_core(partition_of_key(bucket, key.as_bytes()), self.0.cores)
     }
 
-    fn mesh(&self) -> Result<Mesh<Ask, Told>> {
+    fn mesh(&self) -> Result<Mesh<Request, Reply>> {
         self.0.mesh.borrow().clone().ok_or(Error::Unavailable("the core is starting"))
     }
 
-    /// Starts what another core asks of this one.
-    fn answer(&self, ask: Ask, replier: Replier<Told>) {
+    /// Starts what another core requests of this one.
+    fn answer(&self, request: Request, replier: Replier<Reply>) {
         let metadata = self.clone();
-        match ask {
-            Ask::Commit(command) => drop(spawn(async move {
-                replier.send(Told::Outcome(metadata.commit_here(*command).await));
+        match request {
+            Request::Commit(command) => drop(spawn(async move {
+                replier.send(Reply::Outcome(metadata.commit_here(*command).await));
             })),
-            Ask::Store(blob) => drop(spawn(async move {
-                replier.send(Told::Stored(metadata.store_here(*blob).await));
+            Request::Store(blob) => drop(spawn(async move {
+                replier.send(Reply::Stored(metadata.store_here(*blob).await));
             })),
-            Ask::StoreAndCommit(both) => drop(spawn(async move {
+            Request::StoreAndCommit(both) => drop(spawn(async move {
                 let (blob, command) = *both;
-                replier.send(Told::Outcome(metadata.store_and_commit_here(blob, command).await));
+                replier.send(Reply::Outcome(metadata.store_and_commit_here(blob, command).await));
             })),
-            Ask::ResolveLocated { bucket, key, selector } => {
+            Request::ResolveLocated { bucket, key, selector } => {
                 if let Some(hit) =
                     Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
                 {
-                    return replier.send(Told::Resolved(Ok(metadata.located(Some(hit)))));
+                    return replier.send(Reply::Resolved(Ok(metadata.located(Some(hit)))));
                 }
                 spawn(async move {
                     let version = metadata.resolve_here(&bucket, &key, &selector).await;
-                    replier.send(Told::Resolved(version.map(|version| metadata.located(version))));
+                    replier.send(Reply::Resolved(version.map(|version| metadata.located(version))));
                 });
             }
-            Ask::Barrier(index) if self.0.seen.get() >= index => replier.send(Told::Seen),
-            Ask::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
-            Ask::Resolve { bucket, key, selector } => {
+            Request::Barrier(index) if self.0.seen.get() >= index => replier.send(Reply::Seen),
+            Request::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
+            Request::Resolve { bucket, key, selector } => {
                 if let Some(hit) =
                     Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
                 {
-                    return replier.send(Told::Version(Ok(Some(hit))));
+                    return replier.send(Reply::Version(Ok(Some(hit))));
                 }
                 spawn(async move {
-                    replier.send(Told::Version(metadata.resolve_here(&bucket, &key, &selector).await));
+                    replier.send(Reply::Version(metadata.resolve_here(&bucket, &key, &selector).await));
                 });
             }
         }
     }
 
-    /// Proposes a command and waits for its outcome, by way of its home core.
+    /// Proposes a command through its home core, and waits for its outcome.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: nothing was done. [`Error::OutcomeUnknown`]: it may have been, or may still be.
+    /// [`Error::Unavailable`]: nothing was done. [`Error::OutcomeUnknown`]: the command may have been executed, or
+    /// may still be.
     pub async fn commit(&self, command: Command) -> Result<Outcome> {
         let home = self.home_of_command(&command);
         if home == self.0.core {
             return self.commit_here(command).await;
         }
-        match self.mesh()?.call(home, Ask::Commit(Box::new(command))).await {
-            Ok(Told::Outcome(outcome)) => outcome,
+        match self.mesh()?.call(home, Request::Commit(Box::new(command))).await {
+            Ok(Reply::Outcome(outcome)) => outcome,
             Ok(_) | Err(_) => Err(Error::OutcomeUnknown),
         }
     }
 
-    /// The core that a command must be committed on.
+    /// The core on which a command must be committed.
     pub fn home_of_command(&self, command: &Command) -> usize {
         home_core(partition_of(command), self.0.cores)
     }
 
-    /// The version that a request names, delete markers included: for [`Selector::Current`] the newest.
+    /// The version that a request names, possibly a delete marker; for [`Selector::Current`] the newest.
     ///
     /// # Errors
-    /// The name is none that a key can have, or the store can't be read.
+    /// No key can have this name, or the store can't be read.
     pub async fn resolve(
         &self,
         bucket: &str,
@@ -269,10 +270,10 @@ impl Metadata {
         if home == self.0.core {
             return self.resolve_here(bucket, key, &selector).await;
         }
-        let ask = Ask::Resolve { bucket: bucket.to_owned(), key: key.to_owned(), selector };
-        match self.mesh()?.call(home, ask).await {
-            Ok(Told::Version(version)) => version,
-            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core is gone")),
+        let request = Request::Resolve { bucket: bucket.to_owned(), key: key.to_owned(), selector };
+        match self.mesh()?.call(home, request).await {
+            Ok(Reply::Version(version)) => version,
+            Ok(_) | Err(_) => Err(Error::Unavailable("the key's core has ended")),
         }
     }
 
@@ -300,20 +301,20 @@ impl Metadata {
         }
     }
 
-    /// Reads the store, and waits until no core knows less than what was read: otherwise a version seen here
-    /// could be missing in the next answer, from a core that apply's news have not reached yet.
+    /// Reads the store, then waits until every core knows at least as much as was read. Otherwise a version seen
+    /// here could be missing in the next answer, from a core that apply's update has not reached yet.
     pub(crate) async fn read_store<T: Send + 'static>(
         &self,
         read: impl FnOnce(&reads::View<'_>) -> Result<T> + Send + 'static,
     ) -> Result<(u64, T)> {
         let found = self.0.readers.read(read).await?;
         let announced = self.0.progress.announced();
-        let deadline = now() + NEWS_PATIENCE;
+        let deadline = now() + FEED_PATIENCE;
         while !self.0.progress.reached(&announced) && !engine::canary!("reads-do-not-wait") {
             if now() > deadline {
                 return Err(Error::Unavailable("a core is behind"));
             }
-            sleep(NEWS_PAUSE).await;
+            sleep(FEED_CHECK_INTERVAL).await;
         }
         Ok(found)
     }
@@ -321,7 +322,7 @@ impl Metadata {
     /// An upload in progress.
     ///
     /// # Errors
-    /// The name is none that a key can have, or the store can't be read.
+    /// No key can have this name, or the store can't be read.
     pub async fn upload(&self, bucket: &str, key: &str, id: Bytes16) -> Result<Option<Arc<UploadRecord>>> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let found = self.read_store(move |view| read::upload(view, Name::new(&bucket, &key)?, id)).await?;
@@ -331,14 +332,14 @@ impl Metadata {
     /// What became of an upload; see [`read::upload_state`].
     ///
     /// # Errors
-    /// The name is none that a key can have, or the store can't be read.
+    /// No key can have this name, or the store can't be read.
     pub async fn upload_state(&self, bucket: &str, key: &str, id: Bytes16) -> Result<Option<UploadState>> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let read = move |view: &reads::View<'_>| read::upload_state(view, Name::new(&bucket, &key)?, id);
         Ok(self.read_store(read).await?.1)
     }
 
-    /// What this part did.
+    /// What this part has done.
     pub fn stats(&self) -> MetadataStats {
         MetadataStats {
             rows: self.0.rows.borrow().stats(),
@@ -346,7 +347,7 @@ impl Metadata {
             pending: self.0.pending.borrow().len(),
             reclaim_queue: self.0.reclaim.len(),
             reads_waiting: self.0.readers.depth(),
-            asks_waiting: self.0.mesh.borrow().as_ref().map_or(0, |mesh| mesh.depths().questions),
+            requests_waiting: self.0.mesh.borrow().as_ref().map_or(0, |mesh| mesh.depths().questions),
             seen_index: self.0.seen.get(),
         }
     }

@@ -1,4 +1,4 @@
-//! Reads of the store: questions from the cores, answered by threads that may block.
+//! Reads of the store: requests from the cores, which threads that may block answer.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::applier::Mark;
 use crate::kv::{Kv, Reader, Slice, Visit};
 use crate::{Error, Result};
 
-/// Threads that read.
+/// Number of reader threads.
 const THREADS: usize = 2;
-/// Questions that may wait; more make their askers wait.
+/// Maximum number of queued reads; further ones wait for room.
 const QUEUE: usize = 1024;
 
-/// A consistent view of the store, of whatever kind it is.
+/// A consistent view of a store of any kind.
 pub struct View<'a>(&'a dyn Reader);
 
 impl Reader for View<'_> {
@@ -47,16 +47,16 @@ pub fn start<K: Kv>(kv: Arc<K>) -> Result<Readers> {
             }
         };
         spawn_worker(&format!("read-{number}"), run)
-            .map_err(|error| Error::Store(format!("no thread for reads: {error}")))?;
+            .map_err(|error| Error::Store(format!("can't start a reader thread: {error}")))?;
     }
     Ok(Readers(jobs))
 }
 
 impl Readers {
-    /// Runs `read` on a view taken after this call; the answer also says up to which log index the view goes.
+    /// Runs `read` on a view taken after this call. Also returns the log index up to which the view goes.
     ///
     /// # Errors
-    /// What `read` failed with, or the threads are gone.
+    /// What `read` failed with, or the threads have ended.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&View<'_>) -> Result<T> + Send + 'static,
@@ -69,12 +69,12 @@ impl Readers {
             };
             let _ = reply.send(indexed());
         });
-        let gone = Error::Unavailable("the node is stopping");
-        self.0.send_async(job).await.map_err(|_| gone.clone())?;
-        answer.await.map_err(|_| gone)?
+        let stopping = Error::Unavailable("the node is stopping");
+        self.0.send_async(job).await.map_err(|_| stopping.clone())?;
+        answer.await.map_err(|_| stopping)?
     }
 
-    /// Questions waiting now.
+    /// Reads that are waiting now.
     pub fn depth(&self) -> usize {
         self.0.len()
     }

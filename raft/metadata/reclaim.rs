@@ -1,8 +1,8 @@
-//! Blobs that nothing refers to any more: handed to whoever deletes their bytes, then forgotten.
+//! Blobs that nothing refers to any more: handed to a [`Reclaimer`] that deletes their bytes, then forgotten.
 //!
-//! A blob stays in the store's queue until its deletion is reported, so one that a crash leaves behind is found
+//! A blob stays in the store's queue until its deletion is reported, so a blob that a crash leaves behind is found
 //! at the next start. Also here: the places of all blobs that something refers to, for the sweep that looks for
-//! bytes that nothing knows of.
+//! bytes that nothing refers to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,19 +22,19 @@ use crate::kv::Reader;
 use crate::record::{BlobRef, Bytes16, PartRecord, ReclaimRecord, Record, VersionRecord};
 use crate::{Result, read};
 
-/// Blobs forgotten by one command.
+/// Maximum number of blobs that one command forgets.
 const BATCH: usize = 1000;
-/// Blobs wait for others so long.
+/// How long blobs wait for others to fill a batch.
 const GATHER: Duration = Duration::from_secs(1);
-/// Blobs kept in memory; those beyond are found by reading the store's queue again.
+/// Maximum number of blobs queued in memory; those beyond it are found by reading the store's queue again.
 const MAX_QUEUED: usize = 100_000;
-/// After a failure.
+/// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Deletes blobs of this core's partitions; the answer names those whose bytes are gone.
+/// Deletes blobs of this core's partitions; returns those whose bytes are gone.
 pub type Reclaimer = Box<dyn Fn(Vec<ReclaimRecord>) -> Pin<Box<dyn Future<Output = Vec<Bytes16>>>>>;
 
-/// A blob that is referred to: its id and its partition.
+/// A blob that something refers to: its id and its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobPlace {
     /// The blob.
@@ -47,7 +47,7 @@ pub struct BlobPlace {
 #[derive(Default)]
 pub struct Queue {
     blobs: RefCell<VecDeque<ReclaimRecord>>,
-    /// Some did not fit.
+    /// Some blobs did not fit.
     more_in_store: Cell<bool>,
     arrived: Event,
 }
@@ -71,7 +71,7 @@ impl Queue {
 }
 
 impl Metadata {
-    /// Starts deleting what nothing refers to, of this core's partitions: what earlier runs left first.
+    /// Starts deleting this core's blobs that nothing refers to, beginning with those that earlier runs left.
     pub fn start_reclaim(&self, reclaimer: Reclaimer) {
         spawn(self.clone().reclaim_loop(reclaimer));
     }
@@ -126,15 +126,15 @@ impl Metadata {
         reclaimer: &Reclaimer,
         ids: &mut IdGenerator,
     ) -> Result<()> {
-        let asked = batch.len();
+        let requested = batch.len();
         let data_ids = reclaimer(batch).await;
-        let all_gone = data_ids.len() == asked;
+        let all_gone = data_ids.len() == requested;
         if !data_ids.is_empty() {
             let command_id = self.own_command_id(ids);
             let kind = Kind::Reclaimed(Reclaimed { data_ids });
             self.commit_here(Command::new(command_id, unix_ms(), kind)).await?;
         }
-        // Those left are in the store's queue, and are taken from there later.
+        // The others stay in the store's queue, and are taken from there later.
         if all_gone { Ok(()) } else { Err(crate::Error::Unavailable("blobs could not be deleted")) }
     }
 
@@ -142,7 +142,7 @@ impl Metadata {
         u16::try_from(partition).is_ok_and(|partition| home_core(partition, self.0.cores) == self.0.core)
     }
 
-    /// An id whose last two bytes name a partition of this core: its outcome comes back here.
+    /// An id whose last two bytes name a partition of this core, so that the outcome comes back here.
     fn own_command_id(&self, ids: &mut IdGenerator) -> [u8; 16] {
         let mut random = [0; 16];
         fill_random(&mut random);
@@ -152,11 +152,11 @@ impl Metadata {
         id
     }
 
-    /// Visits the blobs of all parts and versions, some hundreds at a time.
+    /// Visits the blobs of all parts and versions, a few hundred at a time.
     ///
-    /// A blob that existed when this began and is referred to all the while is visited: parts come before
-    /// versions, and a blob only ever moves from a part to a version. One that is newer may be missed, so a
-    /// sweep must spare blobs whose id is not older than its start.
+    /// A blob that existed when this began and is referred to throughout is visited: parts come before versions,
+    /// and a blob only ever moves from a part to a version. A newer blob may be missed, so a sweep must spare blobs
+    /// whose id is not older than its start.
     ///
     /// # Errors
     /// The store can't be read.
@@ -177,7 +177,7 @@ impl Metadata {
     }
 }
 
-/// The blobs of some rows from `start` on, and where to go on.
+/// The blobs of some rows from `start` on, and where to continue.
 fn blob_refs(reader: &impl Reader, start: &[u8]) -> Result<(Vec<BlobPlace>, Option<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let mut last = Vec::new();
@@ -195,7 +195,7 @@ fn blob_refs(reader: &impl Reader, start: &[u8]) -> Result<(Vec<BlobPlace>, Opti
         last = key.to_vec();
         Ok(ControlFlow::Break(()))
     })?;
-    // The next row that can be: the last one's key and a zero byte.
+    // The next possible row: the last key and a zero byte.
     let next = (rows == BATCH).then(|| {
         last.push(0);
         last

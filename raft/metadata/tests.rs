@@ -93,20 +93,20 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory")
 }
 
-/// Lets the cores meet: returns on each once all have called it. A core that failed comes never.
+/// Lets the cores meet: returns on each core once all have called it. A core that failed never does.
 async fn meet(count: &std::sync::atomic::AtomicUsize, target: usize) {
     count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     let deadline = now() + Duration::from_secs(60);
     while count.load(std::sync::atomic::Ordering::SeqCst) < target {
-        assert!(now() < deadline, "another core does not come");
+        assert!(now() < deadline, "another core is missing");
         engine::io::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Two writes of one key that were applied together bore one index, and the later of them passed for old news: the
-/// row in memory was then that of a version which was replaced already.
+/// Two writes of one key that were applied together had the same index, and the later one was taken for stale. The
+/// row in memory was then one of a version that had already been replaced.
 #[test]
-fn of_writes_of_one_key_that_are_applied_together_the_last_is_read() {
+fn the_last_of_several_writes_applied_together_is_read() {
     let directory = temporary();
     let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     on_a_node(directory.path(), Arc::new(MemoryKv::new()), move |core, node, metadata| {
@@ -121,7 +121,8 @@ fn of_writes_of_one_key_that_are_applied_together_the_last_is_read() {
     });
 }
 
-/// Writes a key of this core by several writers at once, again and again; what it reads is what the store holds.
+/// Writes a key of this core from several writers at once, again and again, and checks each time that a read
+/// returns what the store holds.
 async fn overwrite_at_once(core: usize, metadata: &Metadata) {
     metadata.commit(create_bucket(1)).await.expect("commits");
     let key = (0..).map(|n| format!("k{n}")).find(|key| metadata.home_of("b", key) == core).expect("a key");
@@ -144,7 +145,7 @@ async fn overwrite_at_once(core: usize, metadata: &Metadata) {
 }
 
 #[test]
-fn what_one_core_writes_all_cores_read_at_once() {
+fn all_cores_read_at_once_what_one_core_writes() {
     let directory = temporary();
     let at = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     on_a_node(directory.path(), Arc::new(MemoryKv::new()), move |core, node, metadata| {
@@ -165,7 +166,7 @@ fn what_one_core_writes_all_cores_read_at_once() {
                 }
                 meet(&at, 6).await;
             } else {
-                // A negative answer is remembered, and must not outlive the command's.
+                // The bucket's absence is cached, and must not outlast the command.
                 assert_eq!(metadata.bucket("b").await.expect("reads"), None);
                 meet(&at, 2).await;
                 meet(&at, 4).await;
@@ -195,7 +196,7 @@ fn what_one_core_writes_all_cores_read_at_once() {
 }
 
 #[test]
-fn a_restart_finds_all_that_was_acknowledged_also_when_the_store_lost_what_it_had_not_persisted() {
+fn a_restart_finds_everything_acknowledged_even_if_the_store_lost_what_was_not_persisted() {
     let directory = temporary();
     let kv = Arc::new(MemoryKv::new());
     let write = move |core: usize, node: Option<Node>, metadata: Metadata| async move {
@@ -221,7 +222,7 @@ fn a_restart_finds_all_that_was_acknowledged_also_when_the_store_lost_what_it_ha
         assert!(stats.snapshot >= 200, "{stats:?}");
         assert!(stats.apply_batches < 501 && stats.propose_calls < 501, "{stats:?}");
     };
-    // Core 1 must live as long as core 0 asks it.
+    // Core 1 must live for as long as core 0 sends it requests.
     let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let both = move |core, node, metadata| {
         let (write, done) = (write, done.clone());
@@ -231,7 +232,7 @@ fn a_restart_finds_all_that_was_acknowledged_also_when_the_store_lost_what_it_ha
         }
     };
     on_a_node(directory.path(), kv.clone(), both);
-    // Of what was not persisted, half of it or nothing is left: the log has the rest.
+    // Half of what was not persisted is left, or nothing: the log has the rest.
     for keep in [kv.unpersisted() / 2, 0] {
         let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let read = move |core, node: Option<Node>, metadata: Metadata| {
@@ -255,7 +256,7 @@ fn a_restart_finds_all_that_was_acknowledged_also_when_the_store_lost_what_it_ha
 }
 
 #[test]
-fn blobs_let_go_of_are_reclaimed_and_forgotten() {
+fn released_blobs_are_reclaimed_and_forgotten() {
     let directory = temporary();
     let at = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     on_a_node(directory.path(), Arc::new(MemoryKv::new()), move |core, node, metadata| {
@@ -311,7 +312,7 @@ fn refusals_of_a_command_are_outcomes_and_a_bad_name_is_an_error() {
                 let delete = DeleteBucket { name: "b".to_owned() };
                 let delete = |number| Command::new(id(number), unix_ms(), Kind::DeleteBucket(delete.clone()));
                 assert_eq!(metadata.commit(delete(3)).await.expect("commits"), Outcome::BucketNotEmpty);
-                let gone = DeleteVersion {
+                let delete_object = DeleteVersion {
                     bucket: "b".to_owned(),
                     key: "k".to_owned(),
                     selector: Some(Selector::Current(true)),
@@ -319,7 +320,7 @@ fn refusals_of_a_command_are_outcomes_and_a_bad_name_is_an_error() {
                     ..DeleteVersion::default()
                 };
                 metadata
-                    .commit(Command::new(id(4), unix_ms(), Kind::DeleteVersion(gone)))
+                    .commit(Command::new(id(4), unix_ms(), Kind::DeleteVersion(delete_object)))
                     .await
                     .expect("commits");
                 assert_eq!(metadata.resolve("b", "k", current()).await.expect("reads"), None);
@@ -333,16 +334,16 @@ fn refusals_of_a_command_are_outcomes_and_a_bad_name_is_an_error() {
 }
 
 #[test]
-fn news_go_to_the_home_core_and_buckets_to_all() {
-    let mut news: Vec<crate::feed::Applied> = (0..4).map(|_| Default::default()).collect();
+fn updates_go_to_the_home_core_and_buckets_to_all() {
+    let mut updates: Vec<crate::feed::Applied> = (0..4).map(|_| Default::default()).collect();
     let mut changes = vec![
         Change::Bucket { name: "b".to_owned(), record: None },
         Change::Key { bucket: "b".to_owned(), key: "k".to_owned(), current: None },
     ];
     let home = home_core(partition_of(&put("k", 1)), 4);
     assert_eq!(home, home_core(partition_of_key("b", b"k"), 4), "a command's home is its key's");
-    crate::feed::sort_into(&mut news, home, &mut changes);
-    for (core, news) in news.iter().enumerate() {
-        assert_eq!(news.changes.len(), if core == home { 2 } else { 1 });
+    crate::feed::distribute(&mut updates, home, &mut changes);
+    for (core, updates) in updates.iter().enumerate() {
+        assert_eq!(updates.changes.len(), if core == home { 2 } else { 1 });
     }
 }

@@ -14,10 +14,10 @@ pub struct BlobRef {
     /// The partition it lies in, 0–4095.
     #[prost(uint32, tag = "3")]
     pub partition: u32,
-    /// Data shards a stripe.
+    /// Data shards per stripe.
     #[prost(uint32, tag = "4")]
     pub k: u32,
-    /// Parity shards a stripe.
+    /// Parity shards per stripe.
     #[prost(uint32, tag = "5")]
     pub m: u32,
     /// The erasure codec's number in `engine`.
@@ -26,7 +26,7 @@ pub struct BlobRef {
     /// The part's number as it was uploaded, 1–10,000; 0 for the body of a PUT.
     #[prost(uint32, tag = "7")]
     pub part_number: u32,
-    /// The part's MD5; none for the body of a PUT, whose MD5 is its version's.
+    /// The part's MD5; `None` for the body of a PUT, whose MD5 is in its version.
     #[prost(message, optional, tag = "8")]
     pub md5: Option<Bytes16>,
     /// The part's checksum by the version's algorithm; empty where there is none, and for the body of a PUT.
@@ -34,7 +34,7 @@ pub struct BlobRef {
     pub checksum: Vec<u8>,
 }
 
-/// The number of partitions (DESIGN §2: 4096 partitions, fixed for ever).
+/// The number of partitions (DESIGN §2: 4096 partitions, fixed forever).
 const PARTITIONS: u32 = 4096;
 
 impl BlobRef {

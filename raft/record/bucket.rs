@@ -6,11 +6,11 @@ use super::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Versioning {
-    /// Never was on: each key has one version at most, the null version.
+    /// Versioning was never on: each key has at most one version, the null version.
     Unversioned = 0,
-    /// Every write adds a version, every plain delete a delete marker.
+    /// Every write adds a version, and every plain delete adds a delete marker.
     Enabled = 1,
-    /// Was on: writes replace the null version, others stay.
+    /// Versioning was on: writes replace the null version, the other versions stay.
     Suspended = 2,
 }
 

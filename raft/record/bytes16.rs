@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Sixteen bytes that are copied, compared and stored without an allocation: an id or an MD5.
 ///
-/// Stored as a message of two fixed64 halves, the first bytes first, so that its length can't be wrong. It orders
-/// as its bytes do.
+/// Stored as a message of two fixed64 halves, the first bytes first, so that its length can't be wrong. It sorts as
+/// its bytes do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 #[prost(skip_debug)]
 pub struct Bytes16 {
@@ -21,12 +21,12 @@ impl Bytes16 {
         ((u128::from(self.high) << 64) | u128::from(self.low)).to_be_bytes()
     }
 
-    /// Of exactly sixteen bytes; `None` of any other number.
+    /// From exactly sixteen bytes; `None` for any other length.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes: [u8; 16]| Self::from(bytes))
     }
 
-    /// Of 32 hexadecimal digits; `None` of anything else.
+    /// From 32 hexadecimal digits; `None` for anything else.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes).ok().map(|()| Self::from(bytes))
@@ -38,7 +38,7 @@ impl Bytes16 {
         Self::from(value.to_be_bytes())
     }
 
-    /// Every bit turned over, which turns the order round.
+    /// All bits inverted, which reverses the order.
     pub(crate) fn complement(self) -> Self {
         Self { high: !self.high, low: !self.low }
     }

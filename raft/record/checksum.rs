@@ -8,7 +8,7 @@ use engine::hash::ChecksumAlgorithm;
 pub enum ChecksumType {
     /// All bytes of the object.
     FullObject = 0,
-    /// The parts' checksums, one after the other; its text ends with `-N`.
+    /// The parts' checksums, concatenated; its text ends with `-N`.
     Composite = 1,
 }
 
@@ -37,7 +37,7 @@ pub struct Checksum {
     pub value: Vec<u8>,
 }
 
-/// The number that an algorithm is stored as. Numbers are frozen; 0 stands for none and is never stored.
+/// The number that stands for an algorithm in storage. Numbers are frozen; 0 means none and is never stored.
 fn number_of(algorithm: ChecksumAlgorithm) -> i32 {
     match algorithm {
         ChecksumAlgorithm::Crc32 => 1,
@@ -49,7 +49,7 @@ fn number_of(algorithm: ChecksumAlgorithm) -> i32 {
 }
 
 impl Checksum {
-    /// A value and what it covers.
+    /// From a value and what it covers.
     pub fn new(value: &engine::hash::Checksum, kind: ChecksumType) -> Self {
         Self { algorithm: number_of(value.algorithm()), kind: kind.into(), value: value.as_bytes().to_vec() }
     }
@@ -59,7 +59,7 @@ impl Checksum {
         ChecksumSpec { algorithm: self.algorithm, kind: self.kind }
     }
 
-    /// The value; `None` where this version does not know the algorithm.
+    /// The value; `None` if this version does not know the algorithm.
     pub fn value(&self) -> Option<engine::hash::Checksum> {
         engine::hash::Checksum::new(self.spec().algorithm()?, &self.value)
     }
@@ -71,10 +71,10 @@ impl Checksum {
 }
 
 impl ChecksumSpec {
-    /// What an object gets whose client asked for nothing: CRC-64/NVME of all its bytes.
+    /// What an object gets if its client asked for nothing: CRC-64/NVME of all its bytes.
     pub const DEFAULT: ChecksumSpec = ChecksumSpec { algorithm: 3, kind: ChecksumType::FullObject as i32 };
 
-    /// Of its parts.
+    /// From its parts.
     pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Self {
         Self { algorithm: number_of(algorithm), kind: kind.into() }
     }
@@ -84,12 +84,12 @@ impl ChecksumSpec {
         ChecksumAlgorithm::ALL.into_iter().find(|&algorithm| number_of(algorithm) == self.algorithm)
     }
 
-    /// Algorithm and kind; `None` where the algorithm is unknown.
+    /// Algorithm and kind; `None` if the algorithm is unknown.
     pub fn known(self) -> Option<(ChecksumAlgorithm, ChecksumType)> {
         Some((self.algorithm()?, self.kind()))
     }
 
-    /// Whether S3 has such checksums: CRC64NVME is of whole objects only, the hashes are of parts' values only.
+    /// Whether S3 has such checksums: CRC64NVME exists only for full objects, the hashes only as composites.
     pub fn exists(self) -> bool {
         self.known().is_some_and(|(algorithm, kind)| match algorithm {
             ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,

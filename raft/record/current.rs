@@ -1,12 +1,12 @@
-//! The `c/` row: what a listing shows of a key, and what replacing it needs. Derived from the version list in the
-//! same batch.
+//! The `c/` row: what a listing shows of a key, and what replacing it needs. It is derived from the version list in
+//! the same batch.
 
 use super::{BlobRef, Bytes16, ChecksumSpec, Record, VersionRecord, version::etag};
 
 /// A key's current object. A key whose newest version is a delete marker has no such row.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct CurrentRecord {
-    /// The current version's id: with it the `v/` row's key is known.
+    /// The current version's id, which gives the key of the `v/` row.
     #[prost(message, required, tag = "1")]
     pub version_id: Bytes16,
     /// When it was written, milliseconds since 1970.
@@ -24,16 +24,14 @@ pub struct CurrentRecord {
     /// The checksum's algorithm and kind.
     #[prost(message, optional, tag = "6")]
     pub checksum: Option<ChecksumSpec>,
-    /// The owner's id.
-    #[prost(string, tag = "7")]
-    pub owner: String,
-    /// The storage class, where it is not STANDARD.
+    // Tag 7 is reserved: it was the owner's id, always empty.
+    /// The storage class, if it is not STANDARD.
     #[prost(string, optional, tag = "8")]
     pub storage_class: Option<String>,
-    /// Its blob, if it has just one: so that replacing or deleting it reads no second row.
+    /// Its blob, if it has just one, so that replacing or deleting it reads no second row.
     #[prost(message, optional, tag = "9")]
     pub blob: Option<BlobRef>,
-    /// It has several blobs, which only the version's record names.
+    /// It has several blobs, which are only in the version's record.
     #[prost(bool, tag = "10")]
     pub many_blobs: bool,
 }
@@ -48,7 +46,6 @@ impl CurrentRecord {
             md5: version.md5,
             part_count: version.part_count,
             checksum: version.checksum.as_ref().map(super::Checksum::spec),
-            owner: version.owner.clone(),
             storage_class: version.storage_class.clone(),
             blob: if version.blobs.len() == 1 { version.blobs.first().cloned() } else { None },
             many_blobs: version.blobs.len() > 1,

@@ -11,7 +11,7 @@ pub struct UserMetadata {
     pub value: String,
 }
 
-/// What a version and an upload share: headers as the client gave them, absent where it gave none.
+/// Headers that versions and uploads share, as the client gave them; absent if it gave none.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct ObjectHeaders {
     /// Content-Type.
@@ -32,9 +32,7 @@ pub struct ObjectHeaders {
     /// Expires, as text.
     #[prost(string, optional, tag = "6")]
     pub expires: Option<String>,
-    /// x-amz-website-redirect-location.
-    #[prost(string, optional, tag = "7")]
-    pub website_redirect: Option<String>,
+    // Tag 7 is reserved: it was x-amz-website-redirect-location, always absent.
     /// x-amz-meta-…, in the order given.
     #[prost(message, repeated, tag = "8")]
     pub user_metadata: Vec<UserMetadata>,

@@ -1,11 +1,11 @@
 //! The records that rows of the metadata store hold.
 //!
-//! Promise: a stored value is one version byte (1) and a protobuf message. Field numbers are frozen: a field is
-//! added under a new number and never renumbered, retyped or reused; the golden bytes in the tests hold that.
-//! Fields unknown to this code are skipped. A version byte unknown to it, a message that does not parse, and one
-//! whose contents contradict themselves are refused as [`Error::Corrupt`](crate::Error::Corrupt).
+//! Promise: a stored value is one version byte (1) and a protobuf message. Field numbers are frozen: a new field
+//! gets a new number, and none is ever renumbered, retyped or reused; the golden bytes in the tests enforce this.
+//! Unknown fields are skipped. An unknown version byte, a message that does not parse, and a record that
+//! contradicts itself are refused as [`Error::Corrupt`](crate::Error::Corrupt).
 //!
-//! Absent here: row keys (`key`), commands (`command`), and any arithmetic over records but an ETag's text.
+//! Absent here: row keys (`key`), commands (`command`), and any arithmetic on records except an ETag's text.
 
 mod blob;
 mod bucket;
@@ -37,10 +37,10 @@ pub const RECORD_VERSION: u8 = 1;
 
 /// A message that is stored as a row's value.
 pub trait Record: prost::Message + Default {
-    /// What an error calls it.
+    /// What errors call it.
     const WHAT: &'static str;
 
-    /// Refuses contents that contradict themselves; `Err` says why.
+    /// Refuses a record that contradicts itself; `Err` says why.
     fn check(&self) -> Result<(), &'static str> {
         Ok(())
     }
@@ -53,7 +53,7 @@ pub trait Record: prost::Message + Default {
         row
     }
 
-    /// The record that a row's value holds.
+    /// Decodes a row's value.
     fn from_row(row: &[u8]) -> crate::Result<Self> {
         let Some((&version, message)) = row.split_first() else {
             return Err(corrupt(Self::WHAT, "empty value"));

@@ -2,7 +2,7 @@
 
 use super::{BlobRef, Bytes16, Record};
 
-/// A blob whose shards are to be deleted, wherever its partition's nodes hold them.
+/// A blob whose shards are to be deleted, wherever the nodes of its partition hold them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct ReclaimRecord {
     /// The blob's data id, as in the row's key.
@@ -11,22 +11,22 @@ pub struct ReclaimRecord {
     /// The partition it lies in.
     #[prost(uint32, tag = "2")]
     pub partition: u32,
-    /// Data shards a stripe.
+    /// Data shards per stripe.
     #[prost(uint32, tag = "3")]
     pub k: u32,
-    /// Parity shards a stripe.
+    /// Parity shards per stripe.
     #[prost(uint32, tag = "4")]
     pub m: u32,
     /// Bytes of payload.
     #[prost(uint64, tag = "5")]
     pub size: u64,
-    /// The time of the command that let go of it, milliseconds since 1970.
+    /// The time of the command that released it, milliseconds since 1970.
     #[prost(uint64, tag = "6")]
     pub since_ms: u64,
 }
 
 impl ReclaimRecord {
-    /// Of a blob that was let go of at `since_ms`.
+    /// For a blob that was released at `since_ms`.
     pub fn of(blob: &BlobRef, since_ms: u64) -> Self {
         Self {
             data_id: blob.data_id,

@@ -39,7 +39,6 @@ fn full_headers() -> ObjectHeaders {
         content_encoding: text("gzip"),
         content_language: text("de"),
         expires: text("0"),
-        website_redirect: text("/x"),
         user_metadata: vec![UserMetadata { name: "k".into(), value: "ü".into() }],
     }
 }
@@ -57,14 +56,13 @@ fn full_version() -> VersionRecord {
         checksum: Some(checksum(ChecksumAlgorithm::Crc32c, ChecksumType::Composite, &[9, 8, 7, 6])),
         blobs: vec![full_blob()],
         storage_class: Some("STANDARD_IA".into()),
-        owner: "o".into(),
         proposed_id: Some(id(0x10)),
         upload_id: Some(id(0x33)),
     }
 }
 
 fn holds<T: Record + PartialEq + std::fmt::Debug>(record: &T, golden: &str) {
-    assert_eq!(hex::encode(record.to_row()), golden, "the bytes of a {} moved", T::WHAT);
+    assert_eq!(hex::encode(record.to_row()), golden, "the bytes of a {} have changed", T::WHAT);
     assert_eq!(&T::from_row(&hex::decode(golden).unwrap()).unwrap(), record);
 }
 
@@ -106,7 +104,6 @@ fn the_bytes_of_an_upload_and_its_parts_are_frozen() {
         headers: Some(ObjectHeaders { content_type: Some("a/b".into()), ..ObjectHeaders::default() }),
         checksum: Some(ChecksumSpec::new(ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
         storage_class: Some("X".into()),
-        owner: "o".into(),
     };
     holds(&upload, GOLDEN_UPLOAD);
     let part = PartRecord {
@@ -159,6 +156,20 @@ fn unknown_fields_are_skipped_and_unknown_versions_refused() {
     assert!(refused(&row) && refused(&[]) && refused(&[1, 0xff]));
 }
 
+/// Rows of earlier versions may hold the fields that are reserved now.
+#[test]
+fn reserved_fields_are_skipped() {
+    let headers = [0x3a, 2, b'/', b'x'];
+    assert_eq!(<ObjectHeaders as prost::Message>::decode(&headers[..]), Ok(ObjectHeaders::default()));
+    let row = |record: Vec<u8>, owner: u8| [&record[..], &[owner, 1, b'o']].concat();
+    let version = VersionRecord { version_id: id(1), ..VersionRecord::default() };
+    let current = CurrentRecord::of(&version);
+    let upload = UploadRecord { upload_id: id(1), ..UploadRecord::default() };
+    assert_eq!(VersionRecord::from_row(&row(version.to_row(), 0x62)).unwrap(), version);
+    assert_eq!(CurrentRecord::from_row(&row(current.to_row(), 0x3a)).unwrap(), current);
+    assert_eq!(UploadRecord::from_row(&row(upload.to_row(), 0x42)).unwrap(), upload);
+}
+
 #[test]
 fn records_that_contradict_themselves_are_refused() {
     fn refused(change: impl FnOnce(&mut VersionRecord)) -> bool {
@@ -183,7 +194,7 @@ fn records_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-fn sixteen_bytes_order_count_and_turn_over_as_bytes_do() {
+fn sixteen_bytes_order_increment_and_invert_as_bytes_do() {
     let bytes: [u8; 16] = std::array::from_fn(|i| i as u8);
     let value = Bytes16::from(bytes);
     assert_eq!(value.to_bytes(), bytes);
@@ -211,21 +222,21 @@ prop_compose! {
 
 prop_compose! {
     fn any_version()(version_id in any_id(), null_version: bool, modified_ms: u64, md5 in any_id(),
-        part_count in 0..10_001u32, texts in prop::collection::vec(prop::option::of(".{0,9}"), 8),
+        part_count in 0..10_001u32, texts in prop::collection::vec(prop::option::of(".{0,9}"), 7),
         names in prop::collection::vec((".{0,5}", ".{0,5}"), 0..4), sha in prop::option::of(any::<[u8; 32]>()),
-        blobs in prop::collection::vec(any_blob(), 0..5), owner in ".{0,5}",
+        blobs in prop::collection::vec(any_blob(), 0..5),
         proposed_id in prop::option::of(any_id()), upload_id in prop::option::of(any_id())) -> VersionRecord {
         let text = |at: usize| texts[at].clone();
         let headers = ObjectHeaders {
             content_type: text(0), cache_control: text(1), content_disposition: text(2), content_encoding: text(3),
-            content_language: text(4), expires: text(5), website_redirect: text(6),
+            content_language: text(4), expires: text(5),
             user_metadata: names.into_iter().map(|(name, value)| UserMetadata { name, value }).collect(),
         };
         VersionRecord {
             version_id, null_version, kind: 0, modified_ms, size: blobs.iter().map(|b| b.size).sum(), md5, part_count,
             headers: Some(headers),
             checksum: sha.map(|v| checksum(ChecksumAlgorithm::Sha256, ChecksumType::FullObject, &v)),
-            blobs, storage_class: text(7), owner, proposed_id, upload_id,
+            blobs, storage_class: text(6), proposed_id, upload_id,
         }
     }
 }
@@ -243,9 +254,9 @@ proptest! {
         (name, key, owner) in (".{0,9}", ".{0,9}", ".{0,9}"), (upload_id, md5) in (any_id(), any_id()),
         created_ms: u64, versioning in 0..3i32, blob in any_blob(), number in 1..10_001u32,
     ) {
-        let bucket = BucketRecord { name: name.clone(), created_ms, owner: owner.clone(), versioning };
+        let bucket = BucketRecord { name: name.clone(), created_ms, owner, versioning };
         prop_assert_eq!(BucketRecord::from_row(&bucket.to_row()).unwrap(), bucket);
-        let upload = UploadRecord { upload_id, bucket: name, key, created_ms, owner, ..UploadRecord::default() };
+        let upload = UploadRecord { upload_id, bucket: name, key, created_ms, ..UploadRecord::default() };
         prop_assert_eq!(UploadRecord::from_row(&upload.to_row()).unwrap(), upload);
         let reclaim = ReclaimRecord::of(&blob, created_ms);
         prop_assert_eq!(ReclaimRecord::from_row(&reclaim.to_row()).unwrap(), reclaim);
@@ -263,17 +274,17 @@ proptest! {
 }
 
 const GOLDEN_VERSION: &str = "010a1209111111111111111111111111111111111110012080d095ffbc3128c096b10232120922222222222222221122\
-     22222222222222380142380a0a746578742f706c61696e12086e6f2d63616368651a06696e6c696e652204677a69702a\
-     0264653201303a022f7842070a016b1202c3bc4a0a080210011a0409080706523e0a1209d1d1d1d1d1d1d1d111d1d1d1\
+     22222222222222380142340a0a746578742f706c61696e12086e6f2d63616368651a06696e6c696e652204677a69702a\
+     02646532013042070a016b1202c3bc4a0a080210011a0409080706523e0a1209d1d1d1d1d1d1d1d111d1d1d1\
      d1d1d1d1d110c096b10218ff1f2004280230013803421209e5e5e5e5e5e5e5e511e5e5e5e5e5e5e5e54a04010203045a\
-     0b5354414e444152445f494162016f6a120910101010101010101110101010101010107212093333333333333333113333333333333333";
+     0b5354414e444152445f49416a120910101010101010101110101010101010107212093333333333333333113333333333333333";
 const GOLDEN_MARKER: &str = "010a12090101010101010101110101010101010101180120053200";
 const GOLDEN_CURRENT: &str = "010a120911111111111111111111111111111111111080d095ffbc3118c096b102221209222222222222222211222222\
-     222222222228013204080210013a016f420b5354414e444152445f49414a3e0a1209d1d1d1d1d1d1d1d111d1d1d1d1d1\
+     22222222222801320408021001420b5354414e444152445f49414a3e0a1209d1d1d1d1d1d1d1d111d1d1d1d1d1\
      d1d1d110c096b10218ff1f2004280230013803421209e5e5e5e5e5e5e5e511e5e5e5e5e5e5e5e54a0401020304";
 const GOLDEN_BUCKET: &str = "010a016210ac021a016f2002";
-const GOLDEN_UPLOAD: &str = "010a120933333333333333331133333333333333331201621a016b20ac022a050a03612f623204080510013a01584201\
-     6f";
+const GOLDEN_UPLOAD: &str =
+    "010a120933333333333333331133333333333333331201621a016b20ac022a050a03612f623204080510013a0158";
 const GOLDEN_PART: &str = "010803121a0a1209d1d1d1d1d1d1d1d111d1d1d1d1d1d1d1d11009180720011809221209e5e5e5e5e5e5e5e511e5e5e5\
      e5e5e5e5e528ad0232020102";
 const GOLDEN_RECLAIM: &str = "010a1209d1d1d1d1d1d1d1d111d1d1d1d1d1d1d1d110ff1f1804200228c096b10230ac02";

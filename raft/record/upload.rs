@@ -20,16 +20,14 @@ pub struct UploadRecord {
     /// The headers that the object will have.
     #[prost(message, optional, tag = "5")]
     pub headers: Option<ObjectHeaders>,
-    /// The checksum that the client asked for. With one, every part must bring its value; without one the object gets
-    /// [`ChecksumSpec::DEFAULT`] where every part brings that.
+    /// The checksum that the client asked for. If there is one, every part must bring its value. If there is none,
+    /// the object gets [`ChecksumSpec::DEFAULT`] if every part brings that.
     #[prost(message, optional, tag = "6")]
     pub checksum: Option<ChecksumSpec>,
-    /// The storage class, where it is not STANDARD.
+    /// The storage class, if it is not STANDARD.
     #[prost(string, optional, tag = "7")]
     pub storage_class: Option<String>,
-    /// The owner's id.
-    #[prost(string, tag = "8")]
-    pub owner: String,
+    // Tag 8 is reserved: it was the owner's id, always empty.
 }
 
 impl Record for UploadRecord {
@@ -46,19 +44,20 @@ pub struct PartRecord {
     /// Its number, 1–10,000.
     #[prost(uint32, tag = "1")]
     pub number: u32,
-    /// Its bytes.
+    /// Its blob.
     #[prost(message, required, tag = "2")]
     pub blob: BlobRef,
-    /// How many they are.
+    /// Its size, bytes.
     #[prost(uint64, tag = "3")]
     pub size: u64,
-    /// Their MD5, which is the part's ETag.
+    /// Its MD5, which is its ETag.
     #[prost(message, required, tag = "4")]
     pub md5: Bytes16,
     /// When it was written, milliseconds since 1970.
     #[prost(uint64, tag = "5")]
     pub modified_ms: u64,
-    /// Its checksum by the upload's algorithm, or by the default one where the upload asked for none; may be empty then.
+    /// Its checksum by the upload's algorithm. If the upload asked for none, it is by the default algorithm and may
+    /// be empty.
     #[prost(bytes = "vec", tag = "6")]
     pub checksum: Vec<u8>,
 }

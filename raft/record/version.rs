@@ -18,20 +18,20 @@ pub struct VersionRecord {
     /// Its id (UUIDv7), as in the row's key. The null version has one too, which clients never see.
     #[prost(message, required, tag = "1")]
     pub version_id: Bytes16,
-    /// Clients know it as `null`: written while the bucket did not keep versions. Apply decides it.
+    /// Clients know it as `null`: it was written while the bucket did not keep versions. Apply decides this.
     #[prost(bool, tag = "2")]
     pub null_version: bool,
     /// Read it with `kind()`.
     #[prost(enumeration = "VersionKind", tag = "3")]
     pub kind: i32,
-    /// When it became visible, milliseconds since 1970. Apply decides it: never before that of the version that was
-    /// the newest until then.
+    /// When it became visible, milliseconds since 1970. Apply decides this: never before the time of the version
+    /// that was the newest until then.
     #[prost(uint64, tag = "4")]
     pub modified_ms: u64,
-    /// Bytes of the object: the sum of its blobs'.
+    /// Bytes of the object: the sum of its blobs' sizes.
     #[prost(uint64, tag = "5")]
     pub size: u64,
-    /// The body's MD5; for a multipart object that of its parts' MD5s.
+    /// The body's MD5; for a multipart object the MD5 of its parts' MD5s.
     #[prost(message, required, tag = "6")]
     pub md5: Bytes16,
     /// How many parts it was uploaded in; 0 for a PUT.
@@ -43,20 +43,18 @@ pub struct VersionRecord {
     /// Its additional checksum.
     #[prost(message, optional, tag = "9")]
     pub checksum: Option<Checksum>,
-    /// Its bytes, in order. None for an empty object that was stored without a blob.
+    /// Its blobs, in order. None for an empty object that was stored without a blob.
     #[prost(message, repeated, tag = "10")]
     pub blobs: Vec<BlobRef>,
-    /// The storage class, where it is not STANDARD.
+    /// The storage class, if it is not STANDARD.
     #[prost(string, optional, tag = "11")]
     pub storage_class: Option<String>,
-    /// The owner's id.
-    #[prost(string, tag = "12")]
-    pub owner: String,
-    /// The id that was proposed, where apply had to take a later one (two nodes' clocks disagreed).
+    // Tag 12 is reserved: it was the owner's id, always empty.
+    /// The id that was proposed, if apply had to take a later one (two nodes' clocks disagreed).
     #[prost(message, optional, tag = "13")]
     pub proposed_id: Option<Bytes16>,
-    /// The upload that it was completed from, so that a repeated Complete is known. None for a PUT, and for what was
-    /// completed before this field existed.
+    /// The upload that it was completed from, so that a repeated Complete is recognized. `None` for a PUT, and for
+    /// what was completed before this field existed.
     #[prost(message, optional, tag = "14")]
     pub upload_id: Option<Bytes16>,
 }
@@ -88,7 +86,7 @@ impl Record for VersionRecord {
     }
 }
 
-/// The ETag's text, without quotes: the MD5 in hexadecimal, for a multipart object followed by `-N`.
+/// The ETag's text, without quotes: the MD5 in hexadecimal, followed by `-N` for a multipart object.
 pub fn etag(md5: Bytes16, part_count: u32) -> String {
     if part_count == 0 { md5.to_hex() } else { format!("{}-{part_count}", md5.to_hex()) }
 }

@@ -1,4 +1,5 @@
-//! openraft's channel traits over tokio's channels and our own watch, each a newtype that only forwards.
+//! openraft's channel traits over tokio's channels and our own watch channel. Each type is a newtype that only
+//! forwards.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -17,7 +18,7 @@ pub struct Mailboxes;
 pub struct Sender<T>(mpsc::Sender<T>);
 /// A receiver.
 pub struct Receiver<T>(mpsc::Receiver<T>);
-/// A sender that keeps no channel open.
+/// A sender that does not keep its channel open.
 pub struct WeakSender<T>(mpsc::WeakSender<T>);
 
 impl<T> Clone for Sender<T> {
@@ -100,7 +101,7 @@ pub struct Watches;
 pub struct WatchTx<T>(watch::Sender<T>);
 /// Sees the value.
 pub struct WatchRx<T>(watch::Receiver<T>);
-/// A look at the value.
+/// A borrow of the value.
 pub struct WatchRef<'a, T>(std::cell::Ref<'a, T>);
 
 impl<T> Clone for WatchTx<T> {

@@ -1,5 +1,5 @@
-//! A channel that holds the latest value, of one core. tokio's wakes its receivers in an order that the system seeds,
-//! so a run of it can't be repeated; this one wakes them in the order in which they began to wait.
+//! A channel within one core that holds the latest value. tokio's wakes its receivers in an order that the system
+//! seeds, so a run can't be repeated; this one wakes them in the order in which they began to wait.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
@@ -44,7 +44,7 @@ pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Sets the value; gives it back if nobody can see it.
+    /// Sets the value; gives it back if there is no receiver.
     pub fn send(&self, value: T) -> Result<(), T> {
         if self.0.receivers.get() == 0 {
             return Err(value);
@@ -98,7 +98,7 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for a value that was not seen, and marks it as seen; false once every sender is gone.
+    /// Waits for a value that was not seen yet, and marks it as seen; false once every sender is gone.
     pub async fn changed(&mut self) -> bool {
         poll_fn(|cx| {
             let version = self.shared.version.get();

@@ -1,4 +1,4 @@
-//! Writing: batches in order, one in flight, and the segments that they go to.
+//! Writes batches in order, one in flight at a time, and manages the segments that they go to.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::segment::{self, HEADER_PAGE, Header, Segment};
 use super::{BATCH_BYTES, MAX_SPARES, Pending, Place, Waiter, Wal};
 use crate::types::LogId;
 
-/// Between attempts to make a segment on a full disk.
+/// Pause between attempts to make a segment on a full disk.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Records to be written together, and who waits for them.
@@ -23,7 +23,7 @@ struct Batch {
 }
 
 impl Wal {
-    /// Writes whatever gathers, for as long as the executor lives.
+    /// Writes whatever has gathered, for as long as the executor lives.
     pub(super) async fn flush_loop(self) {
         loop {
             self.0.work.wait().await;
@@ -51,7 +51,7 @@ impl Wal {
         }
     }
 
-    /// Marks the log as failed and tells everyone who still waits.
+    /// Marks the log as failed and tells all waiters.
     fn fail(&self, why: &str) {
         let pending = {
             let mut state = self.0.state.borrow_mut();
@@ -142,7 +142,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Vote and marks, with which each segment starts.
+    /// The vote and the marks, with which each segment starts.
     fn checkpoint(&self) -> Vec<Record> {
         let state = self.0.state.borrow();
         let index = &state.index;
@@ -186,7 +186,7 @@ impl Wal {
         Ok(true)
     }
 
-    /// Starts making the next segment ready and removing those too many, unless that is done or under way.
+    /// Starts preparing the next segment and removing surplus ones, unless that is done or under way.
     pub(super) fn prepare_next(&self) {
         let nothing_to_do = {
             let state = self.0.state.borrow();
@@ -201,7 +201,7 @@ impl Wal {
             wal.0.preparing.set(false);
             wal.0.starved.set(false);
             match result {
-                // Room may come back: whoever needs the segment asks again.
+                // Room may come back; whoever needs the segment tries again.
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => wal.0.starved.set(true),
                 Err(error) => wal.fail(&format!("log segment: {error}")),
                 Ok(()) => {}
@@ -210,7 +210,7 @@ impl Wal {
         });
     }
 
-    /// One after the other and oldest first, so that the files left by a crash are one run of ids.
+    /// One file at a time and oldest first, so that the files left by a crash have consecutive ids.
     async fn prepare(&self) -> io::Result<()> {
         let config = &self.0.config;
         loop {
@@ -238,13 +238,13 @@ impl Wal {
             }
         };
         let mut state = self.0.state.borrow_mut();
-        // Only now: an id that is skipped would pass for a lost segment.
+        // Only now: a skipped id would look like a lost segment.
         state.next_id = id + 1;
         state.next = Some(blank);
         Ok(())
     }
 
-    /// Takes segments that hold only purged entries out of use, oldest first.
+    /// Retires segments that hold only purged entries, oldest first.
     pub(super) fn release_purged(&self) {
         {
             let state = &mut *self.0.state.borrow_mut();
@@ -264,8 +264,8 @@ impl Batch {
     }
 }
 
-/// The bytes of a batch, padded to whole pages, and where its entries lie. The header is the segment's if the batch is
-/// its first one; else it has the batch's sequence number.
+/// The bytes of a batch, padded to whole pages, and where its entries lie. `header` is the segment's if the batch
+/// is its first one; otherwise it carries the batch's sequence number.
 fn lay_out(
     checkpoint: &[Record],
     records: &[Record],

@@ -1,4 +1,4 @@
-//! What the log holds, in memory: where each entry lies, the latest entries themselves, vote and marks.
+//! What the log holds, in memory: where each entry lies, the latest entries themselves, the vote and the marks.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::Place;
 use super::record::Record;
 use crate::types::{Entry, LogId, Payload, Vote};
 
-/// Memory that an entry is counted with besides its command's bytes.
+/// Memory charged per entry besides its command's bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 
 struct Slot {
@@ -18,11 +18,11 @@ struct Slot {
 /// The entries of the log after the last purge, and its state.
 pub struct Index {
     slots: VecDeque<Slot>,
-    /// The last entries, without a gap up to the end.
+    /// The latest entries, without a gap up to the end.
     recent: VecDeque<Entry>,
     recent_bytes: usize,
     cache_bytes: usize,
-    /// The last entry that is gone by purge.
+    /// The last purged entry.
     pub purged: Option<LogId>,
     /// The vote.
     pub vote: Option<Vote>,
@@ -30,11 +30,11 @@ pub struct Index {
     pub committed: Option<LogId>,
 }
 
-/// Where an entry can be had.
+/// Where to get an entry.
 pub enum Lookup {
-    /// Here.
+    /// From memory.
     Cached(Entry),
-    /// In a file.
+    /// From a segment file.
     OnDisk(LogId, Place),
 }
 
@@ -47,7 +47,7 @@ fn bytes_of(entry: &Entry) -> usize {
 }
 
 impl Index {
-    /// An empty log that keeps entries of `cache_bytes` in memory.
+    /// An empty log that keeps `cache_bytes` of entries in memory.
     pub fn new(cache_bytes: usize) -> Index {
         Index {
             slots: VecDeque::new(),
@@ -85,7 +85,7 @@ impl Index {
         let expected = self.last().map_or(0, |last| last.index + 1);
         // After a restart the purge mark may be older than the first entry that is still kept.
         if index != expected && !(self.slots.is_empty() && place.is_some() && index > expected) {
-            return Err(format!("entry {index} comes where entry {expected} belongs"));
+            return Err(format!("found entry {index} where entry {expected} belongs"));
         }
         self.slots.push_back(Slot { log_id: entry.log_id, place });
         self.recent_bytes += bytes_of(&entry);
@@ -104,7 +104,7 @@ impl Index {
         }
     }
 
-    /// Lets go of the oldest entries in memory beyond the limit; one not yet durable stays.
+    /// Drops the oldest entries from memory beyond the limit; one that is not durable yet stays.
     pub fn evict(&mut self) {
         while self.recent_bytes > self.cache_bytes && self.recent.len() > 1 {
             let oldest = self.slots.len() - self.recent.len();
@@ -143,7 +143,7 @@ impl Index {
         }
     }
 
-    /// The entries from `from` up to, not including, `to`, as far as they are there.
+    /// The entries from `from` (inclusive) to `to` (exclusive), as far as they exist.
     pub fn range(&self, from: u64, to: u64) -> Vec<Lookup> {
         let Some(first) = self.first_index() else { return Vec::new() };
         let end = first + self.slots.len() as u64;
@@ -166,7 +166,7 @@ impl Index {
     pub fn replay(&mut self, record: Record, place: Place) -> Result<(), String> {
         match record {
             Record::Entry(entry) => {
-                // A segment that could be recycled, but was not yet: what it holds is purged already.
+                // From a segment that is due to be recycled: its entries are purged already.
                 if self.purged.is_some_and(|purged| entry.log_id.index <= purged.index) {
                     return Ok(());
                 }
@@ -180,7 +180,7 @@ impl Index {
         Ok(())
     }
 
-    /// Checks what all records together say.
+    /// Checks the state after all records.
     ///
     /// # Errors
     /// Entries after the last purge are missing.
@@ -191,7 +191,7 @@ impl Index {
         {
             return Err(format!("the log starts at entry {first}, not at {expected}"));
         }
-        // The mark may be ahead of entries whose batch tore.
+        // The mark may be ahead of entries whose batch was torn.
         let last = self.last();
         if self.committed.map(|id| id.index) > last.map(|id| id.index) {
             self.committed = last;
@@ -199,7 +199,7 @@ impl Index {
         Ok(())
     }
 
-    /// Entries kept in memory, bytes.
+    /// Size of the entries kept in memory, bytes.
     pub fn cached_bytes(&self) -> usize {
         self.recent_bytes
     }

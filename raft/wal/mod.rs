@@ -1,15 +1,15 @@
 //! The write-ahead log of the Raft group: one ordered stream of entries, votes and marks.
 //!
-//! Promises: [`Wal::append`] only buffers; one task writes and syncs what has gathered and then tells all who
-//! wait for it, so the number of syncs does not grow with the number of writers. Each batch starts on a page of
-//! its own: a page that was synced is never written again. A batch is replayed whole or not at all. After a
-//! failed write or sync nothing is acknowledged any more, `on_fatal` is called, and the process must end: what
-//! reached the disk is unknown until a restart reads it.
+//! Promises: [`Wal::append`] only buffers. One task writes and syncs what has gathered and then tells all waiters,
+//! so the number of syncs does not grow with the number of writers. Each batch starts on a new page: a page that
+//! was synced is never written again. A batch is replayed whole or not at all. After a failed write or sync nothing
+//! is acknowledged any more, `on_fatal` is called, and the process must end: what reached the disk is unknown until
+//! a restart reads it.
 //!
-//! Segments are zeroed ahead (a sync onto never-written blocks costs up to 50 times one onto written blocks),
-//! the next one is prepared while the last is filled, and those that hold only purged entries become new ones.
-//! They are recycled oldest first, so that what a crash leaves is one run of ids. Each starts with a copy of
-//! vote and marks, so none of those lies in a purged segment alone.
+//! Segments are zeroed ahead of use (a sync of never-written blocks costs up to 50 times one of written blocks).
+//! The next segment is prepared while the last one fills, and segments that hold only purged entries are recycled.
+//! They are recycled oldest first, so that a crash leaves consecutive ids. Each segment starts with a copy of the
+//! vote and the marks, so that none of those exists in a purged segment alone.
 
 mod flush;
 mod index;
@@ -34,9 +34,9 @@ use index::{Index, Lookup};
 use record::Record;
 use segment::{Blank, Segment};
 
-/// More than any batch takes, bytes: what a torn one may have touched.
+/// Upper bound of the bytes in a batch, which are what a torn one may have touched.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
-/// A batch is closed when it has so many bytes.
+/// A batch is closed once it has this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 /// Segments kept for reuse; more are removed.
 const MAX_SPARES: usize = 2;
@@ -49,30 +49,30 @@ pub struct Place {
     len: u32,
 }
 
-/// How to keep the log.
+/// The log's settings.
 #[derive(Clone, Debug)]
 pub struct WalConfig {
     /// The directory of the segments.
     pub directory: PathBuf,
-    /// The ledger of its file system, one for the whole node.
+    /// The space ledger of its file system, one for the whole node.
     pub disk: Arc<DiskSpace>,
     /// Length of a segment, bytes; a multiple of 4096, and 64 KiB or more.
     pub segment_bytes: u64,
     /// Entries kept in memory for readers, bytes.
     pub cache_bytes: usize,
-    /// Those whose commands come to the log, and the number of cores that they are on.
+    /// The writers whose commands go to the log, and the number of cores that they are on.
     pub writers: (Writers, usize),
 }
 
 impl WalConfig {
-    /// Segments of 64 MiB and 4 MiB of entries in memory: some 10,000, of which apply needs the last hundreds.
+    /// Segments of 64 MiB, and 4 MiB of entries in memory: some 10,000, of which apply needs the last few hundred.
     pub fn new(directory: PathBuf, disk: Arc<DiskSpace>) -> WalConfig {
         let writers = (Writers::default(), 1);
         WalConfig { directory, disk, segment_bytes: 64 << 20, cache_bytes: 4 << 20, writers }
     }
 }
 
-/// What the log did since it was opened.
+/// What the log has done since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WalStats {
     /// Batches written; each took one write and one data sync.
@@ -85,7 +85,7 @@ pub struct WalStats {
     pub syncs: u64,
     /// Time that writes and syncs took together, microseconds.
     pub flush_us: u64,
-    /// Times that the next segment was not ready when it was needed.
+    /// How often the next segment was not ready when it was needed.
     pub segment_waits: u64,
     /// Segments in use.
     pub segments: usize,
@@ -119,10 +119,10 @@ struct State {
     pending: VecDeque<Pending>,
     /// Records among them.
     pending_records: usize,
-    /// The committed mark changed since it was written last.
+    /// The committed mark has changed since it was last written.
     committed_dirty: bool,
     segments: VecDeque<Segment>,
-    /// The log's, drawn when it began.
+    /// The log's salt, chosen when it began.
     salt: u64,
     position: u64,
     sequence: u64,
@@ -159,7 +159,7 @@ struct Inner {
 pub struct Wal(Rc<Inner>);
 
 impl Wal {
-    /// Opens the log of a directory, or starts one. `on_fatal` is told once if the log can't go on.
+    /// Opens the log in a directory, or starts one. `on_fatal` is called once if the log can't go on.
     ///
     /// # Errors
     /// The directory is unusable, or the log is damaged; the message is one line that says what to do.
@@ -168,7 +168,7 @@ impl Wal {
         create_dir_all(&config.directory)?;
         let found = recovery::recover(&config.directory, config.segment_bytes, config.cache_bytes).await?;
         let last_id = found.segments.last().map_or(0, |segment| segment.id);
-        // More than one is never prepared; one whose id does not follow would leave a gap.
+        // At most one segment is ever prepared; one whose id does not follow would leave a gap.
         let (next, surplus): (Vec<_>, Vec<_>) =
             found.blanks.into_iter().partition(|blank| blank.id == last_id + 1);
         for blank in surplus {
@@ -234,7 +234,7 @@ impl Wal {
         self.0.state.borrow().index.committed
     }
 
-    /// Adds entries; `done` is told when they are durable. Readers see them at once.
+    /// Adds entries; `done` is called when they are durable. Readers see them at once.
     ///
     /// # Errors
     /// An entry does not follow the one before it, or the log has failed.
@@ -265,7 +265,7 @@ impl Wal {
         self.write(Some(Record::Vote(vote))).await
     }
 
-    /// Notes what is committed. It is written with the next batch, and costs none of its own.
+    /// Records what is committed. The mark is written with the next batch, and costs no write of its own.
     pub fn save_committed(&self, committed: Option<LogId>) {
         let mut state = self.0.state.borrow_mut();
         state.index.committed = committed;
@@ -292,7 +292,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Waits until all that was handed over is durable.
+    /// Waits until everything handed over is durable.
     ///
     /// # Errors
     /// The log has failed.
@@ -300,7 +300,7 @@ impl Wal {
         self.write(None).await
     }
 
-    /// Waits until nothing is written or prepared any more; nothing may be handed over afterwards.
+    /// Waits until all writing and preparing has ended; nothing may be handed over afterwards.
     ///
     /// # Errors
     /// The log has failed.
@@ -334,7 +334,7 @@ impl Wal {
         }
     }
 
-    /// The entries from `from` up to, not including, `to`, as far as they are there.
+    /// The entries from `from` (inclusive) to `to` (exclusive), as far as they exist.
     ///
     /// # Errors
     /// An entry can't be read back from its segment.
@@ -370,7 +370,7 @@ impl Wal {
         }
     }
 
-    /// What the log did since it was opened.
+    /// What the log has done since it was opened.
     pub fn stats(&self) -> WalStats {
         let state = self.0.state.borrow();
         WalStats {

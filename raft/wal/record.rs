@@ -1,4 +1,4 @@
-//! The records of the write-ahead log, and their bytes.
+//! The records of the write-ahead log, and their encoding.
 //!
 //! A record, all numbers little-endian:
 //!
@@ -13,8 +13,8 @@
 //! | 16 | 8 | sequence number of its batch |
 //! | 24 | | the payload |
 //!
-//! The salt makes bytes that a recycled file held before fail their check, and also bytes that a client made look like
-//! a record: see `salt` in `segment.rs`.
+//! The salt makes the check fail for bytes that a recycled file held before, and for bytes that a client made to
+//! look like a record: see `salt` in `segment.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ pub enum Record {
     Vote(Vote),
     /// Entries up to this one are known to be committed.
     Committed(Option<LogId>),
-    /// Entries after this one are void; `None`: all are.
+    /// Entries after this one are void; `None`: all entries are.
     Truncate(Option<LogId>),
     /// Entries up to this one are in a snapshot and gone.
     Purge(LogId),
@@ -55,10 +55,10 @@ pub struct Found {
     pub ends_batch: bool,
 }
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not this segment's, or torn: no magic, another sequence, a wrong checksum, or cut short.
+    /// Not of this segment, or torn: no magic, another sequence, a wrong checksum, or cut short.
     Absent,
     /// The checksum holds, but this code can't read it: a later version wrote it.
     Unknown(&'static str),
@@ -75,7 +75,7 @@ impl Record {
         }
     }
 
-    /// Bytes that it takes in a segment.
+    /// Bytes that the record takes in a segment.
     pub fn encoded_len(&self) -> usize {
         let payload = match self {
             Record::Entry(Entry { payload: Payload::Blank, .. }) => LOG_ID_BYTES + 1,
@@ -124,7 +124,7 @@ impl Record {
         }
     }
 
-    /// Appends the record's bytes to `out`. Its batch's sequence number and its checksum are in them.
+    /// Appends the record's bytes to `out`, including its batch's sequence number and its checksum.
     pub fn encode(&self, salt: u64, sequence: u64, ends_batch: bool, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -135,7 +135,7 @@ impl Record {
         out.extend_from_slice(&sequence.to_le_bytes());
         self.encode_payload(out);
         let len = out.len() - start - HEADER_BYTES;
-        assert!(len <= MAX_PAYLOAD_BYTES, "the proposer bounds what it sends");
+        assert!(len <= MAX_PAYLOAD_BYTES, "the proposer limits a command's length");
         out[start + 8..start + 12].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
         let crc = checksum(salt, &out[start..]);
         out[start + 12..start + 16].copy_from_slice(&crc.to_le_bytes());
@@ -144,7 +144,7 @@ impl Record {
     /// The record of batch `sequence` at the start of `bytes`.
     ///
     /// # Errors
-    /// There is none, or none that this code can read.
+    /// There is none, or this code can't read it.
     pub fn decode(salt: u64, sequence: u64, bytes: &[u8]) -> Result<Found, Fault> {
         let (found_sequence, len) = frame(salt, bytes).ok_or(Fault::Absent)?;
         if found_sequence != sequence {
@@ -160,12 +160,12 @@ impl Record {
     }
 }
 
-/// Whether a record may be at the start of `bytes`, of whatever segment.
+/// Whether `bytes` may start with a record, of whatever segment.
 pub fn starts_as_record(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// The batch sequence and the whole length of the record at the start of `bytes`, if one is there whole.
+/// The batch sequence and the total length of the record at the start of `bytes`, if all of it is there.
 pub fn frame(salt: u64, bytes: &[u8]) -> Option<(u64, usize)> {
     let header = bytes.get(..HEADER_BYTES)?;
     if header[..4] != MAGIC {
@@ -202,7 +202,7 @@ pub fn log_id_bytes(id: &LogId) -> Vec<u8> {
     out
 }
 
-/// Takes bytes of fixed and prefixed lengths from the front.
+/// Takes fixed-length and length-prefixed fields from the front of some bytes.
 pub struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -267,8 +267,8 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
     out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-/// Appends a membership: the number of configs, of each the number of voters and the voters; the number of
-/// nodes, of each its id, the length of its address and the address.
+/// Appends a membership: the number of configs, and for each the number of voters and the voters; then the number
+/// of nodes, and for each its id, the length of its address and the address.
 pub fn put_membership(out: &mut Vec<u8>, membership: &Membership) {
     let configs = membership.get_joint_config();
     put_count(out, configs.len());

@@ -19,7 +19,7 @@ fn encoded(record: &Record) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_of_every_kind_are_frozen() {
+fn the_bytes_of_every_kind_are_frozen() {
     let golden = [
         (entry(5, Payload::Blank), GOLDEN[0]),
         (entry(6, Payload::Normal(Proposal::from_bytes(b"cmd".to_vec()))), GOLDEN[1]),
@@ -52,7 +52,7 @@ fn a_record_of_another_segment_or_batch_or_with_a_changed_bit_is_absent() {
 }
 
 #[test]
-fn a_record_of_a_later_version_or_kind_is_told_from_a_torn_one() {
+fn a_record_of_a_later_version_or_kind_is_distinguished_from_a_torn_one() {
     for (byte, value) in [(4, 2), (5, 99)] {
         let mut bytes = encoded(&Record::Committed(None));
         bytes[byte] = value;

@@ -1,34 +1,34 @@
 //! Reads the log back at start.
 //!
-//! What may be found, and what is made of it:
+//! What recovery may find, and what it does about it:
 //!
-//! |     | found                                               | means                                               | done                          |
-//! |-----|-----------------------------------------------------|-----------------------------------------------------|-------------------------------|
-//! | L1  | no directory, or nothing in it                      | a new log                                           | started                       |
-//! | L2  | `*.tmp`                                             | a crash while a segment was zeroed                  | removed                       |
-//! | L3  | the next file, of zeros or of an earlier use        | prepared, not used yet                              | the next segment              |
-//! | L4  | the next file, its header torn, no second batch     | its first write tore                                | cut, zeroed, the next segment |
-//! | L5  | the next file, its header whole, no whole batch     | its first write tore                                | cut, zeroed, appended to      |
-//! | L6  | two such files at the end                           | the one after was prepared when the first was begun | the second is removed         |
-//! | L7  | such a file shorter than a segment                  | made under other limits, or cut by a copy           | filled with zeros             |
-//! | L8  | a file without its header, with a second batch      | bytes changed under us                              | refused                       |
-//! | L9  | a file without its header before a used one         | bytes changed under us                              | refused                       |
-//! | L10 | an id missing between used ones                     | lost segment                                        | refused                       |
-//! | L11 | the first ids missing, their entries not purged     | lost segment                                        | refused                       |
-//! | L12 | segments of entries that are all purged             | a crash before they were recycled                   | recycled                      |
-//! | L13 | a batch whose records all check                     | was written                                         | replayed                      |
-//! | L14 | no whole batch, and nothing later                   | end of the log, or the last write tore              | cut, zeroed                   |
-//! | L15 | records that check, but not the batch's last        | the last write tore                                 | cut, zeroed                   |
-//! | L16 | no whole batch, but a later batch or segment        | bytes changed under us                              | refused                       |
-//! | L17 | a record that checks, of an unknown kind or version | a later program's                                   | refused                       |
-//! | L18 | entries that leave a gap                            | a file was replaced                                 | refused                       |
-//! | L19 | a committed mark beyond the last entry              | the batch with the entries tore                     | taken back to the last entry  |
-//! | L20 | a header with another salt                          | a file of another log                               | refused                       |
+//! |     | found                                           | meaning                                          | action                                |
+//! |-----|-------------------------------------------------|--------------------------------------------------|---------------------------------------|
+//! | L1  | no directory, or an empty one                   | a new log                                        | start it                              |
+//! | L2  | `*.tmp`                                         | a crash while a segment was zeroed               | remove it                             |
+//! | L3  | the next file, of zeros or from an earlier use  | prepared, not used yet                           | use it as the next segment            |
+//! | L4  | the next file, its header torn, no second batch | its first write was torn                         | cut, zero, use it as the next segment |
+//! | L5  | the next file, its header whole, no whole batch | its first write was torn                         | cut, zero, append to it               |
+//! | L6  | two such files at the end                       | the second was prepared when the first was begun | remove the second                     |
+//! | L7  | such a file shorter than a segment              | made under other limits, or cut by a copy        | fill it with zeros                    |
+//! | L8  | a file without its header, with a second batch  | bytes changed behind our back                    | refuse                                |
+//! | L9  | a file without its header before a used one     | bytes changed behind our back                    | refuse                                |
+//! | L10 | an id missing between used ones                 | a lost segment                                   | refuse                                |
+//! | L11 | the first ids missing, their entries not purged | a lost segment                                   | refuse                                |
+//! | L12 | segments whose entries are all purged           | a crash before they were recycled                | recycle them                          |
+//! | L13 | a batch whose records are all valid             | it was written                                   | replay it                             |
+//! | L14 | no whole batch, and nothing later               | the end of the log, or the last write was torn   | cut, zero                             |
+//! | L15 | valid records, but not the batch's last one     | the last write was torn                          | cut, zero                             |
+//! | L16 | no whole batch, but a later batch or segment    | bytes changed behind our back                    | refuse                                |
+//! | L17 | a valid record of an unknown kind or version    | a later program wrote it                         | refuse                                |
+//! | L18 | entries with a gap                              | a file was replaced                              | refuse                                |
+//! | L19 | a committed mark beyond the last entry          | the batch with the entries was torn              | move it back to the last entry        |
+//! | L20 | a header with another salt                      | a file of another log                            | refuse                                |
 //!
-//! Whole segments missing at the end are seen by the metadata store's mark (`together.rs`).
+//! The metadata store's mark shows when whole segments are missing at the end (`reconcile.rs`).
 //!
-//! Only one batch is in flight at a time and each starts on a page of its own, so a tear damages the last
-//! batch alone, and none of it was acknowledged. Its rests are zeroed before anything is written after them.
+//! Only one batch is in flight at a time and each starts on a new page, so a torn write damages the last batch
+//! alone, and none of it was acknowledged. Its remains are zeroed before anything is written after them.
 
 use std::io;
 use std::path::Path;
@@ -43,17 +43,17 @@ use super::{MAX_BATCH_BYTES, Place};
 
 const READ_BYTES: usize = 1 << 20;
 
-/// The log as it was found.
+/// The log as recovery found it.
 pub struct Recovered {
     /// Its entries and state.
     pub index: Index,
     /// Used segments, oldest first.
     pub segments: Vec<Segment>,
-    /// The log's salt, if a header says it.
+    /// The log's salt, if a header has it.
     pub salt: Option<u64>,
-    /// Where the next batch goes in the last of them.
+    /// Where the next batch goes in the last segment.
     pub position: u64,
-    /// Its sequence number.
+    /// The sequence number of the next batch.
     pub sequence: u64,
     /// Prepared segments, in order.
     pub blanks: Vec<Blank>,
@@ -92,7 +92,7 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
         read_all(&file, len, &mut bytes).await?;
         let first = segment::parse_header(id, &bytes).map_err(|why| refused(&path, why))?;
         let Some(first) = first else {
-            // Header and first batch are one write: only that one may have torn.
+            // Header and first batch are one write: only that one may have been torn.
             later_batch(&path, id, &found, &bytes, 0)?;
             if len < segment_bytes {
                 segment::zero(&file, len, segment_bytes).await?;
@@ -141,7 +141,7 @@ async fn read_all(file: &File, len: u64, bytes: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
-/// Replays one segment's whole batches; the answer is where they end.
+/// Replays one segment's whole batches; returns where they end.
 fn replay(path: &Path, used: &mut Segment, bytes: &[u8], found: &mut Recovered) -> io::Result<u64> {
     let mut position = usize::try_from(HEADER_PAGE).unwrap_or(ALIGNMENT);
     while let Some((records, end)) = batch(path, used.id, found, bytes, position)? {
@@ -160,7 +160,7 @@ fn replay(path: &Path, used: &mut Segment, bytes: &[u8], found: &mut Recovered) 
 
 type Batch = (Vec<(Record, Place)>, usize);
 
-/// The batch at `position`, if it is there whole, and where the next one starts.
+/// The batch at `position`, if it is whole, and where the next one starts.
 fn batch(
     path: &Path,
     id: u64,
@@ -194,7 +194,7 @@ fn later_batch(path: &Path, id: u64, found: &Recovered, bytes: &[u8], end: usize
         let is_later = match found.salt {
             Some(salt) => frame(segment::salt(salt, id), &bytes[at..])
                 .is_some_and(|(sequence, _)| sequence > found.sequence),
-            // The first segment of all, which was never another: only its first batch can have torn, one page.
+            // The log's very first segment, which was never recycled: only its first batch can be torn, one page.
             None => at as u64 > HEADER_PAGE && starts_as_record(&bytes[at..]),
         };
         if is_later {
@@ -219,11 +219,11 @@ async fn finish(
             .ok()
             .and_then(|from| bytes_of_last.get(from..))
             .is_none_or(|rest| rest.iter().any(|byte| *byte != 0));
-        // With blanks after it the bytes at hand are not the active segment's: it may be dirty.
+        // With blanks after it, `bytes_of_last` are not the active segment's, so it may be dirty.
         if from < to && (dirty || !found.blanks.is_empty()) {
             segment::zero(&active.file, from, to).await?;
         }
-        // Also where nothing was zeroed: a process that was killed may have written its last batch and not synced it.
+        // Also if nothing was zeroed: a killed process may have written its last batch without syncing it.
         active.file.sync_data().await?;
     }
     for blank in &found.blanks {

@@ -1,7 +1,7 @@
-//! Segment files: their names, their header page, and how one is made ready before it is needed.
+//! Segment files: their names, their header page, and how one is prepared before it is needed.
 //!
-//! The header page is written together with the first batch, so that making a segment active costs no write of
-//! its own: a file whose header does not name the id in its file name is blank, whatever else it holds.
+//! The header page is written together with the first batch, so that activating a segment costs no write of its
+//! own. A file is blank if its header does not carry the id in its file name, whatever else it holds.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //! | 32 | 4 | CRC-32C over bytes 0..32 |
 //! | 36 | | zeros up to 4096 |
 //!
-//! In version 1 the checksum stood at 24, over bytes 0..24, and there was no salt, which is the same as salt 0. A log
-//! that began so keeps it.
+//! In version 1 the checksum was at 24, over bytes 0..24, and there was no salt, which is the same as salt 0. A log
+//! that began with version 1 keeps that salt.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ const FILL_BYTES: u64 = 1 << 20;
 
 /// A segment that holds records.
 pub struct Segment {
-    /// Its id. Never used again.
+    /// Its id, which is never used again.
     pub id: u64,
     /// The file.
     pub file: Rc<File>,
@@ -62,14 +62,14 @@ pub fn id_of(path: &Path) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-/// What the checksums of a segment's records are salted by. The log's salt is drawn when the log begins and shown to
-/// nobody, so that no value that a client stores passes for a record of the log, whatever is lost around it; the id
-/// makes it another one each time that a file is used again.
+/// The salt of the checksums of a segment's records. The log's salt is chosen when the log begins and is never
+/// shown to anybody, so that no value that a client stores can pass for a record of the log, whatever is lost
+/// around it. The id gives a file another salt each time it is recycled.
 pub fn salt(of_log: u64, id: u64) -> u64 {
     of_log.wrapping_add(id)
 }
 
-/// What a header page says of its segment.
+/// What a header page says about its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Sequence number of the first batch.
@@ -91,7 +91,7 @@ pub fn header(id: u64, header: Header) -> [u8; ALIGNMENT] {
     page
 }
 
-/// What a header page says; `None` for a blank segment.
+/// Decodes a header page; `None` for a blank segment.
 ///
 /// # Errors
 /// A later version of this program wrote it.
@@ -130,7 +130,7 @@ pub async fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a new segment: zeros on disk under its name.
+/// Makes a new segment: a file of zeros, durable before it gets its name.
 pub async fn create(directory: &Path, id: u64, bytes: u64) -> io::Result<Blank> {
     let draft = directory.join(format!("{id:016x}.tmp"));
     let file = File::create(&draft).await?;
@@ -139,7 +139,7 @@ pub async fn create(directory: &Path, id: u64, bytes: u64) -> io::Result<Blank> 
         file.sync_data().await
     };
     if let Err(error) = filled.await {
-        // A half-made segment must not hold what little room there is.
+        // A half-made segment must not occupy what little room there is.
         let _ = remove_file(&draft).await;
         return Err(error);
     }
@@ -148,7 +148,7 @@ pub async fn create(directory: &Path, id: u64, bytes: u64) -> io::Result<Blank> 
     Ok(Blank { id, file: Rc::new(file) })
 }
 
-/// Gives a segment that nothing needs a new id. What it held fails its checks from then on.
+/// Gives a segment that nothing needs a new id. From then on its old contents fail their checks.
 pub async fn recycle(directory: &Path, old: Segment, id: u64) -> io::Result<Blank> {
     rename(&path(directory, old.id), &path(directory, id)).await?;
     sync_dir(directory).await?;

@@ -56,7 +56,7 @@ async fn indexes(wal: &Wal) -> Vec<u64> {
     wal.read(0, u64::MAX).await.expect("reads").iter().map(|entry| entry.log_id.index).collect()
 }
 
-/// A log of three batches in its first segment; the answer is where each starts.
+/// A log of three batches in its first segment; returns where each starts.
 async fn three_batches(directory: &Path) -> Vec<u64> {
     let wal = reopen(directory).await;
     let mut starts = Vec::new();
@@ -132,7 +132,7 @@ fn old_entries_are_read_from_their_segments_and_purged_segments_are_used_again()
         assert!(files <= 8, "{files} files for {:?}", wal.stats());
         let wal = restart(wal, directory).await;
         assert_eq!(indexes(&wal).await, [196, 197, 198, 199]);
-        // And on it goes, in what is there.
+        // And it goes on in the files that exist.
         append(&wal, [entry(200, 10)]).await;
         assert_eq!(restart(wal, directory).await.last(), Some(log_id(1, 1, 200)));
     });
@@ -140,7 +140,7 @@ fn old_entries_are_read_from_their_segments_and_purged_segments_are_used_again()
 
 /// L14: a torn last batch.
 #[test]
-fn a_torn_last_batch_is_cut_and_its_rests_never_come_back() {
+fn a_torn_last_batch_is_cut_and_its_remains_never_come_back() {
     for torn_page in 0..2 {
         in_directory(async |directory| {
             let starts = three_batches(directory).await;
@@ -167,7 +167,7 @@ fn damage_before_the_last_batch_is_refused() {
     });
 }
 
-/// A log of three segments and more, each of several batches.
+/// A log of at least three segments, each of several batches.
 async fn three_segments(directory: &Path) {
     let wal = reopen(directory).await;
     for index in 0..60 {
@@ -233,7 +233,7 @@ fn spoil(directory: &Path, id: u64) {
 }
 
 #[test]
-fn what_a_crash_leaves_of_files_being_prepared_is_made_good() {
+fn files_that_a_crash_leaves_half_prepared_are_repaired() {
     type Leave = fn(&Path);
     let cases: [(&str, Leave); 4] = [
         ("L2: a half-zeroed file", |d| {
@@ -310,7 +310,7 @@ fn a_segment_whose_first_write_tore_is_blank_again() {
             append(&wal, [entry(index, 3000)]).await;
             index += 1;
         }
-        // The last entry went to segment 2 with its header: once the header tears, once the batch.
+        // The last entry went to segment 2 with its header: tear the header once, then the batch.
         for at in [0, 4096] {
             wal.close().await.expect("closes");
             let file = File::open(&segment::path(directory, 2)).await.expect("opens");
@@ -346,7 +346,7 @@ fn a_log_written_by_hand_is_read() {
         file.write_at(buf, 0).await.expect("writes");
         let wal = reopen(directory).await;
         assert_eq!(wal.vote(), Some(vote(2)));
-        // The mark was ahead of the entries: it is taken back to the last one.
+        // The mark was ahead of the entries, so it moves back to the last one.
         assert_eq!(wal.committed(), Some(log_id(1, 1, 0)));
         assert_eq!(indexes(&wal).await, [0]);
     });
@@ -380,36 +380,36 @@ fn a_batch_without_its_end_is_void_and_a_gap_is_refused() {
         wal.close().await.expect("closes");
         write(true, [0, 2]).await;
         let error = open(directory).await.err().expect("refused").to_string();
-        assert!(error.contains("entry 2 comes where entry 1 belongs"), "{error}");
+        assert!(error.contains("found entry 2 where entry 1 belongs"), "{error}");
         write(true, [4, 5]).await;
         assert!(open(directory).await.err().expect("refused").to_string().contains("starts at entry 4"));
     });
 }
 
 #[test]
-fn a_failed_log_tells_all_who_wait_and_refuses_the_rest() {
+fn a_failed_log_tells_all_waiters_and_refuses_later_writes() {
     in_directory(async |directory| {
-        let told = Rc::new(Cell::new(0));
-        let seen = told.clone();
-        let wal = Wal::open(config(directory), move |_| seen.set(seen.get() + 1)).await.expect("opens");
+        let fatal_calls = Rc::new(Cell::new(0));
+        let calls = fatal_calls.clone();
+        let wal = Wal::open(config(directory), move |_| calls.set(calls.get() + 1)).await.expect("opens");
         append(&wal, [entry(0, 3)]).await;
         while wal.0.preparing.get() {
             wal.0.prepared.wait().await;
         }
-        // An entry that no segment holds: the write of it can't succeed.
+        // No segment can hold the entry, so the write must fail.
         wal.0.state.borrow_mut().failed = None;
         wal.0.state.borrow_mut().segments.clear();
         wal.0.state.borrow_mut().next = None;
         std::fs::remove_dir_all(directory).expect("removes");
         assert!(wal.save_vote(vote(9)).await.is_err());
         assert!(wal.append([entry(1, 3)], IOFlushed::noop()).is_err());
-        assert_eq!(told.get(), 1);
+        assert_eq!(fatal_calls.get(), 1);
     });
 }
 
 /// L20: a segment of another log.
 #[test]
-fn a_lost_header_is_seen_without_the_salt_and_another_logs_segment_by_it() {
+fn a_lost_header_is_detected_without_the_salt_and_a_foreign_segment_by_it() {
     in_directory(async |directory| {
         three_batches(directory).await;
         spoil(directory, 1);
@@ -422,7 +422,7 @@ fn a_lost_header_is_seen_without_the_salt_and_another_logs_segment_by_it() {
             three_segments(directory).await;
         }
         let bytes = |directory| std::fs::read(segment::path(directory, 2)).expect("reads");
-        assert_ne!(bytes(directory), bytes(&other), "records of the same content are salted alike");
+        assert_ne!(bytes(directory), bytes(&other), "both logs have the same salt");
         std::fs::write(segment::path(directory, 2), bytes(&other)).expect("writes");
         let error = open(directory).await.err().expect("refused").to_string();
         assert!(error.contains("belongs to another log"), "{error}");
@@ -430,7 +430,7 @@ fn a_lost_header_is_seen_without_the_salt_and_another_logs_segment_by_it() {
 }
 
 #[test]
-fn bytes_of_a_segments_header_are_frozen() {
+fn the_bytes_of_a_segment_header_are_frozen() {
     let header = Header { first_sequence: 7, log_salt: 0x0102_0304_0506_0708 };
     let page = segment::header(0x1122, header);
     assert_eq!(hex::encode(&page[..36]), HEADER);
@@ -444,7 +444,7 @@ fn bytes_of_a_segments_header_are_frozen() {
     }
 }
 
-/// The salt came with version 2: a log of before it is read as it is, and goes on with the salt that it had, none.
+/// Version 2 brought the salt. A log from before is read as it is, and goes on without one.
 #[test]
 fn a_log_from_before_the_salt_is_read_and_goes_on() {
     in_directory(async |directory| {

@@ -54,7 +54,6 @@ fn command(
         selector: Some(selector),
         marker_version_id: service.new_id(now_ms).into(),
         precondition,
-        owner: String::new(),
     };
     service.command(Kind::DeleteVersion(delete))
 }

@@ -31,7 +31,6 @@ pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         headers: Some(headers),
         checksum: requested,
         storage_class,
-        ..UploadRecord::default()
     };
     ex.commit(Kind::CreateUpload(CreateUpload { upload })).await?;
     let mut reply = Reply::xml(|out| xml::multipart::initiated(&bucket, &key, &upload_id.to_hex(), out));

@@ -40,7 +40,7 @@ fn commands_of_one_batch_see_each_other() {
 }
 
 #[test]
-fn names_that_no_row_can_be_made_of_are_refused() {
+fn names_that_cannot_be_in_row_keys_are_refused() {
     let mut world = World::with_bucket(Versioning::Unversioned);
     for name in ["", "b\0", &"b".repeat(256)] {
         assert_eq!(world.run(create(name, "o")), Outcome::InvalidKey);
@@ -63,7 +63,7 @@ fn a_bucket_with_a_delete_marker_is_not_empty() {
 }
 
 #[test]
-fn the_deletion_of_a_bucket_ends_its_uploads() {
+fn deleting_a_bucket_ends_its_uploads() {
     let mut world = World::with_bucket(Versioning::Unversioned);
     world.set_bucket("c", Versioning::Unversioned);
     for (bucket, number) in [("b", 1), ("c", 2)] {

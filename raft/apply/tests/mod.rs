@@ -24,7 +24,7 @@ struct World {
     kv: MemoryKv,
     applier: Applier,
     retry: bool,
-    /// The time that commands bear.
+    /// The time of the commands.
     at_ms: u64,
     changes: Vec<Change>,
 }
@@ -34,7 +34,7 @@ impl World {
         Self { kv: MemoryKv::new(), applier: Applier::new(), retry: false, at_ms: 1000, changes: Vec::new() }
     }
 
-    /// With bucket `b` in this state.
+    /// With bucket `b` in this versioning state.
     fn with_bucket(versioning: Versioning) -> Self {
         let mut world = Self::new();
         world.set_bucket("b", versioning);
@@ -53,7 +53,7 @@ impl World {
         self.run_all(vec![kind]).remove(0)
     }
 
-    /// Executes commands as one batch; `self.changes` are theirs.
+    /// Executes commands as one batch; `self.changes` then holds what they changed.
     fn run_all(&mut self, kinds: Vec<Kind>) -> Vec<Outcome> {
         let at_ms = self.at_ms;
         self.run_at(kinds.into_iter().map(|kind| (at_ms, kind)).collect())
@@ -140,7 +140,6 @@ fn delete(key: &str, selector: Selector, marker: u64) -> Kind {
         selector: Some(selector),
         marker_version_id: id(marker),
         precondition: None,
-        owner: "o".into(),
     })
 }
 
@@ -151,10 +150,11 @@ fn written(outcome: &Outcome) -> &VersionRecord {
     }
 }
 
-/// What holds of the rows after every batch: `c/` is derived from `v/`, no version is older than one below it in its
-/// list, a blob has one place, a bucket that never kept versions has null versions only, and what has rows has a bucket.
+/// Checks what is true of the rows after every batch: `c/` is derived from `v/`; no version is older than one below
+/// it in its list; a blob has one place; a bucket that never kept versions has only null versions; and every row
+/// has a bucket.
 ///
-/// Gives all blobs that rows know.
+/// Returns all blobs that rows refer to.
 fn check_invariants(reader: &impl Reader) -> Vec<Bytes16> {
     let mut newest: BTreeMap<(String, String), VersionRecord> = BTreeMap::new();
     let mut above: BTreeMap<(String, String), u64> = BTreeMap::new();

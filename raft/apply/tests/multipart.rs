@@ -19,7 +19,6 @@ fn create(checksum: Option<ChecksumSpec>) -> Kind {
             created_ms: 5,
             headers: Some(headers),
             checksum,
-            owner: "o".into(),
             ..Default::default()
         },
     })
@@ -62,13 +61,13 @@ fn uploading(parts: Vec<PartRecord>) -> World {
 }
 
 #[test]
-fn a_complete_assembles_the_parts_it_names_and_lets_go_of_the_rest() {
+fn a_complete_assembles_the_parts_it_lists_and_releases_the_rest() {
     let mut world = uploading(vec![part(1, 11, MIN), part(2, 12, MIN), part(4, 14, MIN), part(7, 17, 3)]);
     world.put("k", 1);
     let outcome = world.run(Kind::CompleteUpload(complete(&[(1, 11), (4, 14), (7, 17)])));
     let version = written(&outcome).clone();
     assert_eq!((version.version_id, version.size, version.part_count), (id(500), 2 * MIN + 3, 3));
-    assert_eq!((version.modified_ms, version.owner.as_str(), version.null_version), (1000, "o", true));
+    assert_eq!((version.modified_ms, version.null_version), (1000, true));
     assert_eq!(version.headers.as_ref().unwrap().content_type.as_deref(), Some("a/b"));
     let blobs: Vec<_> = version.blobs.iter().map(|b| (b.data_id, b.part_number, b.md5)).collect();
     assert_eq!(blobs, [(id(11), 1, Some(id(11))), (id(14), 4, Some(id(14))), (id(17), 7, Some(id(17)))]);
@@ -82,13 +81,13 @@ fn a_complete_assembles_the_parts_it_names_and_lets_go_of_the_rest() {
 
     assert_eq!(world.run(abort()), Outcome::NoSuchUpload);
     assert_eq!(world.run(put_part(part(9, 19, 1))), Outcome::NoSuchUpload);
-    assert_eq!(world.reclaimed_now(), [id(19)], "a part too late leaves nothing behind");
+    assert_eq!(world.reclaimed_now(), [id(19)], "a late part leaves nothing behind");
 }
 
-/// A Complete whose answer was lost was answered NoSuchUpload when the client sent it again, so that the client took a
-/// finished upload for a failed one, and uploaded everything anew.
+/// When the answer to a Complete was lost and the client sent it again, the answer was NoSuchUpload. The client
+/// took a finished upload for a failed one, and uploaded everything again.
 #[test]
-fn a_repeated_complete_is_answered_as_the_first_while_its_version_is_there() {
+fn a_repeated_complete_gets_the_first_answer_while_its_version_exists() {
     for versioning in [Versioning::Unversioned, Versioning::Enabled, Versioning::Suspended] {
         let mut world = uploading(vec![part(1, 11, MIN), part(2, 12, 3)]);
         world.set_bucket("b", versioning);
@@ -97,7 +96,7 @@ fn a_repeated_complete_is_answered_as_the_first_while_its_version_is_there() {
         let first = CompleteUpload { precondition: absent, ..complete(&[(1, 11), (2, 12)]) };
         let outcome = world.run(Kind::CompleteUpload(first.clone()));
         written(&outcome);
-        // Each time under a new version id, as a client's repetition comes; and as it was, as a proposer's would.
+        // Each time with a new version id, as when a client repeats it; and unchanged, as when a proposer does.
         let size = Some(MIN + 3);
         for version_id in [500, 501] {
             let again = CompleteUpload { version_id: id(version_id), expected_size: size, ..first.clone() };
@@ -119,7 +118,7 @@ fn a_repeated_complete_is_answered_as_the_first_while_its_version_is_there() {
         }
         assert_eq!(world.run(abort()), Outcome::NoSuchUpload);
         assert_eq!(world.run(put_part(part(3, 13, 1))), Outcome::NoSuchUpload);
-        assert_eq!(world.rows(key::TAG_UPLOAD), 0, "it is in no list of uploads");
+        assert_eq!(world.rows(key::TAG_UPLOAD), 0, "no listing shows the upload");
 
         world.put("k", 600);
         let kept = versioning == Versioning::Enabled;
@@ -131,7 +130,7 @@ fn a_repeated_complete_is_answered_as_the_first_while_its_version_is_there() {
 }
 
 #[test]
-fn an_object_of_which_nobody_asked_a_checksum_gets_the_default_one_where_all_parts_have_it() {
+fn an_object_without_a_requested_checksum_gets_the_default_one_if_all_parts_have_it() {
     let bodies = [vec![b'a'; MIN as usize], b"tail".to_vec()];
     let crc = |bytes: &[u8]| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes();
     let whole = checksum(ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject, &crc(&bodies.concat()));
@@ -148,7 +147,7 @@ fn an_object_of_which_nobody_asked_a_checksum_gets_the_default_one_where_all_par
 }
 
 #[test]
-fn the_etag_of_a_known_upload_is_that_of_aws() {
+fn the_etag_of_a_known_upload_is_the_same_as_at_aws() {
     // printf '' | md5sum, twice over: md5(unhex("d41d8cd98f00b204e9800998ecf8427e")).
     let empty = Bytes16::from_hex("d41d8cd98f00b204e9800998ecf8427e").unwrap();
     let mut world = uploading(vec![PartRecord { md5: empty, ..part(1, 11, 0) }]);
@@ -190,7 +189,7 @@ fn a_refused_complete_leaves_the_upload_as_it_was() {
 }
 
 #[test]
-fn an_object_has_a_greatest_size() {
+fn an_object_has_a_maximum_size() {
     let most = MAX_OBJECT_BYTES;
     let mut world = uploading(vec![part(1, 11, most), part(2, 12, 1), part(3, 13, u64::MAX)]);
     let refused = world.run(Kind::CompleteUpload(complete(&[(1, 11), (2, 12)])));
@@ -201,7 +200,7 @@ fn an_object_has_a_greatest_size() {
 }
 
 #[test]
-fn a_part_that_is_replaced_is_let_go_of() {
+fn a_replaced_part_is_released() {
     let mut world = uploading(vec![part(1, 11, 5)]);
     assert_eq!(world.run(put_part(part(1, 12, 6))), Outcome::Done);
     assert_eq!(world.reclaimed_now(), [id(11)]);
@@ -214,7 +213,7 @@ fn a_part_that_is_replaced_is_let_go_of() {
 }
 
 #[test]
-fn parts_that_cannot_be_are_refused_and_let_go_of() {
+fn invalid_parts_are_refused_and_released() {
     let mut world = uploading(vec![]);
     for number in [0, 10_001, 70_000] {
         assert_eq!(world.run(put_part(part(number, 11, 5))), Outcome::InvalidPart { number });
@@ -234,7 +233,7 @@ fn parts_that_cannot_be_are_refused_and_let_go_of() {
 }
 
 #[test]
-fn uploads_that_cannot_be_are_refused() {
+fn invalid_uploads_are_refused() {
     let mut world = World::new();
     assert_eq!(world.run(create(None)), Outcome::NoSuchBucket);
     world.set_bucket("b", Versioning::Unversioned);
@@ -250,7 +249,7 @@ fn uploads_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn an_abort_lets_go_of_every_part() {
+fn an_abort_releases_every_part() {
     let mut world = uploading(vec![part(1, 11, 5), part(300, 12, 5)]);
     assert_eq!(world.run(abort()), Outcome::Done);
     assert_eq!(world.reclaimed_now(), [id(11), id(12)]);
@@ -258,7 +257,7 @@ fn an_abort_lets_go_of_every_part() {
 }
 
 #[test]
-fn checksums_of_parts_make_that_of_the_object() {
+fn the_parts_checksums_make_up_that_of_the_object() {
     let bytes = [vec![b'a'; MIN as usize], b"tail".to_vec()];
     let crc =
         |bytes: &[u8]| (crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes();

@@ -29,7 +29,7 @@ fn tag(number: u64) -> String {
 }
 
 #[test]
-fn a_put_replaces_the_only_version_and_lets_go_of_its_blob() {
+fn a_put_replaces_the_only_version_and_releases_its_blob() {
     let mut world = World::with_bucket(Versioning::Unversioned);
     let first = world.put("k", 2);
     assert!(written(&first).null_version);
@@ -100,7 +100,7 @@ fn a_refused_put_leaves_nothing_behind() {
 }
 
 #[test]
-fn preconditions_of_a_put_are_about_the_current_object() {
+fn preconditions_of_a_put_apply_to_the_current_object() {
     for versioning in [Versioning::Unversioned, Versioning::Enabled] {
         let mut world = World::with_bucket(versioning);
         assert_eq!(world.run(put("k", 1, if_match_any())), Outcome::NoSuchKey);
@@ -125,7 +125,7 @@ fn preconditions_of_a_put_are_about_the_current_object() {
 }
 
 #[test]
-fn preconditions_of_a_delete_are_about_what_it_deletes() {
+fn preconditions_of_a_delete_apply_to_what_it_deletes() {
     let mut world = World::with_bucket(Versioning::Enabled);
     assert_eq!(world.run(delete_if("k", CURRENT, if_match_any())), Outcome::NoSuchKey);
     world.put("k", 1);
@@ -167,7 +167,7 @@ fn a_bucket_that_never_kept_versions_deletes_for_good() {
 }
 
 #[test]
-fn the_id_of_the_null_version_is_not_a_client_s_to_use() {
+fn clients_cannot_use_the_id_of_the_null_version() {
     let mut world = World::with_bucket(Versioning::Unversioned);
     world.put("k", 1);
     assert!(matches!(
@@ -218,13 +218,13 @@ fn a_suspended_bucket_replaces_the_null_version_only() {
 }
 
 #[test]
-fn an_id_from_a_late_clock_is_moved_behind_the_newest() {
+fn an_id_from_a_slow_clock_is_moved_after_the_newest() {
     let mut world = World::with_bucket(Versioning::Enabled);
     world.put("k", 100);
     let late = world.put("k", 50);
     assert_eq!((written(&late).version_id, written(&late).proposed_id), (id(101), Some(id(50))));
     assert_eq!(world.versions("k"), "101 100");
-    assert_eq!(world.put("k", 50), late, "and known again when it is repeated");
+    assert_eq!(world.put("k", 50), late, "and recognized when it is repeated");
     world.put("k", 200);
     assert_eq!(world.put("k", 50), late);
     assert_eq!(world.versions("k"), "200 101 100");
@@ -241,7 +241,7 @@ fn a_retry_of_a_replaced_put_does_not_bring_its_blob_back() {
 }
 
 #[test]
-fn a_refused_retry_lets_go_of_nothing() {
+fn a_refused_retry_releases_nothing() {
     let mut world = World::with_bucket(Versioning::Unversioned);
     world.put("k", 1);
     world.retry = true;
@@ -249,8 +249,8 @@ fn a_refused_retry_lets_go_of_nothing() {
     assert_eq!(world.reclaimed_now(), []);
 }
 
-/// A version bore the time at which its request had begun. A PUT with a slow body, or one that came to a core whose clock
-/// had jumped back, made an object look older than the one it replaced, and If-Modified-Since hid it.
+/// A version had the time at which its request began. A PUT with a slow body, or one on a core whose clock had
+/// jumped back, made an object look older than the one it replaced, and If-Modified-Since hid it.
 #[test]
 fn the_time_of_a_key_never_goes_back() {
     for versioning in [Versioning::Unversioned, Versioning::Enabled, Versioning::Suspended] {
@@ -268,6 +268,6 @@ fn the_time_of_a_key_never_goes_back() {
             assert_eq!(marker.unwrap().modified_ms, 1200, "nor does a delete marker's");
             assert_eq!(written(&world.put("k", 7)).modified_ms, 1200);
         }
-        assert_eq!(written(&world.put("other", 8)).modified_ms, world.at_ms, "each key has its own");
+        assert_eq!(written(&world.put("other", 8)).modified_ms, world.at_ms, "each key has its own time");
     }
 }

@@ -1,5 +1,5 @@
-//! Random histories: invariants after every batch, versions as a plain model has them, no blob lost or leaked,
-//! and the same rows whether commands come in one batch or each alone.
+//! Random histories: the invariants hold after every batch, versions are as in a plain model, no blob is lost or
+//! leaked, and the rows are the same whether commands come in one batch or one by one.
 
 use super::*;
 use proptest::prelude::*;
@@ -38,18 +38,18 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a version is to the model. `content` is the id that was proposed.
+/// A version as the model sees it. `content` is the id that was proposed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+struct ModelVersion {
     content: u64,
     null: bool,
     marker: bool,
 }
 
-/// S3's rules, said plainly; and what makes the next commands.
+/// S3's rules in plain form; it also makes the next commands.
 struct Model {
     versioning: Versioning,
-    keys: BTreeMap<String, Vec<Seen>>,
+    keys: BTreeMap<String, Vec<ModelVersion>>,
     /// Key, id, and content by part number, of every upload.
     uploads: Vec<(String, u64, BTreeMap<u32, u64>)>,
     introduced: BTreeSet<Bytes16>,
@@ -63,14 +63,14 @@ impl Model {
         if null {
             list.retain(|version| !version.null);
         }
-        list.insert(0, Seen { content, null, marker });
+        list.insert(0, ModelVersion { content, null, marker });
     }
 
     fn has_object(&self, key: &str) -> bool {
         self.keys.get(key).and_then(|list| list.first()).is_some_and(|version| !version.marker)
     }
 
-    /// An id that no other has; with a clock that is ahead by `clock` steps.
+    /// An id that no other version has, from a clock that is ahead by `clock` steps.
     fn next(&mut self, clock: u8) -> u64 {
         self.number += 1;
         (self.number + 5000 * u64::from(clock)) * 1000
@@ -99,7 +99,7 @@ impl Model {
         super::delete(key, Selector::Current(true), content)
     }
 
-    /// The version is found by what the store calls it, since apply may have moved its id.
+    /// Finds the version by the id in the store, since apply may have moved the proposed one.
     fn delete_nth(&mut self, key: &str, nth: u8, world: &World) -> Option<Kind> {
         let list = self.keys.get_mut(key).filter(|list| usize::from(nth) < list.len())?;
         let seen = list.remove(nth.into());
@@ -160,7 +160,7 @@ impl Model {
         }))
     }
 
-    /// The command, if there is one to make of `op` now.
+    /// The command for `op`, if one can be made now.
     fn command(&mut self, op: &Op, world: &mut World) -> Option<Kind> {
         let name = |key: u8| format!("k{key}");
         match *op {
@@ -210,15 +210,15 @@ fn proposed(version: &VersionRecord) -> u64 {
     u128::from_be_bytes(version.proposed_id.unwrap_or(version.version_id).to_bytes()) as u64
 }
 
-fn stored(world: &World) -> BTreeMap<String, Vec<Seen>> {
+fn stored(world: &World) -> BTreeMap<String, Vec<ModelVersion>> {
     let page =
         list::versions(&world.kv.snapshot(), "b", list::Query { max: 100_000, ..Default::default() }, None);
-    let mut keys: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
+    let mut keys: BTreeMap<String, Vec<ModelVersion>> = BTreeMap::new();
     for entry in page.unwrap().entries {
         let list::Entry::Row(list::ListedVersion { key, version, is_latest }) = entry else { unreachable!() };
         let list = keys.entry(key).or_default();
         assert_eq!(is_latest, list.is_empty());
-        let seen = Seen {
+        let seen = ModelVersion {
             content: proposed(&version),
             null: version.null_version,
             marker: version.is_delete_marker(),
@@ -244,7 +244,7 @@ fn all_rows(world: &World) -> Vec<(Vec<u8>, Vec<u8>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn random_histories_keep_what_must_hold(ops in prop::collection::vec(any_op(), 0..60)) {
+    fn random_histories_keep_the_invariants(ops in prop::collection::vec(any_op(), 0..60)) {
         let mut world = World::with_bucket(Versioning::Unversioned);
         let mut model = Model {
             versioning: Versioning::Unversioned,
@@ -259,7 +259,7 @@ proptest! {
                 history.push(Err(model.versioning));
                 continue;
             };
-            // A clock that jumps now and then, either way.
+            // The clock jumps now and then, in either direction.
             world.at_ms = model.number * 7919 % 5000;
             history.push(Ok((world.at_ms, kind.clone())));
             world.run(kind);
@@ -268,7 +268,7 @@ proptest! {
             let blobs: BTreeSet<_> = check_invariants(&world.kv.snapshot()).into_iter().collect();
             prop_assert_eq!(&blobs, &model.introduced, "a blob is lost or leaked after {:?}", op);
         }
-        // Once more, in batches as large as can be.
+        // Once more, in the largest possible batches.
         let mut again = World::with_bucket(Versioning::Unversioned);
         let mut batch = Vec::new();
         for step in history {

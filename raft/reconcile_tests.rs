@@ -1,4 +1,5 @@
-//! A case for each row of the table in `together.rs`; then whole nodes in the states that take more than a judgement.
+//! A case for each row of the table in `reconcile.rs`; then whole nodes for the states that take more than a
+//! decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,16 +39,16 @@ fn one_of_three(index: u64) -> StoreFound {
     found
 }
 
-/// What [`judge`] has to say: how to go on, or words of the refusal.
-type Verdict = std::result::Result<Start, &'static [&'static str]>;
+/// What [`decide`] has to say: what to do, or words of the refusal.
+type Decision = std::result::Result<Start, &'static [&'static str]>;
 
 #[test]
-fn each_row_is_judged_as_the_table_says() {
+fn each_row_is_decided_as_the_table_says() {
     let (gone, empty) = (LogFound::default(), StoreFound::default());
     let strays = StoreFound { strays: true, ..StoreFound::default() };
     let founded = LogFound { last: Some(log_id(0, 1, 0)), ..LogFound::default() };
     let nine = Some(log_id(1, 1, 9));
-    let cases: Vec<(&str, LogFound, StoreFound, Verdict)> = vec![
+    let cases: Vec<(&str, LogFound, StoreFound, Decision)> = vec![
         ("T1: nothing, nothing", gone.clone(), empty.clone(), Ok(Start::New)),
         ("T2: nothing, a mark", gone.clone(), marked(9), Err(&["entry 9", "the log is gone"])),
         ("T3: nothing, rows without a mark", gone, strays.clone(), Err(&["has rows", "the log is gone"])),
@@ -96,12 +97,12 @@ fn each_row_is_judged_as_the_table_says() {
         ),
     ];
     for (row, log, store, wanted) in cases {
-        match (judge(&log, &store, 1), wanted) {
+        match (decide(&log, &store, 1), wanted) {
             (Ok(start), Ok(wanted)) => assert_eq!(start, wanted, "{row}"),
             (Err(error), Err(words)) => {
                 let line = error.to_string();
-                let told = words.iter().chain(&["restore"]).all(|word| line.contains(word));
-                assert!(told && !line.contains('\n'), "{row}: {line}");
+                let complete = words.iter().chain(&["restore"]).all(|word| line.contains(word));
+                assert!(complete && !line.contains('\n'), "{row}: {line}");
             }
             (other, _) => panic!("{row}: {other:?}"),
         }
@@ -110,7 +111,7 @@ fn each_row_is_judged_as_the_table_says() {
 
 /// T17: a mark that does not parse.
 #[test]
-fn a_damaged_mark_is_refused_with_what_to_do() {
+fn a_damaged_mark_is_refused_with_advice() {
     let kv = MemoryKv::new();
     put(&kv, APPLIED, b"\x01junk");
     let line = StoreFound::of(&kv.snapshot()).expect_err("refused").to_string();
@@ -128,7 +129,7 @@ fn create_bucket(number: u8) -> Command {
     Command::new([number; 16], 1, Kind::CreateBucket(kind))
 }
 
-/// Starts a node of one core, makes some buckets, and stops it; gives its buckets, or why it did not start.
+/// Starts a node of one core, creates some buckets, and stops it. Returns its buckets, or why it did not start.
 fn start(folder: &Path, kv: &Arc<MemoryKv>, create: u8, may_found: bool) -> Result<Vec<u8>> {
     let on_fatal = Arc::new(|why: &str| panic!("{why}"));
     let mut config = GroupConfig::new(1, folder.join("raft"), DiskSpace::new(folder), 1, on_fatal);
@@ -136,36 +137,36 @@ fn start(folder: &Path, kv: &Arc<MemoryKv>, create: u8, may_found: bool) -> Resu
     let (node, mut cores) = assemble(config, kv.clone())?;
     let seeds = Arc::new(Mutex::new(Some((node, cores.remove(0)))));
     let outcome = Arc::new(Mutex::new(None));
-    let (told, home) = (outcome.clone(), folder.to_owned());
+    let (result, home) = (outcome.clone(), folder.to_owned());
     let executors = run_executors(1, move |_| {
-        let (seeds, told, home) = (seeds.clone(), told.clone(), home.clone());
+        let (seeds, result, home) = (seeds.clone(), result.clone(), home.clone());
         async move {
             let (node, metadata) = seeds.lock().expect("lock").take().expect("one core");
             let bytes = Home::open(&DiskSpace::new(&home), 0).await.expect("store");
             let metadata = metadata.start(1, bytes.clone());
             let refusal = Error::Refused("blobs are there".to_owned());
-            let found = async move { if may_found { Ok(()) } else { Err(refusal) } };
-            let ended = match node.start(found).await {
+            let may_found = async move { if may_found { Ok(()) } else { Err(refusal) } };
+            let ended = match node.start(may_found).await {
                 Err(error) => Err(error),
                 Ok(node) => {
                     for number in 0..create {
                         metadata.commit(create_bucket(number)).await.expect("commits");
                     }
-                    let mut there = Vec::new();
+                    let mut buckets = Vec::new();
                     for number in 0..20 {
                         let found = metadata.bucket(&format!("b{number}")).await.expect("reads");
-                        there.extend(found.map(|_| number));
+                        buckets.extend(found.map(|_| number));
                     }
-                    node.stop().await.map(|()| there)
+                    node.stop().await.map(|()| buckets)
                 }
             };
-            *told.lock().expect("lock") = Some(ended);
+            *result.lock().expect("lock") = Some(ended);
             bytes.close().await;
         }
     });
     executors.expect("starts").join().expect("no core fails");
-    let ended = outcome.lock().expect("lock").take();
-    ended.expect("the core has ended")
+    let result = outcome.lock().expect("lock").take();
+    result.expect("the core has ended")
 }
 
 fn folder() -> tempfile::TempDir {
@@ -173,22 +174,22 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_half_replaced_store_is_made_anew_from_the_log() {
+fn a_half_replaced_store_is_rebuilt_from_the_log() {
     let (folder, kv) = (folder(), Arc::new(MemoryKv::new()));
     assert_eq!(start(folder.path(), &kv, 3, true), Ok(vec![0, 1, 2]));
-    // What a replacement that was cut short leaves: some rows of another state, and no mark.
+    // An interrupted replacement leaves some rows of another state, and no mark.
     let half = Arc::new(MemoryKv::new());
     for number in 5..9 {
         let record =
             kv.snapshot().get(&crate::key::bucket("b0").expect("name")).expect("reads").expect("is there");
         put(&half, &crate::key::bucket(&format!("b{number}")).expect("name"), &record);
     }
-    assert_eq!(start(folder.path(), &half, 0, true), Ok(vec![0, 1, 2]), "nothing of the strays is left");
+    assert_eq!(start(folder.path(), &half, 0, true), Ok(vec![0, 1, 2]), "no stray row is left");
     assert!(StoreFound::of(&half.snapshot()).expect("reads").mark.last.is_some());
 }
 
 #[test]
-fn a_lost_log_or_store_is_refused_each_time_and_nothing_is_written() {
+fn a_lost_log_or_store_is_refused_every_time_without_a_write() {
     let (folder, kv) = (folder(), Arc::new(MemoryKv::new()));
     start(folder.path(), &kv, 2, true).expect("starts");
     std::fs::rename(folder.path().join("raft"), folder.path().join("kept")).expect("renames");
@@ -201,10 +202,10 @@ fn a_lost_log_or_store_is_refused_each_time_and_nothing_is_written() {
     assert_eq!(start(folder.path(), &kv, 0, true), Ok(vec![0, 1]));
 }
 
-/// A node whose log and store are both gone founded a new group, and the sweep then took all of its blobs for ones that
-/// nothing refers to.
+/// A node whose log and store were both gone founded a new group. The sweep then deleted all of its blobs, because
+/// nothing referred to them.
 #[test]
-fn a_group_is_not_founded_where_it_may_not() {
+fn a_group_is_not_founded_without_permission() {
     let (folder, kv) = (folder(), Arc::new(MemoryKv::new()));
     for _ in 0..2 {
         let line = start(folder.path(), &kv, 0, false).expect_err("refused").to_string();
@@ -214,7 +215,7 @@ fn a_group_is_not_founded_where_it_may_not() {
 }
 
 #[test]
-fn a_group_whose_founding_entry_alone_is_durable_is_led() {
+fn a_group_with_only_its_founding_entry_durable_gets_a_leader() {
     let (folder, kv) = (folder(), Arc::new(MemoryKv::new()));
     block_on(async {
         let mut config =
