@@ -3,12 +3,12 @@
 use engine::io::{Listener, Semaphore, Stream, sleep, spawn, yield_if_needed};
 use std::time::Duration;
 
-/// Connections of one port and core at most; one more is closed at once.
+/// Maximum number of connections per port and core; any more are closed at once.
 const CONNECTIONS_MAX: usize = 64;
-/// A failing accept is mostly a lack of descriptors: wait before the next.
+/// Accepting mostly fails for a lack of descriptors: pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Has `converse` serve each connection in a task of its own, for ever.
+/// Serves each connection with `converse` in a task of its own, forever.
 pub async fn accept<F: Future<Output = ()> + 'static>(listener: Listener, converse: impl Fn(Stream) -> F) {
     let connections = Semaphore::new(CONNECTIONS_MAX);
     loop {
@@ -16,7 +16,7 @@ pub async fn accept<F: Future<Output = ()> + 'static>(listener: Listener, conver
             sleep(PAUSE).await;
             continue;
         };
-        // Whoever connects faster than is accepted must not keep the core from its other work.
+        // A peer that connects faster than connections are accepted must not keep the core from its other work.
         yield_if_needed().await;
         let Some(permit) = connections.try_acquire(1) else {
             continue;

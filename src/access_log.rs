@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most lines that wait for the writer.
+/// Maximum number of lines queued for the writer.
 const LINES_MAX: usize = 8192;
-/// The longest user agent, path and query in a line, in bytes before escaping.
+/// Maximum length of the user agent, and of the path and the query, in a line: bytes before escaping.
 const USER_AGENT_BYTES_MAX: usize = 256;
 const TARGET_BYTES_MAX: usize = 2048;
 
@@ -63,7 +63,7 @@ pub struct Entry<'a> {
     pub access_key_id: Option<&'a str>,
 }
 
-/// A core's handle of the log; cheap to clone.
+/// A core's handle to the log; cheap to clone.
 #[derive(Clone)]
 pub struct Logger {
     form: LogForm,
@@ -112,7 +112,7 @@ pub fn start(config: &AccessLog, board: &Arc<Board>) -> Result<Option<(Logger, W
 }
 
 impl Logger {
-    /// Writes a line, or drops and counts it if too many wait.
+    /// Writes a line, or drops and counts it if too many are queued.
     pub fn log(&self, entry: &Entry<'_>) {
         let line = match self.form {
             LogForm::Json => json(entry),
@@ -324,13 +324,13 @@ impl Sink {
 
     fn write(&mut self, line: &str) {
         let written = self.file.write_all(line.as_bytes());
-        self.tell(written);
+        self.report(written);
     }
 
     /// Flushes to the system, and opens a new file if the old one was renamed.
     fn flush(&mut self) {
         let flushed = self.file.flush();
-        self.tell(flushed);
+        self.report(flushed);
         let Some(path) = &self.path else {
             return;
         };
@@ -343,8 +343,8 @@ impl Sink {
         }
     }
 
-    /// Reports a log that can't be written once, and again only after it worked in between.
-    fn tell(&mut self, result: io::Result<()>) {
+    /// Reports once that the log can't be written, and again only if it worked in between.
+    fn report(&mut self, result: io::Result<()>) {
         match result {
             Ok(()) => self.failed = false,
             Err(error) if !self.failed => {
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_is_none_is_quoted() {
+    fn an_invalid_bucket_name_is_quoted() {
         let line = text(&Entry { bucket: Some("a b\n"), ..entry("/") });
         assert!(line.contains(" GetObject \"a b\\u{a}\" "), "{line}");
     }

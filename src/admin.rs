@@ -1,4 +1,4 @@
-//! The admin port: metrics and health by plain HTTP/1.1, one request a connection.
+//! The admin port: metrics and health over plain HTTP/1.1, one request per connection.
 //!
 //! | path            | answer                                                             |
 //! |-----------------|--------------------------------------------------------------------|
@@ -15,13 +15,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest head.
+/// The maximum length of a head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
-/// A request must be there, and its answer gone, by then.
+/// Deadline by which a request must have arrived and its answer be sent.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the admin port on this core, for ever.
+/// Serves the admin port on this core, forever.
 pub async fn serve_admin(listener: Listener, board: Arc<Board>) {
     let serve = |stream| {
         let board = Arc::clone(&board);
@@ -119,13 +119,13 @@ fn answer(method: &str, path: &str, board: &Board) -> Reply {
             [] => Reply::line("200 OK", "ready"),
             waits => Reply::line("503 Service Unavailable", &format!("waits for: {}", waits.join(", "))),
         },
-        _ => Reply::line("404 Not Found", "here are /metrics, /health/live and /health/ready"),
+        _ => Reply::line("404 Not Found", "this port has /metrics, /health/live and /health/ready"),
     };
     match method {
         "GET" => {}
         "HEAD" => reply.without_body = true,
         _ => {
-            reply = Reply::line("405 Method Not Allowed", "this port is read by GET and HEAD");
+            reply = Reply::line("405 Method Not Allowed", "this port takes GET and HEAD");
             reply.allow = true;
         }
     }
@@ -139,7 +139,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    /// What the port answers to `request`, asked by a plain socket.
+    /// What the port answers to `request`, sent over a plain socket.
     fn ask(board: Arc<Board>, request: Vec<u8>) -> String {
         block_on(async move {
             let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

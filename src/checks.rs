@@ -1,4 +1,4 @@
-//! What a machine must allow before a node starts, each refusal one line that says what to do.
+//! What a machine must allow before a node starts. Each refusal is one line that says what to do.
 
 use crate::error::{Error, Result};
 use engine::io::LOCKED_BYTES_PER_CORE;
@@ -7,11 +7,11 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// Descriptors below which a node is of no use: segments, metadata tables, connections.
+/// Fewer descriptors than this are no use to a node: segments, metadata tables, connections.
 const FILES_MIN: u64 = 256;
-/// S3 connections that a core holds however few files may be open.
+/// S3 connections that a core may hold, however few files may be open.
 const CONNECTIONS_MIN: usize = 16;
-/// How often, and how far apart, a taken port is tried.
+/// How often a taken port is tried, and the pause in between.
 const PORT_ATTEMPTS: u32 = 20;
 const PORT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,7 +62,7 @@ fn locked_memory_refusal(sizes: Option<(u64, u64)>) -> Error {
     ))
 }
 
-/// Raises the limit of open files to what this user may have; gives the limit.
+/// Raises the limit of open files as far as this user may; returns the limit.
 pub fn open_files() -> Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
@@ -70,7 +70,7 @@ pub fn open_files() -> Result<u64> {
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => enough_files(maximum),
-        // It is a wish: the limit that is there may do.
+        // Raising it is optional: the current limit may do.
         Err(_) => enough_files(current),
     }
 }
@@ -84,19 +84,19 @@ fn enough_files(limit: Option<u64>) -> Result<u64> {
     }
 }
 
-/// S3 connections that each core may hold where so many files may be open: half of them, so that whoever connects
-/// can't take the descriptors that segments and metadata need.
+/// S3 connections that each core may hold, given the limit of open files: half of the files, so that clients can't
+/// take the descriptors that segments and metadata need.
 pub fn connections_per_core(open_files: u64, cores: u16) -> usize {
     let share = open_files / 2 / u64::from(cores.max(1));
     usize::try_from(share).unwrap_or(usize::MAX).clamp(CONNECTIONS_MIN, s3::limits::CONNECTIONS_PER_CORE)
 }
 
-/// Checks that an address can be listened on, and picks the port where it is 0.
+/// Checks that an address can be listened on, and picks a port if its port is 0.
 ///
-/// The cores share a port by SO_REUSEPORT, with which a second process of the same user would silently get a
-/// share of the connections; this one listens without it. A restart at once must work, so two things don't count:
-/// the kernel frees the sockets of a ring some time after its process ended, for which a taken port is tried again
-/// for a moment; and connections that have just been closed block a port for a minute though nobody listens.
+/// The cores share a port with SO_REUSEPORT, with which a second process of the same user would silently get a
+/// share of the connections; this check listens without it. An immediate restart must work, so two things don't
+/// count. The kernel frees the sockets of a ring some time after its process ended, so a taken port is tried again
+/// for a moment. And connections that have just been closed block a port for a minute though nobody listens.
 pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
     let mut attempts = 0..PORT_ATTEMPTS;
     let bound = loop {
@@ -128,11 +128,11 @@ pub fn port(flag: &str, address: SocketAddr) -> Result<SocketAddr> {
     }
 }
 
-/// Whether some socket of this machine listens on a port, as the kernel's tables tell (proc(5), `/proc/net/tcp`).
+/// Whether some socket of this machine listens on a port, by the kernel's tables (proc(5), `/proc/net/tcp`).
 fn is_listened_on(port: u16) -> bool {
     const LISTEN: &str = "0A";
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| match std::fs::read_to_string(path) {
-        // Not knowing is no reason to believe that it is free.
+        // If the table can't be read, the port may well be taken.
         Err(error) => error.kind() != ErrorKind::NotFound,
         Ok(table) => table.lines().skip(1).any(|line| {
             let mut fields = line.split_whitespace().skip(1);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_refuses_rings_is_told_from_one_without() {
+    fn a_kernel_that_refuses_rings_is_distinguished_from_one_without() {
         let forbidden = ring_refusal(&std::io::Error::from_raw_os_error(1)).to_string();
         assert!(forbidden.contains("io_uring_disabled") && forbidden.contains("seccomp"), "{forbidden}");
         let missing = ring_refusal(&std::io::Error::from_raw_os_error(38)).to_string();

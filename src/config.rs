@@ -20,10 +20,10 @@ pub const DATA_DIR: &str = "hamster-data";
 /// The region unless `--region` says otherwise.
 pub const REGION: &str = "us-east-1";
 
-/// What `serve` was told. The default is what it does without flags.
+/// The options of `serve`. The default is `serve` without flags.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the node's data lie.
+    /// Where the node's data is.
     pub data_dir: PathBuf,
     /// The S3 ports; none with `--no-s3`.
     pub s3: Vec<SocketAddr>,
@@ -31,9 +31,9 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The admin port.
     pub admin: SocketAddr,
-    /// How S3 is served there.
+    /// How S3 is served on its ports.
     pub settings: Arc<Settings>,
-    /// The number of cores asked for.
+    /// The number of cores, if one was given.
     pub cores: Option<u16>,
     /// The CPUs to run on; `None` takes all that the process may use.
     pub cpus: Option<CpuList>,
@@ -150,7 +150,7 @@ pub fn check_domain(domain: &str) -> Result<String> {
     Err(Error::usage("--domain takes a host name without a port, such as s3.example.com"))
 }
 
-/// Checks where health checks are to be answered on the S3 port: a path that could be a bucket's needs `over_bucket`.
+/// Checks the path that answers health checks on the S3 port: one that could be a bucket's needs `over_bucket`.
 pub fn check_health(path: &str, over_bucket: bool) -> Result<HealthPath> {
     let health = HealthPath::parse(path).map_err(|why| Error::usage(format!("--s3-health: {why}")))?;
     match health.bucket() {
@@ -163,7 +163,7 @@ pub fn check_health(path: &str, over_bucket: bool) -> Result<HealthPath> {
     }
 }
 
-/// Refuses an address that two ports are to listen on: the system would give each a share of the connections.
+/// Refuses an address that was given to two ports: the system would split the connections between them.
 pub fn check_ports<'a>(ports: impl Iterator<Item = (&'a str, SocketAddr)>) -> Result<()> {
     let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
     for (flag, address) in ports.filter(|(_, address)| address.port() != 0) {

@@ -22,11 +22,11 @@ use crate::error::Error;
 use crate::node::{InnerPorts, Shared, end};
 use crate::report;
 
-/// Requests that are under way when the node shall stop have so long to end.
+/// How long requests in progress may take to finish once the node is told to stop.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(20);
-/// Between two looks at whether the other cores are done.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// Between two reports of what the core counted.
+/// Interval between checks of whether the other cores are done.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// Interval between reports of the core's counters.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs core `core` from start to end.
@@ -81,7 +81,7 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     shared.drained.fetch_add(1, Ordering::AcqRel);
     // Others may still need this core's segments, and core 0's log.
     while shared.drained.load(Ordering::Acquire) < shared.cores {
-        sleep(LOOK_AGAIN).await;
+        sleep(CHECK_INTERVAL).await;
     }
     bytes.home().close().await;
     if let Some(group) = group
@@ -91,8 +91,8 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     }
 }
 
-/// Refuses to found the group of a node whose cores hold blobs: log and metadata store are gone, and to the sweep all
-/// of the blobs would be ones that nothing refers to.
+/// Refuses to found the group of a node whose cores hold blobs: its log and metadata store are gone, and the sweep
+/// would take all of the blobs for ones that nothing refers to.
 async fn no_blobs(shared: &Shared) -> raft::Result<()> {
     loop {
         match shared.blobs_found() {
@@ -103,7 +103,7 @@ async fn no_blobs(shared: &Shared) -> raft::Result<()> {
                      {LOG_FOLDER} and {METADATA_FOLDER} from a copy"
                 )));
             }
-            None => sleep(LOOK_AGAIN).await,
+            None => sleep(CHECK_INTERVAL).await,
         }
     }
 }
@@ -147,7 +147,7 @@ fn open_ports(
     Some(service)
 }
 
-/// Deletes the bytes of blobs that nothing refers to any more; names those that are gone.
+/// Deletes the bytes of blobs that nothing refers to any more; returns the blobs whose bytes are gone.
 async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::Bytes16> {
     let ids: Vec<_> = records.iter().map(|record| DataId(record.data_id.to_bytes())).collect();
     match home.delete(&ids).await {
@@ -157,7 +157,7 @@ async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::B
     }
 }
 
-/// After a crash: deletes blobs of this core that were stored and never committed.
+/// After a crash: deletes blobs of this core that were stored but never committed.
 async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store) {
     let cores = shared.cores;
     let mark = async |places: Vec<raft::metadata::BlobPlace>| {
@@ -168,13 +168,13 @@ async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Stor
         }
         io::yield_if_needed().await;
     };
-    // What can't be read now is found by the sweep of another start.
+    // If not everything can be read now, the sweep of another start finds the blobs.
     if metadata.all_blob_refs(mark).await.is_ok() {
         let _ = store.sweep_unmarked().await;
     }
 }
 
-/// Makes a bucket unless it is there.
+/// Creates a bucket unless it exists.
 async fn make_bucket(metadata: &Metadata, name: String) {
     let mut ids = engine::ids::IdGenerator::new();
     let now_ms = io::unix_ms();

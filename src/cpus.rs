@@ -1,7 +1,8 @@
 //! The CPUs that a node runs on: `--cpus`, so that several nodes share a machine.
 //!
-//! The process confines itself to them before it starts a thread. All of its threads inherit that, the metadata store's
-//! as well as the cores', and core *i* is pinned to the *i*-th of the CPUs, or shares one where there are fewer.
+//! The process confines itself to them before it starts a thread. All of its threads inherit this, those of the
+//! metadata store as well as the cores. Core *i* is pinned to the *i*-th CPU of the list, or shares one if there
+//! are fewer.
 
 use crate::error::{Error, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -108,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_is_not_allowed_is_refused_and_those_that_are_get_named() {
+    fn a_forbidden_cpu_is_refused_with_a_list_of_the_allowed_ones() {
         let line = confine(&CpuList(vec![CpuSet::MAX_CPU - 1])).unwrap_err().to_string();
         assert!(line.contains("CPU 1023") && line.contains("--cpus"), "{line}");
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_is_parsed_as_the_same_set(set in prop::collection::btree_set(0_usize..1024, 1..40)) {
+        fn a_shown_list_parses_as_the_same_set(set in prop::collection::btree_set(0_usize..1024, 1..40)) {
             let list = CpuList(set.into_iter().collect());
             prop_assert_eq!(parse(&list.to_string()).unwrap(), list);
         }

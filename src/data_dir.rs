@@ -6,31 +6,31 @@
 //! | `lock`           | locked while a process uses the directory         | here                   |
 //! | `cores`          | the number of cores the segments are divided over | here                   |
 //! | `addresses`      | where the running node listens                    | here                   |
-//! | `clean`          | the mark of an orderly end                        | here                   |
+//! | `clean`          | the mark of a clean shutdown                      | here                   |
 //! | `quickstart.env` | the credential that `quickstart` made             | [`crate::credentials`] |
 //!
-//! What the cores keep (segments, log, metadata) is theirs. Each file is written whole under another name and renamed.
-//! What a crash or an accident may leave of this directory (for `identity/` see `src/identity`, for what the
-//! cores keep `engine/segment/open.rs` and `raft/reconcile.rs`):
+//! The cores' own files (segments, log, metadata) are described with them. Each file here is written whole under
+//! another name and then renamed. What a crash or an accident may leave of this directory (for `identity/` see
+//! `src/identity`, for the cores' files `engine/segment/open.rs` and `raft/reconcile.rs`):
 //!
-//! |     | what is there                                          | what it is                           | what is done                                           |
-//! |-----|--------------------------------------------------------|--------------------------------------|--------------------------------------------------------|
-//! | D1  | `lock`, empty or with the id of a process that is gone | a killed process                     | locked again                                           |
-//! | D2  | no `cores` and no data                                 | never served                         | `--cores`, or one per CPU                              |
-//! | D3  | no `cores`, but folders of cores, or a log             | it was lost                          | refused: restore it, or name their number by `--cores` |
-//! | D4  | `cores`, empty, cut or changed                         | damage                               | refused: restore it                                    |
-//! | D5  | `cores.new`                                            | a crash while it was written         | left; what counts is `cores`                           |
-//! | D6  | `cores`, and no or not all folders, the log empty      | a crash at the first start           | they are made                                          |
-//! | D7  | `cores`, and a folder missing, the log in use          | the folder was lost                  | refused: restore it                                    |
-//! | D8  | `cores`, and a folder beyond its number                | `cores` of another node              | refused: restore it                                    |
-//! | D9  | `addresses`, empty, cut or changed                     | damage                               | written anew by `serve`; `status` says so              |
-//! | D10 | `addresses.new`                                        | a crash while it was written         | replaced                                               |
-//! | D11 | `clean`                                                | an orderly end                       | taken away; no sweep                                   |
-//! | D12 | no `clean`                                             | a killed process, or a refused start | blobs that nothing refers to are swept                 |
-//! | D13 | `clean.new`                                            | a crash at the very end              | as without `clean`; replaced                           |
-//! | D14 | no `quickstart.env`                                    | the first `quickstart`; it was lost  | a new credential is made                               |
-//! | D15 | `quickstart.env.new`                                   | a crash while it was written         | replaced                                               |
-//! | D16 | `quickstart.env`, empty, cut or changed                | damage                               | refused: restore it, or remove it for a new credential |
+//! |     | found                                                  | meaning                                | action                                                  |
+//! |-----|--------------------------------------------------------|----------------------------------------|---------------------------------------------------------|
+//! | D1  | `lock`, empty or with the id of a process that is gone | a killed process                       | lock it again                                           |
+//! | D2  | no `cores` and no data                                 | never served                           | take `--cores`, or one per CPU                          |
+//! | D3  | no `cores`, but folders of cores, or a log             | it was lost                            | refuse: restore it, or give their number with `--cores` |
+//! | D4  | `cores`, empty, cut or changed                         | damage                                 | refuse: restore it                                      |
+//! | D5  | `cores.new`                                            | a crash while it was written           | leave it; only `cores` counts                           |
+//! | D6  | `cores`, and no or not all folders, the log empty      | a crash at the first start             | make them                                               |
+//! | D7  | `cores`, and a folder missing, the log in use          | the folder was lost                    | refuse: restore it                                      |
+//! | D8  | `cores`, and a folder beyond its number                | `cores` of another node                | refuse: restore it                                      |
+//! | D9  | `addresses`, empty, cut or changed                     | damage                                 | `serve` writes it again; `status` says so               |
+//! | D10 | `addresses.new`                                        | a crash while it was written           | replace it                                              |
+//! | D11 | `clean`                                                | a clean shutdown                       | remove it; no sweep                                     |
+//! | D12 | no `clean`                                             | a killed process, or a refused start   | sweep blobs that nothing refers to                      |
+//! | D13 | `clean.new`                                            | a crash at the very end                | as without `clean`; replace it                          |
+//! | D14 | no `quickstart.env`                                    | the first `quickstart`, or it was lost | make a new credential                                   |
+//! | D15 | `quickstart.env.new`                                   | a crash while it was written           | replace it                                              |
+//! | D16 | `quickstart.env`, empty, cut or changed                | damage                                 | refuse: restore it, or remove it for a new credential   |
 
 use crate::error::{Error, Result};
 use crate::files::{self, Secrecy};
@@ -47,7 +47,7 @@ const CORES_RECORD: Kind = Kind { tag: *b"core", version: 1 };
 pub const CORES_MAX: u16 = 256;
 
 const CORES_FILE: &str = "cores";
-/// The file that an orderly end leaves: without it the next start looks for bytes that nothing refers to.
+/// The file that a clean shutdown leaves: without it the next start looks for bytes that nothing refers to.
 const CLEAN_MARK: &str = "clean";
 
 /// The folders of the log and of the metadata.
@@ -59,7 +59,7 @@ pub const METADATA_FOLDER: &str = "meta";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    // The kernel lets the lock go with the descriptor, also when the process is killed.
+    // The kernel releases the lock with the descriptor, even if the process is killed.
     _lock: File,
 }
 
@@ -70,10 +70,10 @@ struct CoresRecord {
     cores: u32,
 }
 
-/// Where a running node listens, for the commands that ask it.
+/// Where a running node listens, for the commands that call it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Addresses {
-    /// The S3 ports, unless they are off. Older nodes noted one, or none.
+    /// The S3 ports, unless they are off. Older nodes recorded one, or none.
     #[serde(deserialize_with = "one_or_more")]
     pub s3: Vec<SocketAddr>,
     /// The cluster port.
@@ -96,7 +96,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<So
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, and locks it.
+    /// Creates the directory if it is missing, and locks it.
     pub fn lock(path: &Path) -> Result<Self> {
         files::make_private_dir(path)?;
         let lock_path = path.join("lock");
@@ -113,7 +113,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut lock)),
             Err(TryLockError::Error(error)) => return Err(files::cannot("lock", &lock_path, &error)),
         }
-        // For the message of who comes second; nothing else reads it.
+        // For the message to a second process; nothing else reads it.
         let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|error| files::cannot("write", &lock_path, &error))?;
         // Nothing may depend on where the process was started.
@@ -126,7 +126,7 @@ impl DataDir {
         &self.path
     }
 
-    /// The number of cores: as stored; before the first serve as asked for, else one per CPU.
+    /// The number of cores: the stored one, or before the first serve the requested one, or else one per CPU.
     pub fn cores(&self, asked: Option<u16>) -> Result<u16> {
         let path = self.path.join(CORES_FILE);
         let folders = core_folders(&self.path)?;
@@ -143,7 +143,7 @@ impl DataDir {
             self.check_folders(stored, &folders)?;
             return match asked {
                 Some(asked) if asked != stored => Err(Error::refused(format!(
-                    "{} is divided over {stored} cores for ever: give --cores {stored} or leave the flag out",
+                    "{} is divided over {stored} cores for good: give --cores {stored} or leave the flag out",
                     self.path.display()
                 ))),
                 _ => Ok(stored),
@@ -169,7 +169,7 @@ impl DataDir {
         Ok(!names(&self.path.join(LOG_FOLDER))?.is_empty())
     }
 
-    /// Refuses folders that can't be those of so many cores.
+    /// Refuses folders that can't be those of this many cores.
     fn check_folders(&self, cores: u16, folders: &[usize]) -> Result<()> {
         let folder = |core| engine::segment::core_dir(&self.path, core);
         if let Some(&core) = folders.iter().find(|core| **core >= usize::from(cores)) {
@@ -180,7 +180,7 @@ impl DataDir {
         }
         let missing = (0..usize::from(cores)).find(|core| !folders.contains(core));
         match missing.map(folder) {
-            // Before the log is begun, a first start may have been killed.
+            // If the log is not begun, a first start may have been killed.
             Some(path) if self.log_is_begun()? => {
                 Err(Error::refused(format!("{} is missing: restore it from a backup", path.display())))
             }
@@ -188,7 +188,7 @@ impl DataDir {
         }
     }
 
-    /// Stores the number of cores for ever, where it is not stored yet. Called once nothing stands in the way of
+    /// Stores the number of cores for good, unless it is stored already. Call it once nothing stands in the way of
     /// starting, so that a refusal leaves the choice open.
     pub fn fix_cores(&self, cores: u16) -> Result<()> {
         let path = self.path.join(CORES_FILE);
@@ -199,8 +199,8 @@ impl DataDir {
         files::replace_secret(&path, &record::encode(CORES_RECORD, &record))
     }
 
-    /// Makes the folders of segments, log and metadata, closed to other users: the metadata store makes its files
-    /// readable by all, and the data directory may have been made by somebody else.
+    /// Creates the folders of segments, log and metadata, closed to other users: the metadata store makes its files
+    /// readable by all, and somebody else may have created the data directory.
     pub fn close_folders(&self, cores: u16) -> Result<()> {
         let segments = (0..usize::from(cores)).map(|core| engine::segment::core_dir(&self.path, core));
         segments
@@ -208,7 +208,7 @@ impl DataDir {
             .try_for_each(|path| files::close_dir(&path))
     }
 
-    /// Removes the mark of an orderly end; says whether it was there.
+    /// Removes the mark of a clean shutdown; returns whether it was there.
     pub fn take_clean_mark(&self) -> Result<bool> {
         let path = self.path.join(CLEAN_MARK);
         match std::fs::remove_file(&path) {
@@ -218,20 +218,20 @@ impl DataDir {
         }
     }
 
-    /// Leaves the mark of an orderly end.
+    /// Leaves the mark of a clean shutdown.
     pub fn leave_clean_mark(&self) -> Result<()> {
         files::replace_secret(&self.path.join(CLEAN_MARK), b"")
     }
 
-    /// Notes where this node listens.
+    /// Records where this node listens.
     pub fn note_addresses(&self, addresses: &Addresses) -> Result<()> {
         let text = serde_json::to_vec_pretty(addresses)
-            .map_err(|error| Error::failed(format!("cannot lay out the addresses: {error}")))?;
+            .map_err(|error| Error::failed(format!("cannot encode the addresses: {error}")))?;
         files::replace_secret(&self.path.join("addresses"), &text)
     }
 }
 
-/// The names in a folder; none where it is missing.
+/// The names in a folder; none if it is missing.
 fn names(folder: &Path) -> Result<Vec<String>> {
     let list = || {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()
@@ -251,13 +251,13 @@ fn core_folders(data_dir: &Path) -> Result<Vec<usize>> {
     Ok(cores)
 }
 
-/// Whether a node has ever begun to keep something in a data directory.
+/// Whether a node has ever begun to store something in a data directory.
 pub fn holds_data(data_dir: &Path) -> Result<bool> {
     let kept = |name: &String| [CORES_FILE, LOG_FOLDER, METADATA_FOLDER].contains(&name.as_str());
     Ok(names(data_dir)?.iter().any(kept) || !core_folders(data_dir)?.is_empty())
 }
 
-/// Where the node of a data directory listens, or last did. `None` where it never ran.
+/// Where the node of a data directory listens, or last did. `None` if it never ran.
 pub fn addresses(data_dir: &Path) -> Result<Option<Addresses>> {
     let path = data_dir.join("addresses");
     if !path.exists() {

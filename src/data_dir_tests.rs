@@ -4,7 +4,7 @@ use super::*;
 use std::fs;
 
 #[test]
-fn a_second_user_of_the_directory_is_told_who_the_first_is() {
+fn a_second_process_learns_which_one_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let held = DataDir::lock(dir.path()).unwrap();
     let message = DataDir::lock(dir.path()).unwrap_err().to_string();
@@ -26,7 +26,7 @@ fn the_number_of_cores_is_fixed_at_the_first_serve() {
 }
 
 #[test]
-fn without_a_wish_there_is_a_core_per_cpu() {
+fn without_a_choice_there_is_a_core_per_cpu() {
     let dir = tempfile::tempdir().unwrap();
     let cores = DataDir::lock(dir.path()).unwrap().cores(None).unwrap();
     assert_eq!(usize::from(cores), std::thread::available_parallelism().unwrap().get());
@@ -62,7 +62,7 @@ fn addresses_that_an_older_node_noted_are_read() {
 /// A file or folder of a data directory, and what is in it.
 type Entry<'a> = (&'a str, &'a [u8]);
 
-/// A data directory with these files and folders (a name that ends with a slash), and bytes in the files.
+/// A data directory with these folders (names that end with a slash), and files with these bytes.
 fn directory(entries: &[Entry<'_>]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in entries {
@@ -80,12 +80,12 @@ fn record_of(cores: u32) -> Vec<u8> {
     record::encode(CORES_RECORD, &CoresRecord { cores })
 }
 
-/// The number of cores that a start with or without `--cores` would have, or the words of its refusal.
+/// The number of cores of a start with or without `--cores`, or words of its refusal.
 type Cores = std::result::Result<u16, &'static [&'static str]>;
 type Case<'a> = (&'a str, &'a [Entry<'a>], Option<u16>, Cores);
 
 #[test]
-fn the_number_of_cores_is_never_guessed_where_data_are_there() {
+fn the_number_of_cores_is_never_guessed_if_there_is_data() {
     let two = record_of(2);
     let mut changed = two.clone();
     *changed.last_mut().unwrap() ^= 1;
@@ -147,7 +147,7 @@ fn the_number_of_cores_is_never_guessed_where_data_are_there() {
 }
 
 #[test]
-fn what_is_left_of_small_files_stops_no_start() {
+fn remains_of_small_files_stop_no_start() {
     let noted =
         Addresses { s3: vec![], listen: "127.0.0.1:1".parse().unwrap(), admin: "[::1]:2".parse().unwrap() };
     let text = serde_json::to_vec_pretty(&noted).unwrap();
@@ -159,13 +159,13 @@ fn what_is_left_of_small_files_stops_no_start() {
         ("cut", &[("addresses", &text[..text.len() / 2])], true),
         ("D10: `addresses.new`", &[("addresses.new", b"{")], false),
     ];
-    for (row, entries, told) in cases {
+    for (row, entries, damaged) in cases {
         let dir = directory(entries);
         match addresses(dir.path()) {
             Err(error) => {
-                assert!(*told && error.to_string().contains("restart `hamster serve`"), "{row}: {error}")
+                assert!(*damaged && error.to_string().contains("restart `hamster serve`"), "{row}: {error}")
             }
-            Ok(found) => assert!(!told && found.is_none(), "{row}"),
+            Ok(found) => assert!(!damaged && found.is_none(), "{row}"),
         }
         let data = DataDir::lock(dir.path()).unwrap();
         data.fix_cores(1).unwrap();
@@ -178,7 +178,7 @@ fn what_is_left_of_small_files_stops_no_start() {
 }
 
 #[test]
-fn only_the_mark_of_an_orderly_end_spares_the_sweep() {
+fn only_the_mark_of_a_clean_shutdown_skips_the_sweep() {
     let cases: &[(&str, &[Entry<'_>], bool)] = &[
         ("D11: `clean`", &[("clean", b"")], true),
         ("D12: no `clean`", &[], false),
@@ -195,7 +195,7 @@ fn only_the_mark_of_an_orderly_end_spares_the_sweep() {
 }
 
 #[test]
-fn data_are_seen_before_they_are_used() {
+fn existing_data_is_detected() {
     for name in ["cores", "raft/", "meta/", "core-00/"] {
         assert!(holds_data(directory(&[(name, b"")]).path()).unwrap(), "{name}");
     }

@@ -32,7 +32,8 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
         .map_err(|error| cannot("create the directory", path, &error))
 }
 
-/// Creates a directory that only its owner may enter, whatever modes its files have; an existing one is closed to others.
+/// Creates a directory that only its owner may enter, whatever modes its files have; closes an existing one to
+/// others.
 pub fn close_dir(path: &Path) -> Result<()> {
     make_private_dir(path)?;
     let close = || {
@@ -60,7 +61,8 @@ pub fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>> {
             meta.len(),
         )));
     }
-    // Allocated for any secret up front, also one read from a pipe: a buffer that grows would leave a copy unwiped.
+    // Allocated up front to fit any secret, even one read from a pipe: a buffer that grows would leave an unwiped
+    // copy.
     let mut bytes = Vec::with_capacity((meta.len() as usize).max(SECRET_BYTES));
     (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     Ok(bytes)
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_open_to_others_is_refused_with_the_command_that_mends_it() {
+    fn a_secret_open_to_others_is_refused_with_the_command_that_fixes_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         create_secret(&path, b"x").unwrap();
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_closed_and_an_open_one_is_closed() {
+    fn a_new_folder_is_private_and_an_open_one_becomes_private() {
         let dir = tempfile::tempdir().unwrap();
         let (new, old) = (dir.path().join("new"), dir.path().join("old"));
         fs::create_dir(&old).unwrap();

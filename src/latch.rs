@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_clone_is_told_also_one_that_comes_late() {
+    fn every_clone_wakes_even_one_that_waits_late() {
         let (opener, latch) = latch();
         let other = latch.clone();
         engine::io::block_on(async {

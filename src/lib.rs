@@ -1,7 +1,7 @@
 //! Hamster: an S3-compatible object store in one binary.
 //!
-//! A verb of [`cli`] turns the command line into a checked `config::Config`; `startup` checks the machine;
-//! [`node`] runs the node, whose cores each live as [`core`] tells.
+//! A verb of [`cli`] turns the command line into a checked `config::Config`; `startup` checks the machine; [`node`]
+//! runs the node, and [`core`] is the life of each of its cores.
 
 #![forbid(unsafe_code)]
 

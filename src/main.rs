@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match hamster::cli::run(arguments, &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error is closed there is nobody left to tell.
+            // If standard error is closed, there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "hamster: {error}");
             ExitCode::from(error.exit_code())
         }

@@ -1,4 +1,4 @@
-//! The assembly of a node: what its cores share, the start of their executors, and its orderly end.
+//! Assembles a node: what its cores share, the start of their executors, and its orderly end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,50 +23,50 @@ use crate::metrics::Board;
 use crate::startup::Startup;
 use crate::tls::S3Tls;
 
-/// Told once that the node answers on all of its ports.
+/// Called once, when the node answers on all of its ports.
 pub type Ready = Box<dyn FnOnce(&Addresses) + Send>;
 
-/// What a node is made from besides its metadata store: what it was told, and what starting it found and took.
+/// What a node is made from besides its metadata store: its options, and what the start found and took.
 pub struct Plan {
-    /// What it was told. The path of its data directory is absolute.
+    /// The options. The path of the data directory is absolute.
     pub config: Config,
-    /// S3 connections of one core at most.
+    /// Maximum number of S3 connections per core.
     pub connections_per_core: usize,
-    /// Who may sign requests; none only where the S3 port is off.
+    /// Who may sign requests; `None` only if the S3 port is off.
     pub credentials: Option<Credentials>,
-    /// The ports beside that of S3. A simulated node has none: they speak TLS, whose keys follow from no seed.
+    /// The ports besides S3. A simulated node has none: they speak TLS, whose keys do not follow from a seed.
     pub inner: Option<InnerPorts>,
-    /// TLS of the S3 port, where it is asked for.
+    /// TLS of the S3 port, if it is on.
     pub s3_tls: Option<Arc<S3Tls>>,
-    /// Where cores publish what they count.
+    /// Where cores publish their counters.
     pub board: Arc<Board>,
     /// The access log, unless it is off.
     pub logger: Option<Logger>,
     /// Where it listens, with the ports that the system chose.
     pub addresses: Addresses,
-    /// Opens when the node shall drain.
+    /// Opens when the node is to drain.
     pub shutdown: Latch,
-    /// A bucket to make unless it is there.
+    /// A bucket to create unless it exists.
     pub first_bucket: Option<String>,
-    /// The last run did not end in order.
+    /// The last run did not shut down cleanly.
     pub unclean: bool,
-    /// Told once that the node answers on all of its ports.
+    /// Called once, when the node answers on all of its ports.
     pub ready: Mutex<Option<Ready>>,
 }
 
 /// What the cluster port and the admin port need.
 pub struct InnerPorts {
-    /// What the cluster port tells of the node.
+    /// What the cluster port reports about the node.
     pub record: NodeRecord,
     /// TLS of the cluster port.
     pub cluster_tls: Arc<ServerConfig>,
 }
 
-/// What all cores of a node see.
+/// What all cores of a node share.
 pub struct Shared {
     /// What the node was made from.
     pub plan: Plan,
-    /// How many there are.
+    /// The number of cores.
     pub cores: usize,
     /// The ledger of the disk that segments and log grow on.
     pub disk: Arc<DiskSpace>,
@@ -74,7 +74,7 @@ pub struct Shared {
     pub started_ms: u64,
     /// Opens once this node's part of the Raft group has applied its log.
     pub group_started: Latch,
-    /// Cores that opened their segments, and the blobs' entries that they found.
+    /// Cores that have opened their segments, and the entries of blobs that they found.
     opened: AtomicUsize,
     found: AtomicUsize,
     /// Cores that serve.
@@ -92,7 +92,7 @@ pub struct Parts {
     pub metadata: MetadataSeed,
     /// The Raft group's part, on core 0.
     pub group: Option<(NodeSeed, Opener)>,
-    /// The core's share in spreading connections, and those that are handed to it.
+    /// The core's share in spreading connections, and the connections that are handed to it.
     pub spread: (Spread, Inbox),
 }
 
@@ -100,7 +100,7 @@ impl Shared {
     /// Assembles a node over its metadata store: what its cores share, before they start.
     ///
     /// # Errors
-    /// The store can't be read, or no thread can be had.
+    /// The store can't be read, or no thread can be started.
     pub fn assemble<K: Kv>(plan: Plan, group: GroupConfig, kv: Arc<K>) -> Result<Arc<Shared>> {
         let (cores, disk) = (group.cores, group.wal.disk.clone());
         let (seed, metadata) =
@@ -130,24 +130,24 @@ impl Shared {
         }))
     }
 
-    /// The parts of a core; none if they were taken.
+    /// The parts of a core; `None` if they were taken.
     pub fn take_parts(&self, core: usize) -> Option<Parts> {
         self.parts[core].lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Tells that one more core has opened its segments, with so many entries of blobs.
+    /// Records that one more core has opened its segments, with this many entries of blobs.
     pub fn core_opened(&self, entries: usize) {
         self.found.fetch_add(entries, Ordering::AcqRel);
         self.opened.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Entries of blobs that all cores found; none while not all have opened their segments.
+    /// Entries of blobs that all cores found; `None` until all have opened their segments.
     pub fn blobs_found(&self) -> Option<usize> {
         let all = self.opened.load(Ordering::Acquire) == self.cores;
         all.then(|| self.found.load(Ordering::Acquire))
     }
 
-    /// Tells that one more core serves; the last one makes the node ready.
+    /// Records that one more core serves; the last one makes the node ready.
     pub fn core_serves(&self) {
         if self.serving.fetch_add(1, Ordering::AcqRel) + 1 < self.cores {
             return;
@@ -159,12 +159,12 @@ impl Shared {
     }
 }
 
-/// Ends the process with one line: what is durable stays, what was not acknowledged is gone.
+/// Ends the process with one line: what is durable stays, what was not acknowledged may be lost.
 pub fn end(error: &Error) -> ! {
     engine::io::end_process(&format!("hamster: {error}"), error.exit_code())
 }
 
-/// Tells of what the metadata can't go on from, and ends the process.
+/// Reports why the metadata can't go on, and ends the process.
 pub fn on_fatal() -> OnFatal {
     Arc::new(|why: &str| end(&Error::failed(why)))
 }

@@ -32,7 +32,7 @@ pub struct Kind {
 /// Encodes a message as a file.
 pub fn encode<M: prost::Message>(kind: Kind, message: &M) -> Vec<u8> {
     let body = message.encode_to_vec();
-    assert!(body.len() <= BODY_BYTES_MAX, "a record of ours is too long");
+    assert!(body.len() <= BODY_BYTES_MAX, "our own record is too long");
     let mut out = Vec::with_capacity(HEAD_BYTES + body.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&kind.tag);
@@ -120,7 +120,7 @@ mod tests {
         }
 
         #[test]
-        fn one_flipped_bit_or_a_cut_is_seen(at in 0usize..29, bit in 0u8..8, cut in 0usize..29) {
+        fn one_flipped_bit_or_a_cut_is_detected(at in 0usize..29, bit in 0u8..8, cut in 0usize..29) {
             let bytes = encode(KIND, &Sample { number: 300, text: "hello".into() });
             let mut flipped = bytes.clone();
             let at = at % flipped.len();

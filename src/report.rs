@@ -1,4 +1,4 @@
-//! Publishes what a core counts: on the board every second, in the access log after every request.
+//! Publishes a core's counters: on the board every second, in the access log after every request.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::access_log::{Entry, Logger};
 use crate::metrics::{CoreStats, Latency, RequestCount, System};
 use crate::node::Shared;
 
-/// Where the numbers of a core come from.
+/// The sources of a core's numbers.
 pub struct Sources {
     pub service: Option<Rc<Service>>,
     pub bytes: ByteStore,
@@ -28,11 +28,11 @@ pub struct Sources {
     pub group: Option<raft::Node>,
 }
 
-/// The most that `/proc/self/status` is long.
+/// Maximum length of `/proc/self/status`.
 const STATUS_BYTES_MAX: u64 = 16 << 10;
 
-/// Publishes a core's numbers at every interval, for ever. The core that hosts the Raft group also publishes those of
-/// the group and of the process.
+/// Publishes a core's numbers at every interval, forever. The core that hosts the Raft group also publishes those
+/// of the group and of the process.
 pub async fn every(interval: Duration, core: usize, shared: Arc<Shared>, sources: Sources) {
     loop {
         shared.plan.board.publish(u16::try_from(core).unwrap_or(u16::MAX), core_stats(&sources));
@@ -117,7 +117,7 @@ fn resident_bytes() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Records in each group commit: the store counts commits by the power of two that their records reach.
+/// Records per group commit: the store counts commits by the power of two that their records reach.
 fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
     let mut histogram = Histogram::new_with_max(1 << sizes.len(), 1).ok()?;
     for (power, count) in sizes.iter().enumerate() {

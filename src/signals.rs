@@ -5,7 +5,7 @@ use crate::latch::{Latch, latch};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Starts the thread that handles signals, which lives as long as the process. The latch opens at the first one.
+/// Starts the thread that handles signals, which lives as long as the process. The latch opens at the first signal.
 pub fn watch() -> Result<Latch> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Error::refused(format!("cannot watch for signals: {error}")))?;

@@ -21,13 +21,13 @@ pub struct Startup {
     pub data: DataDir,
     /// The number of cores, fixed for this data directory.
     pub cores: u16,
-    /// Writes the access log, unless it is off. Call [`access_log::Writer::finish`] after the cores ended.
+    /// Writes the access log, unless it is off. Call [`access_log::Writer::finish`] after the cores have ended.
     pub log_writer: Option<access_log::Writer>,
-    /// What the cores are to run.
+    /// What the cores run.
     pub plan: Plan,
 }
 
-/// Checks the machine and takes what the node needs of it.
+/// Checks the machine, and takes from it what the node needs.
 pub fn prepare(
     mut config: Config,
     data: DataDir,

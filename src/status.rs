@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_a_row_a_core_and_the_wire_keeps_everything() {
+    fn the_table_shows_a_row_per_core_and_the_wire_keeps_everything() {
         let board = Board::new(2);
         board.publish(0, stats(10, 100, 1000));
         board.publish(1, stats(10, 0, 1));

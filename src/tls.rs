@@ -1,4 +1,4 @@
-//! TLS: mutual 1.3 on the cluster port by the cluster's own authority; on the S3 port by the operator's files,
+//! TLS: on the cluster port mutual TLS 1.3 with the cluster's own authority; on the S3 port the operator's files,
 //! read again when they change.
 
 use crate::config::TlsFiles;
@@ -14,10 +14,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often the files of the S3 port are looked at.
+/// How often the files of the S3 port are checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The cluster port's side that is dialled: a peer without a certificate of this cluster is refused.
+/// The server side of the cluster port: it refuses a peer without a certificate of this cluster.
 pub fn cluster_server(identity: &Identity) -> Result<Arc<ServerConfig>> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(identity)?), provider())
         .build()
@@ -32,7 +32,7 @@ pub fn cluster_server(identity: &Identity) -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// The cluster port's side that dials. The name to ask for is the id of the node that is meant.
+/// The client side of the cluster port. The server name to ask for is the id of the intended node.
 pub fn cluster_client(identity: &Identity) -> Result<Arc<ClientConfig>> {
     let (chain, key) = own_certificate(identity)?;
     let config = ClientConfig::builder_with_provider(provider())
@@ -55,11 +55,11 @@ struct Loaded {
     stamp: Stamp,
 }
 
-/// What tells that a file was replaced: its inode, size and time of change, for both files.
+/// What shows that a file was replaced: inode, size and time of change, of both files.
 type Stamp = [(u64, u64, i64, i64); 2];
 
 impl S3Tls {
-    /// Loads the files; refuses with one line where they don't fit.
+    /// Loads the files; refuses with one line if they don't fit.
     pub fn load(files: &TlsFiles) -> Result<Arc<Self>> {
         let current = Mutex::new(Loaded { stamp: stamp(files)?, config: read_s3(files)? });
         Ok(Arc::new(Self { files: files.clone(), current }))
@@ -70,11 +70,11 @@ impl S3Tls {
         Arc::clone(&self.lock().config)
     }
 
-    /// Looks at the files for ever, on a thread of its own: a mount that hangs then holds up no core. Files that can't
-    /// be loaded are reported once and change nothing.
+    /// Checks the files forever, on a thread of its own, so that a mount that hangs holds up no core. Files that
+    /// can't be loaded are reported once and change nothing.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread can be started.
     pub fn watch(self: &Arc<Self>) -> Result<()> {
         self.watch_every(RELOAD_INTERVAL)
     }
@@ -99,14 +99,14 @@ impl S3Tls {
         })
     }
 
-    /// Loads the files again if they changed, and says whether it did.
+    /// Loads the files again if they changed; returns whether they did.
     fn reload(&self) -> Result<bool> {
         let stamp = stamp(&self.files)?;
         if self.lock().stamp == stamp {
             return Ok(false);
         }
-        // Certificate and key are replaced one after the other: between the two they don't match, and the next
-        // look tries again.
+        // Certificate and key are replaced one after the other: in between they don't match, and the next check
+        // tries again.
         let config = read_s3(&self.files)?;
         *self.lock() = Loaded { config, stamp };
         Ok(true)
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_files_are_taken_up_and_bad_ones_leave_the_old_in_force() {
+    fn changed_files_are_loaded_and_bad_ones_leave_the_old_in_force() {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
         let (certificate, key) = pair("one");
@@ -211,9 +211,10 @@ mod tests {
         }
     }
 
-    /// The files were read on core 0. A mount that hung stopped the core, and after 30 s the watchdog ended the process.
+    /// Core 0 used to read the files. A mount that hung stopped the core, and after 30 s the watchdog ended the
+    /// process.
     #[test]
-    fn a_mount_that_hangs_holds_up_no_core_and_its_files_are_taken_up_once_it_answers() {
+    fn a_mount_that_hangs_holds_up_no_core_and_its_files_are_loaded_once_it_answers() {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
         let (certificate, key) = pair("one");

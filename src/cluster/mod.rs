@@ -118,7 +118,7 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// A frame's head. All of it is checked but the checksum, which needs the body.
+/// A frame's head. Everything but the checksum is checked, which needs the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// What the body holds.
@@ -131,7 +131,7 @@ pub struct Head {
 /// Encodes a frame.
 pub fn encode<M: prost::Message>(kind: Kind, message: &M) -> Vec<u8> {
     let body_bytes = message.encoded_len();
-    assert!(body_bytes <= REPLY_BYTES_MAX, "a message of ours is too long");
+    assert!(body_bytes <= REPLY_BYTES_MAX, "our own message is too long");
     let mut frame = Vec::with_capacity(HEAD_BYTES + body_bytes);
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&VERSION.to_le_bytes());

@@ -13,18 +13,18 @@
 //! The folder is written and synced as `identity.new` and then renamed, so after a crash it exists whole or not at
 //! all. What a crash or an accident may leave:
 //!
-//! |     | what is there                             | what it is                                    | what is done                                     |
+//! |     | found                                     | meaning                                       | action                                           |
 //! |-----|-------------------------------------------|-----------------------------------------------|--------------------------------------------------|
-//! | I1  | nothing                                   | never founded                                 | `init` founds; all else refuses and names it     |
-//! | I2  | `identity.new` with some of its files     | `init` was cut short                          | discarded and made anew by the next `init`       |
-//! | I3  | `identity/`, whole                        | founded, whether or not `init` came to say so | loaded; `init` refuses                           |
-//! | I4  | `identity/` and an `identity.new`         | a copy put beside it                          | loaded                                           |
+//! | I1  | nothing                                   | never founded                                 | `init` founds; all else refuses and names `init` |
+//! | I2  | `identity.new` with some of its files     | `init` was interrupted                        | the next `init` discards it and starts over      |
+//! | I3  | `identity/`, whole                        | founded, even if `init` did not get to say so | load it; `init` refuses                          |
+//! | I4  | `identity/` and an `identity.new`         | a copy put beside it                          | load `identity/`                                 |
 //! | I5  | no `identity/`, but a node's data         | it was lost                                   | `init`, `serve`, `quickstart` refuse: restore it |
-//! | I6  | `identity/` without one of its files      | that file was lost                            | refused by its name: restore it                  |
+//! | I6  | `identity/` without one of its files      | that file was lost                            | refuse and name it: restore it                   |
 //! | I7  | one of them empty, cut or changed         | damage                                        | the same                                         |
 //! | I8  | keys, certificates or record of two nodes | a copy of another node's file                 | the same                                         |
-//! | I9  | a secret that others may read             | a copy that lost its mode                     | refused with the `chmod` to run                  |
-//! | I10 | `identity` that is no folder              | an accident                                   | refused: move it away                            |
+//! | I9  | a secret that others may read             | a copy that lost its mode                     | refuse with the `chmod` to run                   |
+//! | I10 | `identity` that is not a folder           | an accident                                   | refuse: move it away                             |
 
 mod certificates;
 
@@ -105,10 +105,7 @@ impl NodeRecord {
         if whole {
             return Ok(());
         }
-        Err(Error::refused(format!(
-            "{} misses an id or an address: restore it from a backup",
-            path.display()
-        )))
+        Err(Error::refused(format!("{} lacks an id or an address: restore it from a backup", path.display())))
     }
 }
 
@@ -197,7 +194,7 @@ pub fn load(data_dir: &Path) -> Result<Identity> {
         }
         Ok(_) => {
             return Err(Error::refused(format!(
-                "{} is no folder: move it away, and restore the node's identity from a backup",
+                "{} is not a folder: move it away, and restore the node's identity from a backup",
                 folder.display()
             )));
         }

@@ -87,7 +87,7 @@ fn a_whole_identity_is_loaded_whatever_lies_beside_it() {
 
 /// `init` and `quickstart` used to found a new node over the data of a node whose identity was lost.
 #[test]
-fn a_lost_identity_is_not_made_anew_over_its_data() {
+fn a_lost_identity_is_not_replaced_over_its_data() {
     for name in ["cores", "raft", "meta", "core-00"] {
         let row = format!("{}identity lost beside {name}", if name == "cores" { "I5: " } else { "" });
         let dir = changed(|folder| fs::remove_dir_all(folder).unwrap());
@@ -139,7 +139,7 @@ fn files_of_two_nodes_are_refused() {
 }
 
 #[test]
-fn an_identity_open_to_others_or_no_folder_is_refused() {
+fn an_identity_open_to_others_or_not_a_folder_is_refused() {
     for name in [CA_KEY, NODE_KEY, NODE] {
         let row = format!("{}{name}", if name == NODE { "I9: " } else { "" });
         let dir = changed(|folder| {
@@ -151,7 +151,7 @@ fn an_identity_open_to_others_or_no_folder_is_refused() {
         fs::remove_dir_all(folder).unwrap();
         fs::write(folder, "").unwrap();
     });
-    refused("I10: no folder", load(dir.path()), &["is no folder", "move it away"]);
+    refused("I10: no folder", load(dir.path()), &["is not a folder", "move it away"]);
 }
 
 #[test]
