@@ -15,8 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PAYLOAD_BYTES: usize = 4096;
 
-/// Asks for so many rounds; the answer is how long they took.
-type Ask = (u64, flume::Sender<Duration>);
+/// A request for a number of rounds; the reply is how long they took.
+type Request = (u64, flume::Sender<Duration>);
 
 /// One append after the other, as one connection does it.
 async fn write(store: Store, first: u64, rounds: u64) {
@@ -38,11 +38,11 @@ async fn write(store: Store, first: u64, rounds: u64) {
     }
 }
 
-/// Runs what is asked for on an executor, which outlives the samples: opening a store fills segments with zeros.
-async fn serve(directory: &Path, writers: u64, asked: flume::Receiver<Ask>) {
+/// Runs the requested rounds on an executor that outlives the samples: opening a store fills segments with zeros.
+async fn serve(directory: &Path, writers: u64, requests: flume::Receiver<Request>) {
     let store = Store::open(Config::new(&DiskSpace::new(directory), 0)).await.expect("a store");
     let mut tasks = 0;
-    while let Ok((rounds, answer)) = asked.recv_async().await {
+    while let Ok((rounds, answer)) = requests.recv_async().await {
         let start = io::now();
         let running: Vec<_> = (0..writers)
             .map(|_| {
@@ -53,7 +53,7 @@ async fn serve(directory: &Path, writers: u64, asked: flume::Receiver<Ask>) {
         for task in running {
             task.await.expect("a writer");
         }
-        answer.send(start.elapsed()).expect("someone who asked");
+        answer.send(start.elapsed()).expect("the benchmark");
     }
     store.shutdown().await;
 }
@@ -63,19 +63,19 @@ fn append(c: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(3));
     for writers in [1, 64] {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
-        let (ask, asked) = flume::bounded::<Ask>(1);
+        let (sender, requests) = flume::bounded::<Request>(1);
         let path = directory.path().to_owned();
-        let body = move || io::block_on(serve(&path, writers, asked)).expect("an executor");
+        let body = move || io::block_on(serve(&path, writers, requests)).expect("an executor");
         let core = io::spawn_thread("core", body).expect("a thread");
         group.throughput(Throughput::Elements(writers));
         group.bench_function(BenchmarkId::new("writers", writers), |b| {
             b.iter_custom(|rounds| {
-                let (answer, answered) = flume::bounded(1);
-                ask.send((rounds, answer)).expect("the core");
-                answered.recv().expect("the core")
+                let (answer, replies) = flume::bounded(1);
+                sender.send((rounds, answer)).expect("the core");
+                replies.recv().expect("the core")
             });
         });
-        drop(ask);
+        drop(sender);
         core.join().expect("the core");
     }
     group.finish();

@@ -1,5 +1,5 @@
-//! Apply of PUT commands from their log bytes, a group at a time: what a follower and the leader do for each entry.
-//! Rows are in memory and the batch is not written, so that commands alone are measured.
+//! Applies PUT commands from their log bytes, a group at a time, as followers and the leader do for each entry.
+//! Rows are in memory and the batch is not written, so that only the commands are measured.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! The index of one core: filling it, and look-ups among a million entries, far more than the CPU's caches hold.
+//! The index of one core: filling it, and lookups among a million entries, far more than the CPU's caches hold.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use engine::segment::{Index, Key, Slot};
 
 const FILL_ENTRIES: u64 = 100_000;
 const ENTRIES: u64 = 1_000_000;
-/// Ids are made at this rate: it decides how often their upper half changes.
+/// Ids are made at this rate, which decides how often their upper half changes.
 const IDS_PER_MS: u64 = 10;
 
 /// Keys as a core makes them, oldest first.
@@ -48,7 +48,7 @@ fn of_a_million(c: &mut Criterion) {
     let all = keys(2 * ENTRIES);
     let (present, absent) = all.split_at(ENTRIES as usize);
     let mut index = filled(present);
-    // In no order, so that neither the keys' nor the tables' lines are fetched ahead.
+    // In random order, so that the lines of neither the keys nor the tables are fetched ahead.
     let mut turn = 0;
     let mut any = move |keys: &[Key]| {
         turn += 1;

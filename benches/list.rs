@@ -16,7 +16,7 @@ const BUCKET: &str = "photos";
 const FOLDERS: u32 = 1100;
 const KEYS_PER_FOLDER: u32 = 100;
 const PAGE_KEYS: usize = 1000;
-/// A key in the midst of the bucket, where a continued listing goes on.
+/// A key in the middle of the bucket, where a listing continues.
 const MARKER: &str = "0500/00000050.jpg";
 
 fn rows() -> MemoryKv {

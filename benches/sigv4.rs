@@ -1,4 +1,4 @@
-//! Signature checks of AWS's published examples, with the day's signing key at hand and without.
+//! Signature checks of AWS's published examples, with the day's signing key cached and with deriving it.
 
 use std::hint::black_box;
 

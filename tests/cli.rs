@@ -1,4 +1,4 @@
-//! The binary as a person at a terminal meets it: help, refusals, exit codes, start and stop.
+//! The binary as seen from a terminal: help, refusals, exit codes, start and stop.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Asserts a refusal: this exit code, one line, and each of these words in it.
+/// Asserts a refusal: this exit code, one line, and each of these words in the line.
 #[track_caller]
 fn refused(output: &Output, code: i32, words: &[&str]) {
     let line = text(&output.stderr);
@@ -44,7 +44,7 @@ impl Node {
         let mut node = Node { child, printed: String::new() };
         let mut lines = BufReader::new(node.child.stdout.take().unwrap()).lines();
         loop {
-            let line = lines.next().expect("it ended before it was ready").unwrap();
+            let line = lines.next().expect("a line before the process ends").unwrap();
             node.printed.push_str(&line);
             node.printed.push('\n');
             if line.contains(mark) {
@@ -198,8 +198,8 @@ fn a_node_starts_answers_and_drains_and_one_directory_has_one_node() {
     assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
 
     assert_eq!(node.terminate(), Some(0));
-    let gone = run(&["status", "--data-dir", data.to_str().unwrap()]);
-    refused(&gone, 1, &["no node answers", "hamster serve"]);
+    let stopped = run(&["status", "--data-dir", data.to_str().unwrap()]);
+    refused(&stopped, 1, &["no node answers", "hamster serve"]);
     refused(&serve(&data, &["--cores", "2"]).output().unwrap(), 2, &["--cores"]);
     let mut other = hamster(&["serve", "--no-s3", "--cores", "2", "--data-dir", data.to_str().unwrap()]);
     other.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
@@ -230,7 +230,7 @@ fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
         assert_eq!(list.trim(), cpu, "{status}");
         threads += 1;
     }
-    assert!(threads > 3, "cores, watchdog, the metadata store's");
+    assert!(threads > 3, "cores, the watchdog, the metadata store's threads");
     assert_eq!(node.terminate(), Some(0));
     refused(&start(&["--cores", "2"]).output().unwrap(), 3, &["divided over 1 core", "--cores 1"]);
     // The CPUs may change while the cores stay.

@@ -1,14 +1,15 @@
-//! What the project is built of, read from `Cargo.lock` and the crates' own manifests without a network: everything
-//! comes from crates.io with a checksum, what touches keys or parses strangers' bytes is there once, and licences are of
-//! a known kind. Known vulnerabilities are `cargo audit`'s to find, where its database is at hand (see tests/run).
+//! What the project is built from, read from `Cargo.lock` and the crates' manifests without a network: everything
+//! comes from crates.io with a checksum, crates that touch keys or parse untrusted bytes exist in one version, and
+//! licences are of a known kind. Known vulnerabilities are left to `cargo audit`, which needs its database (see
+//! tests/run).
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Crates that hold keys, check signatures or parse what strangers send. Two versions of one would mean that a fix to
-/// the one that is looked at leaves the other in use.
+/// Crates that hold keys, check signatures or parse untrusted bytes. With two versions of one, a fix to the version
+/// that is looked at would leave the other in use.
 const ONCE: [&str; 25] = [
     "base64",
     "clap",
@@ -37,13 +38,13 @@ const ONCE: [&str; 25] = [
     "zeroize",
 ];
 
-/// Old versions that others still use, and for what; our own code must not.
+/// Old versions that other crates still use, and which crates; our own code must not.
 const OLD: [(&str, &str, &[&str]); 6] = [
     // Names of quorum trees inside of the consensus library.
     ("sha2", "0.10", &["quorum-set"]),
     // The trait that CRCs implement.
     ("digest", "0.10", &["crc-fast", "sha2"]),
-    // The system's random bytes, for the keys that ring makes, and for seeds of tables and channels under glommio.
+    // The system's random bytes: for the keys that ring makes, and for seeds of tables and channels under glommio.
     ("getrandom", "0.2", &["ring", "ahash", "nanorand"]),
     // Perfect hashes of time zone names, made when the consensus library is built.
     ("rand", "0.8", &["phf_generator"]),
@@ -51,7 +52,7 @@ const OLD: [(&str, &str, &[&str]); 6] = [
     ("crypto-common", "0.1", &["digest"]),
 ];
 
-/// Licences that go with Apache-2.0 for a binary that is passed on.
+/// Licences that are compatible with Apache-2.0 in a distributed binary.
 const LICENCES: [&str; 12] = [
     "0BSD",
     "Apache-2.0",
@@ -67,7 +68,7 @@ const LICENCES: [&str; 12] = [
     "Zlib",
 ];
 
-/// Licences that go with a binary as long as the file that they cover is passed on unchanged, and whose they are.
+/// Licences that allow a distributed binary as long as the file that they cover is unchanged, and whose they are.
 const UNCHANGED: [(&str, &str); 1] = [
     // Bit sets under glommio, so not in a binary unless it is built with that feature.
     ("bitmaps", "MPL-2.0+"),
@@ -80,7 +81,7 @@ struct Package {
     version: String,
     source: Option<String>,
     checksum: Option<String>,
-    /// `name` or, where there are several of it, `name version`.
+    /// `name`, or `name version` if there are several versions.
     dependencies: Vec<String>,
 }
 
@@ -107,7 +108,7 @@ fn packages(lock: &str) -> Vec<Package> {
     found
 }
 
-/// Packages that come from elsewhere than this repository or crates.io, or whose bytes nothing vouches for.
+/// Packages from elsewhere than this repository or crates.io, and packages without a checksum.
 fn strange_sources(packages: &[Package]) -> Vec<String> {
     let fine = |package: &&Package| match (&package.source, &package.checksum) {
         (None, None) => package.name == "hamster" || package.name.starts_with("hamster-"),
@@ -123,7 +124,8 @@ fn strange_sources(packages: &[Package]) -> Vec<String> {
         .collect()
 }
 
-/// Watched crates that are there in several versions, missing, or used in an old version by more than is known.
+/// Watched crates that exist in several versions, are missing, or are used in an old version by more crates than
+/// known.
 fn doubles(packages: &[Package]) -> Vec<String> {
     let mut found = Vec::new();
     let of = |name: &str| {
@@ -132,7 +134,7 @@ fn doubles(packages: &[Package]) -> Vec<String> {
     for name in ONCE {
         let versions = of(name);
         if versions.len() != 1 {
-            found.push(format!("{name} is there as {versions:?}, expected once"));
+            found.push(format!("{name} exists as {versions:?}, expected one version"));
         }
     }
     for (name, old, users) in OLD {
@@ -148,13 +150,13 @@ fn doubles(packages: &[Package]) -> Vec<String> {
         }
         let new = of(name).into_iter().filter(|version| !version.starts_with(&format!("{old}."))).count();
         if new > 1 {
-            found.push(format!("{name} is there as {:?}", of(name)));
+            found.push(format!("{name} exists as {:?}", of(name)));
         }
     }
     found
 }
 
-/// Whether an SPDX expression can be met by licences of the list alone. The slash is how older manifests write OR.
+/// Whether licences of the list alone satisfy an SPDX expression. A slash is how older manifests write OR.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -208,12 +210,12 @@ fn lock() -> Vec<Package> {
 }
 
 #[test]
-fn every_package_is_of_crates_io_and_has_a_checksum() {
+fn every_package_comes_from_crates_io_with_a_checksum() {
     assert_eq!(strange_sources(&lock()), Vec::<String>::new());
 }
 
 #[test]
-fn what_touches_keys_and_strangers_bytes_is_there_once() {
+fn crates_that_touch_keys_or_untrusted_bytes_exist_once() {
     assert_eq!(doubles(&lock()), Vec::<String>::new());
 }
 
@@ -305,7 +307,7 @@ mod detectors {
         assert_eq!(
             doubles(&lock("")[1..]).len(),
             1,
-            "a watched crate that is gone is to be taken off the list"
+            "a watched crate that is gone must be taken off the list"
         );
     }
 

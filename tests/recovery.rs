@@ -1,5 +1,5 @@
-//! Recovery is written as tables in the modules that recover, a row for each state that a crash or an accident leaves.
-//! Each row has a name, such as `S7`; one test tells by that name (`S7: `) that it is the row's.
+//! Each module that recovers has a table with a row for each state that a crash or an accident leaves. Each row has
+//! a name, such as `S7`, and exactly one test cites it (`S7: `).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names of a table's rows: the first column of its lines.
+/// The names of a table's rows, which are in its first column.
 fn rows(letter: char, text: &str) -> Vec<String> {
     let name = |line: &str| Some(line.strip_prefix("//! | ")?.split('|').next()?.trim().to_owned());
     text.lines().filter_map(name).filter(|name| is_row(letter, name)).collect()
@@ -40,14 +40,14 @@ fn is_row(letter: char, name: &str) -> bool {
     name.strip_prefix(letter).is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The rows that tests say they are for: `S7: ` in a doc comment or at the start of a text.
+/// The rows that tests cite: `S7: ` in a doc comment or at the start of a text.
 fn cited(text: &str) -> Vec<String> {
     let names = text.split([' ', '"', '\n']).filter_map(|word| word.strip_suffix(':'));
     names.filter(|name| TABLES.iter().any(|(letter, _)| is_row(*letter, name))).map(str::to_owned).collect()
 }
 
 #[test]
-fn each_row_of_a_recovery_table_has_one_test() {
+fn each_row_of_a_recovery_table_has_exactly_one_test() {
     let mut files = Vec::new();
     ["engine", "raft", "src"].iter().for_each(|folder| sources(&root().join(folder), &mut files));
     let mut citations: BTreeMap<String, usize> = BTreeMap::new();

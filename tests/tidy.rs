@@ -1,18 +1,19 @@
-//! Reads the sources and fails on what review forgets: long files and functions, imports against the crates' direction,
-//! stray debug prints, `unsafe` outside its places, folders the code map does not name, files nothing uses, and paths of
-//! somebody's machine. Each detector is itself tested below on small texts, so that it is known to be able to fail.
+//! Reads the sources and fails on what reviews miss: long files and functions, imports against the crates'
+//! direction, stray debug prints, `unsafe` outside its places, folders missing from the code map, files that
+//! nothing uses, and paths of somebody's machine. Each detector is itself tested below on small texts, so that it
+//! is known to be able to fail.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 80;
-/// A SAFETY line stands at most so many lines above its `unsafe`.
+/// Maximum number of lines between an `unsafe` and the SAFETY line above it.
 const SAFETY_LINES_ABOVE: usize = 8;
 /// The modules of `engine` that `raft` may use; capitalised names are the crate's root re-exports.
 const ENGINE_FOR_RAFT: [&str; 11] =
     ["io", "ids", "hash", "placement", "peer", "buf", "error", "limits", "Error", "FixedState", "canary"];
-/// Where `unsafe` may stand.
+/// Where `unsafe` is allowed.
 const UNSAFE_PLACES: [&str; 3] = ["engine/io/uring", "engine/buf", "engine/hash"];
 const STRAY: [&str; 7] = ["println!", "eprintln!", "print!", "eprint!", "dbg!", "todo!", "unimplemented!"];
 
@@ -149,7 +150,7 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// The offsets at which `word` stands in `code` with no letter, digit or underscore around it.
+/// The offsets at which `word` occurs in `code` with no letter, digit or underscore around it.
 fn words(code: &str, word: &str) -> Vec<usize> {
     let bytes = code.as_bytes();
     let ends_open = !word.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
@@ -166,8 +167,8 @@ fn line_of(code: &str, at: usize) -> usize {
 
 fn long_file(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
-    let found =
-        (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines, {FILE_LINES_MAX} at most", source.path));
+    let found = (lines > FILE_LINES_MAX)
+        .then(|| format!("{}: {lines} lines, more than {FILE_LINES_MAX}", source.path));
     found.into_iter().collect()
 }
 
@@ -188,7 +189,7 @@ fn long_functions(source: &Source) -> Vec<String> {
                 let lines = last - first + 1;
                 if lines > FUNCTION_LINES_MAX {
                     found.push(format!(
-                        "{}:{first}: a function of {lines} lines, {FUNCTION_LINES_MAX} at most",
+                        "{}:{first}: a function of {lines} lines, more than {FUNCTION_LINES_MAX}",
                         source.path
                     ));
                 }
@@ -270,7 +271,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
             }
             let line = line_of(&source.code, at);
             found.push(format!(
-                "{}:{line}: `{}` may not be named in {place}/",
+                "{}:{line}: {place}/ may not name `{}`",
                 source.path,
                 word.trim_end_matches(':')
             ));
@@ -293,7 +294,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     found
 }
 
-/// Prints that no `allow(clippy::print_...)` above them in the file admits, and what is never admitted.
+/// Prints that no `allow(clippy::print_...)` above them in the file allows, and those that are never allowed.
 fn stray_prints(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for word in STRAY {
@@ -328,7 +329,7 @@ fn unsafe_out_of_place(source: &Source) -> Vec<String> {
     found
 }
 
-/// Paths that exist on one machine only. Put together here, so that this file does not hold them.
+/// Paths that exist on one machine only. Assembled here, so that this file does not contain them.
 fn machine_paths(path: &str, text: &str) -> Vec<String> {
     let marks =
         [concat!("/wo", "rk/"), concat!("/tmp/", "wt"), concat!("/tmp/", "target"), concat!("/ro", "ot/")];
@@ -387,7 +388,8 @@ fn unreachable_files(sources: &[Source]) -> Vec<String> {
     sources.iter().filter(unused).map(|s| format!("{}: no `mod` declares it", s.path)).collect()
 }
 
-/// Folders whose last name, with a slash, the code map does not hold. A fuzz target's seeds are in a folder of its name.
+/// Folders whose last name, with a slash, is missing from the code map. A fuzz target's seeds are in a folder of
+/// its name.
 fn unnamed_folders(map: &str, folders: &BTreeSet<String>) -> Vec<String> {
     let named = |folder: &&String| {
         let name = folder.rsplit('/').next().unwrap();

@@ -103,7 +103,7 @@ impl Machine {
     /// Starts a process.
     pub fn start(&self) {
         let ready = Arc::new(AtomicBool::new(false));
-        let told = ready.clone();
+        let is_ready = ready.clone();
         let board = Board::new(self.setup.cores as u16);
         let shown = board.clone();
         let (opener, shutdown) = latch::latch();
@@ -123,7 +123,7 @@ impl Machine {
             shutdown,
             first_bucket: Some(BUCKET.to_owned()),
             unclean: !clean,
-            ready: Mutex::new(Some(Box::new(move |_: &Addresses| told.store(true, Ordering::Relaxed)))),
+            ready: Mutex::new(Some(Box::new(move |_: &Addresses| is_ready.store(true, Ordering::Relaxed)))),
         };
         let clean = self.clean.replace(false);
         let cores = control::start(self.id, || {

@@ -19,7 +19,7 @@ const CONVERGES_WITHIN: Duration = Duration::from_secs(300);
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// The longest safety phase.
 const SAFETY_AT_MOST: Duration = Duration::from_secs(400);
-/// The most steps of a run: one that takes more is taken not to end.
+/// The maximum number of steps of a run: one that takes more is assumed not to end.
 pub const STEPS_MAX: u64 = 30_000_000;
 
 /// The result of a run.
@@ -356,14 +356,14 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     }
     let mut worker = Worker::new(shared.clone(), 0, control::random());
     for key in shared.keys.clone() {
-        let mut told = worker.get(key).await;
+        let mut known = worker.get(key).await;
         for _ in 0..5 {
-            if !told {
+            if !known {
                 sleep(Duration::from_secs(1)).await;
-                told = worker.get(key).await;
+                known = worker.get(key).await;
             }
         }
-        if !told && !damaged {
+        if !known && !damaged {
             return Err(format!("liveness: {key:?} can't be read"));
         }
     }

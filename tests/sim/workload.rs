@@ -176,19 +176,19 @@ impl Worker {
     /// Sends a request and reports its outcome. An answer with one of these statuses means that it was done.
     async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
         self.client.half_closes = self.shared.half_closes.get();
-        let asked = self.client.ask(request).await;
-        let status = asked.as_ref().map_or(0, |answer| answer.status);
+        let answer = self.client.ask(request).await;
+        let status = answer.as_ref().map_or(0, |answer| answer.status);
         *self.shared.history.borrow_mut().answers.entry(status).or_default() += 1;
         engine::io::sim::control::trace(|| {
-            let told = asked
+            let outcome = answer
                 .as_ref()
                 .map_or_else(|failed| format!("{failed:?}"), |answer| format!("{status} {}", answer.code()));
             format!(
-                "client {}: {} {} {:?} -> {told}",
+                "client {}: {} {} {:?} -> {outcome}",
                 self.number, request.method, request.path, request.query
             )
         });
-        match asked {
+        match answer {
             Ok(answer) if done.contains(&status) => (Fate::Done, Some(answer)),
             Ok(answer) if (400..500).contains(&status) => (Fate::NotDone, Some(answer)),
             Ok(answer) => (Fate::Unknown, Some(answer)),
@@ -296,7 +296,7 @@ impl Worker {
         true
     }
 
-    /// Reads a range. Half of those that resume what was read before say so (If-Range), and so get a range of that very
+    /// Reads a range. Half of those that resume an earlier read say so (If-Range), and get a range of that very
     /// object or all of another.
     async fn get_range(&mut self, key: &'static str) {
         let known = self.shared.seen.borrow().get(key).copied();
@@ -369,8 +369,8 @@ impl Worker {
         let deleted: Vec<&str> =
             elements(&text, "Deleted").iter().filter_map(|entry| element(entry, "Key")).collect();
         for key in keys {
-            let told = fate != Fate::Done || deleted.contains(&key);
-            self.note(key, Action::Delete, invoked, if told { fate } else { Fate::Unknown });
+            let is_known = fate != Fate::Done || deleted.contains(&key);
+            self.note(key, Action::Delete, invoked, if is_known { fate } else { Fate::Unknown });
         }
     }
 
@@ -430,7 +430,7 @@ impl Worker {
             None if etag.is_empty() => {
                 self.note(key, Action::CopyOf(source.to_owned()), invoked, Fate::Unknown);
             }
-            None => self.shared.violation(format!("a copy has the ETag {etag}, which nothing has")),
+            None => self.shared.violation(format!("a copy has the ETag {etag}, which no value has")),
         }
     }
 

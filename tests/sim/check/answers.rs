@@ -1,5 +1,5 @@
-//! Answers fail only for a reason. None is 500 unless the disk failed. An answer that was begun is finished unless a fault
-//! broke it off, also by a node that is shutting down (as long as it waits).
+//! Answers fail only for a reason. None is 500 unless the disk failed. An answer that has begun is finished unless
+//! a fault broke it off, even by a node that is shutting down (as long as it waits).
 
 use engine::io::sim::{Fault, control};
 

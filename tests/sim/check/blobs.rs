@@ -49,7 +49,7 @@ pub fn check(kv: &MemoryKv, recovered: &[Recovered]) -> Result<(), String> {
     let stored: BTreeSet<Blob> = recovered.iter().enumerate().flat_map(of_core).collect();
     if let Some((core, id)) = referred.difference(&stored).next() {
         let id = hex::encode(id);
-        return Err(format!("blob {id} is referred to, and not in the segments of core {core}"));
+        return Err(format!("blob {id} is referred to but missing from the segments of core {core}"));
     }
     if queued > 0 {
         return Err(format!("{queued} blobs still wait for reclaim"));

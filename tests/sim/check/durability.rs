@@ -1,6 +1,6 @@
-//! Every value that a reader sees was written by some client, and every byte of it is as written. With the histories
-//! (`linearizability.rs`) it follows that nothing acknowledged is missing, and that what was not acknowledged is there
-//! wholly or not at all: a value is its ETag, and an ETag stands for all its bytes.
+//! Every value that a reader sees was written by some client, and every byte of it is as written. Together with the
+//! histories (`linearizability.rs`) this implies that nothing acknowledged is missing, and that what was not
+//! acknowledged exists wholly or not at all: a value is its ETag, and an ETag stands for all its bytes.
 
 use crate::client::Answer;
 use crate::value::{ValueId, Values};
@@ -11,7 +11,7 @@ use crate::value::{ValueId, Values};
 /// No client wrote it.
 fn shown(values: &Values, key: &str, answer: &Answer) -> Result<ValueId, String> {
     let etag = answer.header("etag").unwrap_or_default();
-    values.by_etag(etag).ok_or_else(|| format!("{key:?} was shown with the ETag {etag}, which nothing has"))
+    values.by_etag(etag).ok_or_else(|| format!("{key:?} was shown with the ETag {etag}, which no value has"))
 }
 
 /// The value whose bytes, or whose range of bytes, an answer has.
@@ -57,9 +57,9 @@ pub fn described(values: &Values, key: &str, answer: &Answer) -> Result<ValueId,
 /// # Errors
 /// It acknowledges other bytes.
 pub fn acknowledged(key: &str, etag: &str, answer: &Answer) -> Result<(), String> {
-    let told = answer.header("etag").unwrap_or_default();
-    if told != format!("\"{etag}\"") {
-        return Err(format!("PUT of {key:?} was answered with the ETag {told}"));
+    let shown = answer.header("etag").unwrap_or_default();
+    if shown != format!("\"{etag}\"") {
+        return Err(format!("PUT of {key:?} was answered with the ETag {shown}"));
     }
     Ok(())
 }

@@ -51,15 +51,15 @@ pub async fn recover(machine: &Machine) -> Result<Vec<Recovered>, String> {
 ///
 /// # Errors
 /// Where they differ.
-pub fn check(recovered: &[Recovered], told: &[Option<u64>]) -> Result<(), String> {
+pub fn check(recovered: &[Recovered], reported: &[Option<u64>]) -> Result<(), String> {
     for (core, found) in recovered.iter().enumerate() {
         if let Some(damage) = &found.damage {
             return Err(format!("core {core} reports damage: {damage}"));
         }
-        match told.get(core).copied().flatten() {
-            Some(told) if told != found.entries => {
+        match reported.get(core).copied().flatten() {
+            Some(reported) if reported != found.entries => {
                 return Err(format!(
-                    "the index of core {core} had {told} entries, and has {} after recovery",
+                    "the index of core {core} had {reported} entries, and has {} after recovery",
                     found.entries
                 ));
             }

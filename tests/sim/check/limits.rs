@@ -1,12 +1,12 @@
-//! Memory and queues stay within their limits while a node works, and are empty when it is idle: every request, also one
-//! that was broken off, returns what it took.
+//! Memory and queues stay within their limits while a node works, and are empty when it is idle: every request,
+//! even one that was broken off, returns what it took.
 
 use engine::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES};
 use hamster::metrics::CoreStats;
 
 use crate::machine::Machine;
 
-/// The most log segments of one core. With more, reclaim is not working: runs write far less.
+/// Maximum number of log segments of one core. With more, reclaim is not working: runs write far less.
 const LOG_SEGMENTS_MAX: u64 = 40;
 
 fn each(machine: &Machine, check: impl Fn(&CoreStats) -> Result<(), String>) -> Result<(), String> {

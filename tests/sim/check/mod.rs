@@ -35,11 +35,11 @@ fn each_row(kv: &MemoryKv, mut visit: impl FnMut(&[u8], &[u8]) -> raft::Result<(
 /// Runs a task in a new process on a machine without one, and ends that process.
 async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> T {
     let done: Rc<RefCell<Option<T>>> = Rc::default();
-    let told = done.clone();
+    let result_cell = done.clone();
     control::start(machine.id, || {
         spawn(async move {
             let result = work.await;
-            *told.borrow_mut() = Some(result);
+            *result_cell.borrow_mut() = Some(result);
         })
     });
     loop {

@@ -7,9 +7,9 @@ use crate::client::{Request, element};
 use crate::history::Action;
 use crate::value::{Contents, ValueId};
 
-/// The shortest part but the last of a simulated node.
+/// The minimum size of a part that is not the last, in a simulated node.
 const PART_BYTES_MIN: usize = 64 << 10;
-/// A client asks so often to have an upload completed, until it knows that it is.
+/// How often a client asks to have an upload completed, until it knows that it is.
 const COMPLETES_MAX: usize = 4;
 
 /// What became of a Complete.
@@ -93,7 +93,8 @@ impl Worker {
                     }
                     return;
                 }
-                // Nobody else ends it: the one whose answer was lost was carried out, and its object is gone since.
+                // Nobody else ends it: the Complete whose answer was lost was executed, and its object is gone by
+                // now.
                 Completed::Gone if fate == Fate::Unknown => {
                     self.note(key, Action::Write(value), invoked, Fate::Done);
                     return self.complete_again(key, &request, value).await;
