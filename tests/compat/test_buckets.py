@@ -63,7 +63,7 @@ def test_a_bucket_for_another_region_is_refused(s3, refused):
         s3.create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
 
-def test_head_bucket_tells_the_region_and_404(s3, server, bucket, refused):
+def test_head_bucket_returns_the_region_or_404(s3, server, bucket, refused):
     reply = s3.head_bucket(Bucket=bucket)
     assert reply["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == server.region
     with refused(404):
@@ -101,7 +101,7 @@ def test_the_location_of_us_east_1_is_null(s3, bucket, refused):
         s3.get_bucket_location(Bucket="no-such-bucket")
 
 
-def test_another_region_is_told_as_location_and_creates_a_bucket_once(own_server, refused):
+def test_another_region_is_returned_as_location_and_creates_a_bucket_once(own_server, refused):
     node = own_server(region="eu-central-1", cores=1)
     s3 = node.boto3()
     s3.create_bucket(Bucket="over-there", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})

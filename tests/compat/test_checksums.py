@@ -88,7 +88,7 @@ def test_a_composite_checksum_is_that_of_the_parts_checksums(s3, bucket, algorit
 
 
 def slow_checksum(algorithm, data):
-    """Of large data: by awscrt where Python's own would take minutes."""
+    """The checksum of large data: by awscrt if Python's own would take minutes."""
     if algorithm == "CRC32":
         return checksum(algorithm, data)
     crt = pytest.importorskip("awscrt.checksums")
@@ -112,7 +112,7 @@ def test_a_full_object_checksum_is_that_of_all_bytes(s3, bucket, algorithm, refu
     assert reply["Body"].read() == b"".join(bodies) and reply[field(algorithm)] == want
 
 
-def test_a_sha_can_not_be_full_object(s3, bucket, refused):
+def test_a_sha_cannot_be_full_object(s3, bucket, refused):
     with refused(400, "InvalidRequest"):
         s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256", ChecksumType="FULL_OBJECT")
 
@@ -129,7 +129,7 @@ def test_wrong_part_checksums_are_refused(s3, bucket, refused):
 
 
 def unchecked(node):
-    """A client that sends no checksum of its own, as SDKs before 2025."""
+    """A client that sends no checksum of its own, like SDKs before 2025."""
     return node.boto3(request_checksum_calculation="when_required")
 
 
@@ -173,7 +173,7 @@ def test_an_upload_without_a_checksum_gets_crc64nvme(server, bucket):
 
 @pytest.mark.parametrize("algorithm, kind", [("SHA256", None), ("CRC32", None), ("CRC32", "FULL_OBJECT")])
 def test_a_complete_must_fit_the_checksum_of_its_upload(s3, bucket, algorithm, kind, refused):
-    """AWS, "CompleteMultipartUpload": the type is compared, a composite needs each part's, numbers leave no gap."""
+    """AWS, "CompleteMultipartUpload": the type is compared, a composite needs every part's checksum, and numbers have no gaps."""
     upload_id, parts = upload(s3, bucket, algorithm, kind, [value(1, PART), value(2, 1000)])
     where = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
     other = "COMPOSITE" if kind else "FULL_OBJECT"

@@ -79,7 +79,7 @@ def test_put_if_match_swaps(s3, bucket, put, refused):
 
 
 @pytest.mark.parametrize("size", [10, 300_000])
-def test_of_many_creators_at_once_just_one_wins(s3, bucket, size):
+def test_exactly_one_of_many_concurrent_creators_wins(s3, bucket, size):
     def create(key, n):
         return n, status(s3.put_object, Bucket=bucket, Key=key, Body=bytes([n]) * size, IfNoneMatch="*")
 
@@ -91,7 +91,7 @@ def test_of_many_creators_at_once_just_one_wins(s3, bucket, size):
             assert s3.get_object(Bucket=bucket, Key=f"race-{turn}")["Body"].read() == bytes([winners[0]]) * size
 
 
-def test_a_counter_by_if_match_loses_no_step(s3, bucket):
+def test_a_counter_by_if_match_loses_no_increment(s3, bucket):
     s3.put_object(Bucket=bucket, Key="n", Body=b"0")
 
     def add(_):

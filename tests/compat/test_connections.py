@@ -27,8 +27,8 @@ def by_core(node, name):
 
 
 def moved_since(node, before, least):
-    """Body bytes that each core has received since then, once they are so many in all (what came with a head is not
-    among them)."""
+    """Body bytes that each core has received since then, once they add up to this many (bytes that came with a head
+    are not among them)."""
     moved = lambda: [now - then for now, then in zip(by_core(node, "hamster_received_bytes_total"), before)]
     wait_for(lambda: sum(moved()) >= least, True)
     return moved()
@@ -41,7 +41,7 @@ def wait_for(what, wanted):
         time.sleep(0.1)
 
 
-# The kernel chose the core by a hash of addresses and ports: of four connections all met at one core in every eighth run,
+# The kernel chose the core by a hash of addresses and ports: in every eighth run all four connections met at one core,
 # and one of two cores then did all of the work.
 def test_connections_of_a_burst_are_spread_evenly_over_the_cores(own_server):
     node = own_server(cores=2)
@@ -72,7 +72,7 @@ def test_idle_connections_do_not_keep_a_core_from_getting_new_ones(own_server):
     for wire in idle:
         assert raw.request("HEAD", "/spread", wire=wire).status == 200
     time.sleep(3)
-    # All of them rest now, and four that work are spread by what works.
+    # All of them are idle now, and four busy ones are spread by the load.
     body = bytes(1 << 20)
     before = by_core(node, "hamster_received_bytes_total")
     busy = [raw.connect() for _ in range(4)]
@@ -154,7 +154,7 @@ def ipv4(address, port):
     return binary(0x21, 0x11, socket.inet_aton(address) + socket.inet_aton("192.0.2.1") + struct.pack(">HH", port, 443))
 
 
-def test_the_client_is_whom_a_trusted_proxy_names_and_strangers_name_nobody(own_server):
+def test_a_trusted_proxy_names_the_client_and_a_stranger_names_nobody(own_server):
     log = own_log(own_server, ["--trust-proxy", f"{PROXY}/32", "--trust-proxy", "10.0.0.0/8"])
     raw, count = log.raw, 0
 
@@ -180,7 +180,7 @@ def test_the_client_is_whom_a_trusted_proxy_names_and_strangers_name_nobody(own_
     assert remote(PROXY, ipv4("203.0.113.8", 4000)) == (200, "203.0.113.8")
     assert remote(PROXY, ipv4("203.0.113.8", 4000), pieces=True) == (200, "203.0.113.8")
     assert remote(PROXY, binary(0x20, 0, b"")) == (200, PROXY)
-    # Whom the proxy names is a stranger, whose own headers say nothing; one that is a proxy itself is believed.
+    # The client that the proxy names is a stranger, whose own headers count for nothing; one that is a proxy is believed.
     assert remote(PROXY, line, headers=forwarded) == (200, "203.0.113.7")
     assert remote(PROXY, ipv4("10.0.0.3", 4000), headers=forwarded) == (200, "203.0.113.9")
     assert remote(HOST, headers=forwarded) == (200, HOST)
@@ -196,7 +196,7 @@ def test_a_proxy_header_that_is_malformed_or_never_ends_closes_the_connection(ow
         with raw.connect(source=(PROXY, 0)) as wire:
             wire.send(bad)
             assert wire.closed_within(5), bad[:40]
-    # From its first byte on a header has ten seconds; a proxy that has sent none may wait.
+    # A header has ten seconds from its first byte on; a proxy that has sent nothing may wait.
     silent, slow = raw.connect(source=(PROXY, 0)), raw.connect(source=(PROXY, 0))
     slow.send(b"PROXY TCP4")
     assert slow.closed_within(15)

@@ -102,7 +102,7 @@ def test_http_1_0_gets_its_reply_and_a_close(raw, bucket):
         assert wire.closed_within(5)
 
 
-def test_head_tells_what_get_would_and_sends_no_body(raw, bucket):
+def test_head_returns_what_get_would_without_the_body(raw, bucket):
     raw.request("PUT", f"/{bucket}/k", body=BODY, headers={"content-type": "text/x-a", "x-amz-meta-a": "b"})
     got = raw.request("GET", f"/{bucket}/k")
     with raw.connect() as wire:
@@ -168,7 +168,7 @@ def test_an_http_1_1_request_without_host_is_refused(raw):
     assert reply.status == 400, reply
 
 
-def test_methods_that_s3_has_not_are_refused(raw, bucket):
+def test_methods_that_s3_does_not_have_are_refused(raw, bucket):
     for method in ("PATCH", "TRACE", "CONNECT", "BREW"):
         reply = raw.request(method, f"/{bucket}/k")
         assert reply.status in (400, 405, 501), (method, reply)
@@ -195,7 +195,7 @@ def test_raw_utf8_metadata_comes_back_by_rfc_2047(raw, bucket):
 
 
 @pytest.mark.parametrize("path", ["/%FF", "/a%00b", "/../x", "/a/../../x", "/" + "k" * 1025])
-def test_keys_that_can_not_be_are_refused(raw, bucket, path):
+def test_invalid_keys_are_refused(raw, bucket, path):
     for method in ("PUT", "GET", "DELETE"):
         reply = raw.request(method, f"/{bucket}{path}", body=b"x" if method == "PUT" else b"")
         assert reply.status == 400 and reply.code, (method, reply)

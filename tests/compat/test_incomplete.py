@@ -12,7 +12,7 @@ CHUNKS = b"1\r\n<\r\n0\r\nx-amz-checksum-crc32:/W2TCg==\r\n\r\n"
 
 
 def ended_early(raw, method, path, query, headers, body, payload):
-    """Sends a request whose client says no more after `body`."""
+    """Sends a request whose client sends nothing after `body`."""
     signed = raw.signer.headers(method, raw.host, path, query, headers, payload)
     target = path + ("?" + query_string(query) if query else "")
     with raw.connect() as wire:

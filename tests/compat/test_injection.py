@@ -1,4 +1,4 @@
-"""What clients say comes back in headers, in XML and in the log: as what it is, never as structure."""
+"""What clients send comes back in headers, in XML and in the log as text, never as structure."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def no_break(reply):
 
 
 @pytest.mark.parametrize("text", BREAKS)
-def test_an_override_can_not_start_another_header(raw, bucket, text):
+def test_an_override_cannot_start_another_header(raw, bucket, text):
     path = f"/{bucket}/k"
     raw.request("PUT", path, body=b"body")
     for name in OVERRIDES:
@@ -47,7 +47,7 @@ def test_an_override_can_not_start_another_header(raw, bucket, text):
 
 
 @pytest.mark.parametrize("text", BREAKS)
-def test_metadata_of_encoded_words_can_not_start_another_header(raw, bucket, text):
+def test_metadata_of_encoded_words_cannot_start_another_header(raw, bucket, text):
     import base64
 
     path, word = f"/{bucket}/k", f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
@@ -59,7 +59,7 @@ def test_metadata_of_encoded_words_can_not_start_another_header(raw, bucket, tex
 
 
 @pytest.mark.parametrize("text", BREAKS)
-def test_a_key_can_not_start_another_header(raw, bucket, text):
+def test_a_key_cannot_start_another_header(raw, bucket, text):
     path = f"/{bucket}/" + quote_path(text)
     refused = "\x00" in text
     for method, query, headers in (
@@ -106,7 +106,7 @@ def test_keys_in_lists_are_text(raw, filled, query):
 
 
 @pytest.mark.parametrize("text", MARKUP)
-def test_what_a_list_was_asked_comes_back_as_text(raw, filled, text):
+def test_the_parameters_of_a_list_come_back_as_text(raw, filled, text):
     for query in LISTS + [[("uploads", "")]]:
         for name in ("prefix", "delimiter", "marker", "key-marker", "start-after"):
             body = raw.request("GET", f"/{filled}", [*query, (name, text)]).body
@@ -151,7 +151,7 @@ def test_deletes_repeat_keys_as_text(raw, bucket, text):
     assert reply.status == 200 and sorted(values(reply.body, "Key")) == sorted([text, "../" + text]), reply.body
 
 
-def test_boto3_reads_an_error_about_a_key_that_xml_can_not_hold(s3, bucket, refused):
+def test_boto3_reads_an_error_about_a_key_that_xml_cannot_hold(s3, bucket, refused):
     with refused(404, "NoSuchKey"):
         s3.get_object(Bucket=bucket, Key="a\x01b")
     s3.put_object(Bucket=bucket, Key="a\x01b", Body=b"x")

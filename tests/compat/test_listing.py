@@ -28,7 +28,7 @@ def test_keys_come_in_byte_order(s3, tree):
     assert page["MaxKeys"] == 1000 and page["Name"] == tree
 
 
-def test_an_entry_tells_size_etag_class_and_time(s3, bucket):
+def test_an_entry_shows_size_etag_class_and_time(s3, bucket):
     put = s3.put_object(Bucket=bucket, Key="k", Body=b"12345")
     entry = s3.list_objects_v2(Bucket=bucket)["Contents"][0]
     assert (entry["Size"], entry["ETag"], entry["StorageClass"]) == (5, put["ETag"], "STANDARD")
@@ -52,7 +52,7 @@ def test_prefix_and_delimiter_group_keys(s3, tree):
 
 
 @pytest.mark.parametrize("page_keys", [1, 2, 3, 7])
-def test_pages_of_keys_and_prefixes_join_without_gap_or_double(s3, tree, page_keys):
+def test_pages_of_keys_and_prefixes_join_without_gaps_or_duplicates(s3, tree, page_keys):
     seen, token = [], None
     while True:
         extra = {"ContinuationToken": token} if token else {}
@@ -122,7 +122,7 @@ def test_version_1_pages_by_marker(s3, tree):
     assert keys(page) == ["a/b/1", "b"] and page["Marker"] == "a/2"
 
 
-def test_version_1_tells_next_marker_with_a_delimiter(s3, tree):
+def test_version_1_returns_next_marker_with_a_delimiter(s3, tree):
     seen, marker = [], ""
     while True:
         page = s3.list_objects(Bucket=tree, Delimiter="/", MaxKeys=2, Marker=marker)
@@ -133,7 +133,7 @@ def test_version_1_tells_next_marker_with_a_delimiter(s3, tree):
     assert sorted(seen) == sorted(["a", "b", "b!", "c", "z", "a/", "b/", "photos/"])
 
 
-def test_version_1_tells_no_next_marker_without_a_delimiter(s3, tree):
+def test_version_1_returns_no_next_marker_without_a_delimiter(s3, tree):
     page = s3.list_objects(Bucket=tree, MaxKeys=3)
     assert page["IsTruncated"] and "NextMarker" not in page
 
@@ -145,8 +145,8 @@ def test_an_empty_continuation_token_is_incorrect(s3, raw, bucket, refused):
     assert raw.request("GET", "/", [("continuation-token", "")]).status == 200
 
 
-def test_a_page_is_refused_whose_end_xml_can_not_tell(raw, bucket):
-    """Its next marker would have to be another text: the keys between the two would be left out of the next page."""
+def test_a_page_whose_end_xml_cannot_express_is_refused(raw, bucket):
+    """Its next marker would have to be another text, and the next page would leave out the keys between the two."""
     for key in ("a%01", "b"):
         assert raw.request("PUT", f"/{bucket}/{key}").status == 200
     for query in ([], [("versions", "")]):

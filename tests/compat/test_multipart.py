@@ -174,14 +174,14 @@ def test_unknown_uploads_are_404(s3, bucket, refused):
         upload.part(1, b"x")
 
 
-def told(reply):
-    """What a Complete tells of the object it made."""
+def result_of(reply):
+    """What a Complete says about the object that it made."""
     return {name: value for name, value in reply.items() if name != "ResponseMetadata"}
 
 
 @pytest.mark.parametrize("asked", [{}, {"ChecksumAlgorithm": "SHA256"}, {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}])
-def test_a_repeated_complete_is_answered_as_the_first_also_after_a_restart(own_server, refused, bodies, asked):
-    """Its client lost the first answer: 404 made it take a finished upload for a failed one and send everything again."""
+def test_a_repeated_complete_gets_the_first_answer_even_after_a_restart(own_server, refused, bodies, asked):
+    """A client that lost the first answer got 404. It took the finished upload for a failed one and sent everything again."""
     node = own_server()
     s3 = node.boto3()
     s3.create_bucket(Bucket="bucket")
@@ -192,10 +192,10 @@ def test_a_repeated_complete_is_answered_as_the_first_also_after_a_restart(own_s
         reply = upload.part(number, bodies[2 * number - 2], ChecksumAlgorithm=asked.get("ChecksumAlgorithm", "CRC32"))
         parts.append({"PartNumber": number, "ETag": reply["ETag"], field: reply[field]})
     first = upload.complete(parts, IfNoneMatch="*")
-    assert told(upload.complete(parts, IfNoneMatch="*")) == told(first)
+    assert result_of(upload.complete(parts, IfNoneMatch="*")) == result_of(first)
     node.kill()
     node.start()
-    assert told(upload.complete(parts, IfNoneMatch="*")) == told(first) and first["ETag"] == etag_of([bodies[0], bodies[2]])
+    assert result_of(upload.complete(parts, IfNoneMatch="*")) == result_of(first) and first["ETag"] == etag_of([bodies[0], bodies[2]])
     for calls in (lambda: upload.complete(parts[:1]), upload.list, upload.abort, lambda: upload.part(3, b"x")):
         with refused(404, "NoSuchUpload"):
             calls()
@@ -238,7 +238,7 @@ def test_the_last_part_may_be_empty(s3, bucket, bodies):
     assert read(s3, bucket, "alone") == b"" and s3.head_object(Bucket=bucket, Key="alone")["ETag"] == etag_of([b""])
 
 
-def test_a_missing_bucket_comes_before_an_upload_that_can_not_be(s3, refused):
+def test_a_missing_bucket_comes_before_an_impossible_upload(s3, refused):
     for upload_id in ("no-id", "0" * 32):
         where = {"Bucket": "no-such-bucket", "Key": "k", "UploadId": upload_id}
         part = [{"PartNumber": 1, "ETag": "x"}]
@@ -263,7 +263,7 @@ def listed(number, etag):
     return f"<CompleteMultipartUpload><Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>".encode()
 
 
-def test_a_part_number_out_of_bounds_in_a_complete_is_a_wrong_argument(s3, raw, bucket):
+def test_a_part_number_out_of_bounds_in_a_complete_is_an_invalid_argument(s3, raw, bucket):
     upload = Upload(s3, bucket, "k")
     upload.part(1, b"x")
     for number in ("0", "-1", "10001"):
@@ -284,7 +284,7 @@ def test_the_md5_of_a_complete_is_checked(s3, raw, bucket):
 
 
 def test_the_location_is_the_url_that_the_client_used(own_server):
-    """On a virtual host the bucket stood in it twice."""
+    """On a virtual host it named the bucket twice."""
     node = own_server(serve_args=["--domain", "s3.test.local"], cores=1)
     raw = RawClient(node)
 
@@ -452,7 +452,7 @@ def test_a_download_goes_on_while_its_object_is_replaced(own_server):
     start = download.read(MIB)
     s3.put_object(Bucket="bucket", Key="k", Body=b"new")
     server.wait_for_metric("hamster_index_entries", 1)
-    # Others' bytes would come to lie where the parts were.
+    # The bytes of others would be written where the parts were.
     for number in range(16):
         s3.put_object(Bucket="bucket", Key=f"other-{number}", Body=value(500 + number, PART))
     assert start + download.read() == b"".join(bodies)

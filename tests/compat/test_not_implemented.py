@@ -1,4 +1,4 @@
-"""What Hamster does not do says so, by its name, and does nothing."""
+"""What Hamster does not support is refused by its name and changes nothing."""
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_the_s3_errors_have_all_fields(raw, bucket):
     assert raw.request("GET", f"/{bucket}/none").headers["x-amz-request-id"] != request_id
 
 
-def test_a_405_tells_the_methods_there_are(raw, bucket):
+def test_a_405_lists_the_allowed_methods(raw, bucket):
     for method, path, query, allowed in (
         ("DELETE", "/", (), "GET, POST, OPTIONS"), ("POST", f"/{bucket}/k", (), "GET, HEAD, PUT, DELETE, OPTIONS"),
         ("PATCH", f"/{bucket}", (), "GET, HEAD, PUT, POST, DELETE, OPTIONS"), ("PUT", f"/{bucket}", [("location", "")], "GET, OPTIONS"),
@@ -81,7 +81,7 @@ def test_a_405_tells_the_methods_there_are(raw, bucket):
         assert (reply.status, reply.headers["allow"]) == (405, allowed), (method, path, reply)
 
 
-def test_a_preflight_is_refused_as_where_there_is_no_cors(raw, bucket):
+def test_a_preflight_is_refused_as_without_cors(raw, bucket):
     asks = {"origin": "https://example.com", "access-control-request-method": "PUT"}
     for path, kind in ((f"/{bucket}/k", "OBJECT"), (f"/{bucket}", "BUCKET"), ("/no-such-bucket/k", "OBJECT"),
                        (f"/{bucket}/k?partNumber=1&uploadId=x", "OBJECT"), (f"/{bucket}?uploads", "BUCKET")):

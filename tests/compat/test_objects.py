@@ -365,7 +365,7 @@ def test_attributes_list_the_parts_of_a_multipart_object_by_their_checksums(s3, 
 
 
 def test_last_modified_never_goes_back_however_long_a_body_takes(raw, bucket, s3):
-    """A PUT bore the time at which it had begun: a slow one made its object look older than the one that it replaced."""
+    """A PUT had the time at which it began: a slow one made its object look older than the one that it replaced."""
     path = f"/{bucket}/slow"
     data = raw.prepare("PUT", path, body=b"body")
     with raw.connect() as wire:

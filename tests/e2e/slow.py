@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Thousands of slow clients beside 64 good ones: how much longer the good ones take, and how much memory the server uses.
-
     tests/e2e/slow.py [--slow 300] [--cores 1] [--seconds 12] [--kinds uploads,readers,heads,mixed] [--measure]
 
 A slow upload sends 16 KiB every 15 s, a slow reader takes as much, a slow head sends a line now and then: just fast
@@ -54,7 +53,7 @@ class Slow:
         self.kind, self.host, self.signer, self.number = kind, host, signer, number
 
     def begin(self, now):
-        """Connects and sends what comes first; the socket doesn't block."""
+        """Connects and sends the first bytes; the socket doesn't block."""
         self.socket = socket.socket()
         if self.kind == "readers":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
@@ -73,7 +72,7 @@ class Slow:
             self.send(b"GET / HTTP/1.1\r\nhost: x\r\nx-filler: " + bytes(30 * KIB).replace(b"\0", b"y") + b"\r\n")
 
     def send(self, data):
-        """What does not fit is lost: the next request is refused then, which is slow enough too."""
+        """What does not fit is lost. The next request is then refused, which is slow enough too."""
         self.socket.send(data)
 
     def step(self, now):
@@ -142,7 +141,7 @@ def raise_limit():
 
 
 def good_process(server, name, count, size, pause, seconds, results):
-    """Runs good clients of one size for a while; gives their latencies and faults."""
+    """Runs good clients of one size for a while; returns their latencies and faults."""
     latencies, faults = {"PUT": [], "GET": []}, []
     until = time.monotonic() + seconds
 
@@ -172,7 +171,7 @@ def good_process(server, name, count, size, pause, seconds, results):
 
 
 class Plain:
-    """What a Session needs to know of the server, fit for another process."""
+    """What a Session needs to know of the server, in a form that can be sent to another process."""
 
     def __init__(self, server):
         self.s3_port, self.region = server.s3_port, server.region

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A mixed load on one server for long: nothing may grow, and no answer may be wrong.
+"""A long mixed load on one server: nothing may grow, and no answer may be wrong.
 
 The load is that of tests/support/load.py, on a bounded set of objects, so that what is overwritten and deleted has to
-come back as space. Memory, descriptors, threads and disk space are sampled all along; compared are the medians of the
-tenth of the time after the first tenth (the warm-up) and of the last tenth. It fails where
+come back as space. Memory, descriptors, threads and disk space are sampled all along. The medians of the tenth of the
+time after the first tenth (the warm-up) are compared with those of the last tenth. It fails if
 
 - resident memory grew by more than --memory-mib;
 - open descriptors grew by more than --descriptors, or threads by more than --server-threads;
-- the data directory grew beyond --space-factor times the live bytes, above what it held after the warm-up or, where that
+- the data directory grew beyond --space-factor times the live bytes, above what it held after the warm-up or, if that
   is more, what the store keeps for reuse by design (KEPT_MIB);
 - an answer was wrong or failed, or at the end a key or the list is not what was acknowledged.
 
@@ -31,7 +31,7 @@ from support.session import Session  # noqa: E402
 
 BUCKET = "soak"
 MIB = 1 << 20
-# What is kept for reuse, by engine/limits.rs, raft/wal and raft/kv/fjall.rs: per core four free log segments, the next
+# What is kept for reuse, according to engine/limits.rs, raft/wal and raft/kv/fjall.rs: per core four free log segments, the next
 # and the active one, of 64 MiB each, 512 MiB of free extents and one step of growth; per node eight segments of the Raft
 # log, of 64 MiB each, and 256 MiB of the metadata store's journal and tables.
 KEPT_MIB = {"core": 6 * 64 + 512 + 64, "node": 8 * 64 + 256}
@@ -40,7 +40,7 @@ UNITS = {"memory": " MiB", "descriptors": "", "threads": "", "disk": " MiB", "li
 
 
 def allocated_bytes(server):
-    """What `du` would say, and the removed files that the server still holds open. What vanishes meanwhile is no file."""
+    """What `du` would say, plus removed files that the server still holds open. Files that vanish meanwhile don't count."""
     paths = [os.path.join(root, name) for root, _, names in os.walk(server.data_dir) for name in names]
     found = [stat for stat in map(stat_of, paths) if stat]
     handles = f"/proc/{server.pid}/fd"
