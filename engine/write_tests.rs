@@ -246,7 +246,7 @@ fn profiles_with_more_than_one_shard_are_refused() {
 
 #[test]
 fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
-    const CLIENTS: u8 = 160;
+    const CLIENTS: u8 = 250;
     on_one_core(|bytes| async move {
         let payload = Rc::new(pattern(1_300_000));
         let least = Rc::new(Cell::new(usize::MAX));

@@ -12,6 +12,7 @@
 mod ledger;
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -22,12 +23,15 @@ pub use ledger::{Account, Class};
 use crate::error::{Error, Result};
 use crate::io::{self, Instant, OneshotSender, oneshot};
 use crate::limits::{
-    BODY_BUDGET_BYTES, BUDGET_WAIT, INPUT_BUDGET_BYTES, LEAVE_AFTER_STALL, SHRINK_AFTER_STALL,
+    BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, INPUT_BUDGET_BYTES, LEAVE_AFTER_STALL, SHRINK_AFTER_STALL,
 };
 use ledger::Ledger;
 
 /// How often memory is looked for while it is short.
 const COLLECT_EVERY: Duration = Duration::from_millis(50);
+
+/// What a client has to move to count as one that moves.
+const PROGRESS_BYTES: usize = BLOCK_BYTES;
 
 /// What a holder that waits for its client is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +78,12 @@ pub struct Holder {
     account: Cell<Account>,
     input: Cell<usize>,
     bodies: Cell<usize>,
-    /// Since when it has waited for its client; none while it does not.
-    stalled_since: Cell<Option<Instant>>,
-    /// Whether it shrank since its client last moved.
+    /// Since when it waits for its client; none while it does not.
+    waits_since: Cell<Option<Instant>>,
+    /// How long it waited before that, for a client that moved `progress` bytes meanwhile: too few to count.
+    waited: Cell<Duration>,
+    progress: Cell<usize>,
+    /// Whether it shrank since its client last made progress.
     shrunk: Cell<bool>,
     asked: Cell<Option<Ask>>,
     waker: RefCell<Option<Waker>>,
@@ -105,7 +112,9 @@ impl Budget {
             account: Cell::default(),
             input: Cell::new(0),
             bodies: Cell::new(0),
-            stalled_since: Cell::new(None),
+            waits_since: Cell::new(None),
+            waited: Cell::default(),
+            progress: Cell::new(0),
             shrunk: Cell::new(false),
             asked: Cell::new(None),
             waker: RefCell::new(None),
@@ -194,19 +203,19 @@ impl Budget {
             let ledger = self.0.ledger.borrow();
             let with_age = stalled.filter_map(|holder| {
                 let modest = ledger.held_by(holder.account.get()) < share;
-                Some((modest, holder.stalled_since.get()?, holder))
+                Some((modest, holder.stall(now)?, holder))
             });
             with_age.collect()
         };
-        stalled.sort_by_key(|(modest, since, _)| (*modest, *since));
+        stalled.sort_by_key(|(modest, stall, _)| (*modest, Reverse(*stall)));
         let ask = |ask: Ask, what: fn(&Holder) -> usize, wanted: usize, free: usize, after: Duration| {
             let mut missing = wanted.saturating_sub(free);
-            for (_, since, holder) in &stalled {
+            for (_, stall, holder) in &stalled {
                 if missing == 0 {
                     break;
                 }
                 let ready = ask == Ask::Leave || !holder.shrunk.get();
-                if ready && what(holder) > 0 && *since + after <= now {
+                if ready && what(holder) > 0 && *stall >= after {
                     missing = missing.saturating_sub(what(holder));
                     holder.ask(ask);
                 }
@@ -270,15 +279,14 @@ impl Holder {
         }
     }
 
-    /// Says that this holder waits for its client, and has since `since`; ready when it is asked for memory. The task
-    /// is woken then.
-    pub fn poll_asked(&self, since: Instant, cx: &Context<'_>) -> Poll<Ask> {
+    /// Says that this holder waits for its client; ready when it is asked for memory. The task is woken then.
+    pub fn poll_asked(&self, cx: &Context<'_>) -> Poll<Ask> {
         if let Some(ask) = self.asked.take() {
             self.shrunk.set(true);
             return Poll::Ready(ask);
         }
-        if self.stalled_since.get().is_none() {
-            self.stalled_since.set(Some(since));
+        if self.waits_since.get().is_none() {
+            self.waits_since.set(Some(io::now()));
         }
         let mut waker = self.waker.borrow_mut();
         if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
@@ -287,12 +295,30 @@ impl Holder {
         Poll::Pending
     }
 
-    /// Says that it waits no longer.
-    pub fn moved(&self) {
-        if self.stalled_since.take().is_some() {
-            self.asked.set(None);
-            self.shrunk.set(false);
+    /// Says that its client moved `bytes`, so that it waits no longer. Its waits add up until [`PROGRESS_BYTES`] were
+    /// moved: a client that moves a byte now and then is as slow as one that moves none.
+    pub fn moved(&self, bytes: usize) {
+        if let Some(since) = self.waits_since.take() {
+            self.waited.set(self.waited.get() + since.elapsed());
         }
+        self.progress.set(self.progress.get().saturating_add(bytes));
+        if self.progress.get() >= PROGRESS_BYTES {
+            self.start();
+        }
+    }
+
+    /// Says that something new begins, for which it has not waited yet.
+    pub fn start(&self) {
+        self.waits_since.set(None);
+        self.waited.set(Duration::ZERO);
+        self.progress.set(0);
+        self.shrunk.set(false);
+        self.asked.set(None);
+    }
+
+    /// How long it has waited for its client, while it does.
+    fn stall(&self, now: Instant) -> Option<Duration> {
+        Some(self.waited.get() + (now - self.waits_since.get()?))
     }
 
     fn ask(&self, ask: Ask) {

@@ -10,9 +10,9 @@ const MIB: usize = 1 << 20;
 fn slow(holder: Rc<Holder>, class: Class, bytes: usize, kept: usize) -> io::JoinHandle<Vec<Ask>> {
     spawn(async move {
         let mut held = holder.acquire(class, bytes).await.expect("memory");
-        let (mut asks, since) = (Vec::new(), now());
+        let mut asks = Vec::new();
         while asks.last() != Some(&Ask::Leave) {
-            asks.push(poll_fn(|cx| holder.poll_asked(since, cx)).await);
+            asks.push(poll_fn(|cx| holder.poll_asked(cx)).await);
             held.shrink(kept);
         }
         asks
@@ -122,7 +122,7 @@ fn the_address_that_holds_most_is_asked_first() {
         io::yield_now().await;
         let second = slow(greedy.clone(), Class::Large, 70 * MIB, 70 * MIB);
         assert_eq!(second.await.expect("ended"), [Ask::Shrink, Ask::Leave]);
-        assert!(modest.stalled_since.get().is_some());
+        assert!(modest.waits_since.get().is_some());
         assert_ne!(modest.asked.get(), Some(Ask::Leave));
         drop(first);
     })
@@ -136,21 +136,44 @@ fn whoever_moves_again_is_not_asked_for_what_was() {
         let holder = budget.holder();
         let held = holder.try_acquire(Class::Large, MIB).expect("memory");
         let asked = |holder: &Holder| {
-            let since = now();
             let mut polled = Poll::Pending;
             let waker = std::task::Waker::noop();
-            if let Poll::Ready(ask) = holder.poll_asked(since, &Context::from_waker(waker)) {
+            if let Poll::Ready(ask) = holder.poll_asked(&Context::from_waker(waker)) {
                 polled = Poll::Ready(ask);
             }
             polled
         };
         assert!(asked(&holder).is_pending());
         holder.ask(Ask::Shrink);
-        holder.moved();
+        holder.moved(PROGRESS_BYTES);
         assert!(asked(&holder).is_pending());
         holder.ask(Ask::Shrink);
         assert_eq!(asked(&holder), Poll::Ready(Ask::Shrink));
         drop(held);
+    })
+    .expect("executor");
+}
+
+/// A client that sent a few bytes every 90 ms counted as one that moves, and kept all memory for good.
+#[test]
+fn a_client_that_drips_is_as_slow_as_one_that_does_nothing() {
+    block_on(async {
+        let budget = Budget::new();
+        let holder = budget.holder();
+        let held = holder.try_acquire(Class::Large, 70 * MIB).expect("memory");
+        let dripping = spawn(async move {
+            loop {
+                let asked = io::timeout(SHRINK_AFTER_STALL / 2, poll_fn(|cx| holder.poll_asked(cx)));
+                if let Ok(Ask::Leave) = asked.await {
+                    return drop(held);
+                }
+                holder.moved(1);
+            }
+        });
+        let good = budget.holder();
+        let taken = good.acquire(Class::Large, 20 * MIB).await;
+        assert!(taken.is_ok() && budget.shortages().ended == 1);
+        dripping.await.expect("ended");
     })
     .expect("executor");
 }

@@ -88,14 +88,15 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
 
 /// Waits for a head and parses it.
 async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
-    let mut begun = None;
+    let mut begun = false;
     loop {
         if wire.buffered().is_empty() {
             head.trim();
             wire.extend(limits::IDLE_TIMEOUT, true);
         } else {
-            if begun.is_none() {
-                begun = Some(io::now());
+            if !begun {
+                begun = true;
+                wire.holder().start();
                 // From its first byte on, a head has so long to arrive, however many pieces it comes in.
                 wire.extend(limits::HEAD_TIMEOUT, false);
             }
@@ -111,7 +112,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
                 Err(error) => return Arrival::Refused(error),
             }
         }
-        match wire.fill(begun.unwrap_or_else(io::now)).await {
+        match wire.fill().await {
             Ok(0) => return Arrival::Gone,
             Ok(_) => {}
             Err(error) => {

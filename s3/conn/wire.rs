@@ -122,17 +122,16 @@ impl Wire {
         }
     }
 
-    /// Waits for more bytes and buffers them; 0 at the end of the stream. The deadline is the caller's; `since` is when
-    /// it began to wait, which decides who is ended first when memory is short.
-    pub(crate) async fn fill(&mut self, since: Instant) -> io::Result<usize> {
+    /// Waits for more bytes and buffers them; 0 at the end of the stream. The deadline is the caller's.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         loop {
-            if let Moved::Bytes(count) = self.fill_once(since, false).await? {
+            if let Moved::Bytes(count) = self.fill_once(false).await? {
                 return Ok(count);
             }
         }
     }
 
-    async fn fill_once(&mut self, since: Instant, shrinks: bool) -> io::Result<Moved> {
+    async fn fill_once(&mut self, shrinks: bool) -> io::Result<Moved> {
         self.take_turn().await;
         if self.input.capacity() > FREE_INPUT_BYTES && !self.input.is_empty() {
             // It may be long until the rest comes.
@@ -153,7 +152,7 @@ impl Wire {
                         count
                     })
                 });
-                or_asked(polled, holder, since, shrinks, cx)
+                or_asked(polled, holder, shrinks, cx)
             })
             .await;
         let moved = self.settle(moved)?;
@@ -166,7 +165,7 @@ impl Wire {
     pub(crate) async fn fill_body(&mut self) -> io::Result<Moved> {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
-        let moved = self.fill_once(began, true).await?;
+        let moved = self.fill_once(true).await?;
         self.pace_in.note(began, moved.bytes());
         Ok(moved)
     }
@@ -174,6 +173,7 @@ impl Wire {
     /// A head of so many bytes is served from now on: nothing was waited for yet.
     pub(crate) fn begin(&mut self, head_bytes: usize) -> io::Result<()> {
         (self.pace_in, self.pace_out) = (Pace::default(), Pace::default());
+        self.holder.start();
         self.head_bytes = head_bytes;
         self.hold_input()
     }
@@ -200,7 +200,7 @@ impl Wire {
         let (stream, holder) = (&mut self.stream, &self.holder);
         let ready = self.slot.guard(|cx| {
             let polled = stream.poll_readable(cx).map(|()| Ok(0));
-            or_asked(polled, holder, began, false, cx)
+            or_asked(polled, holder, false, cx)
         });
         let moved = ready.await;
         self.settle(moved)?;
@@ -215,7 +215,7 @@ impl Wire {
         let (stream, holder) = (&mut self.stream, &self.holder);
         let ready = self.slot.guard(|cx| {
             let polled = stream.poll_writable(cx).map(|()| Ok(0));
-            or_asked(polled, holder, began, true, cx)
+            or_asked(polled, holder, true, cx)
         });
         let moved = ready.await;
         let moved = self.settle(moved)?;
@@ -229,9 +229,9 @@ impl Wire {
             Ok(Moved::Asked) => {}
             Ok(Moved::Bytes(count)) => {
                 self.turn += count;
-                self.holder.moved();
+                self.holder.moved(*count);
             }
-            Err(_) => self.holder.moved(),
+            Err(_) => self.holder.start(),
         }
         moved
     }
@@ -270,7 +270,7 @@ impl Wire {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
-        let read = self.slot.guard(|cx| or_asked(stream.poll_read(cx, dst), holder, began, true, cx));
+        let read = self.slot.guard(|cx| or_asked(stream.poll_read(cx, dst), holder, true, cx));
         let moved = read.await;
         let moved = self.settle(moved)?;
         self.pace_in.note(began, moved.bytes());
@@ -288,8 +288,7 @@ impl Wire {
         self.slot.extend(self.pace_out.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
-        let written =
-            self.slot.guard(|cx| or_asked(stream.poll_write(cx, bytes), holder, began, shrinks, cx));
+        let written = self.slot.guard(|cx| or_asked(stream.poll_write(cx, bytes), holder, shrinks, cx));
         let moved = written.await;
         let moved = self.settle(moved)?;
         self.pace_out.note(began, moved.bytes());
@@ -332,9 +331,9 @@ impl Wire {
         }
         self.consume(self.buffered().len());
         self.slot.extend(wait);
-        let (mut left, since) = (limit_bytes, now());
+        let mut left = limit_bytes;
         while left > 0 {
-            match self.fill(since).await {
+            match self.fill().await {
                 Ok(0) | Err(_) => return,
                 Ok(count) => {
                     left = left.saturating_sub(count);
@@ -369,7 +368,6 @@ impl Moved {
 fn or_asked(
     polled: Poll<io::Result<usize>>,
     holder: &Holder,
-    since: Instant,
     shrinks: bool,
     cx: &Context<'_>,
 ) -> Poll<io::Result<Moved>> {
@@ -377,7 +375,7 @@ fn or_asked(
         return polled.map_ok(Moved::Bytes);
     }
     loop {
-        match holder.poll_asked(since, cx) {
+        match holder.poll_asked(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ask::Leave) => return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into())),
             Poll::Ready(Ask::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Asked)),
