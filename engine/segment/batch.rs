@@ -75,6 +75,8 @@ pub(super) enum Moved {
     Blob(Slot),
     /// A publish record of this log segment.
     Publish(u32),
+    /// A tombstone.
+    Tombstone,
 }
 
 /// A record on its way into a batch.

@@ -229,7 +229,10 @@ impl Shared {
         let record = Record { kind: Kind::Delete, blob: Default::default(), body: &[&body] };
         let room = self.permit(&record).await;
         let ticket = self.push(&record, room, |offset, pending| {
-            pending.extend(tombstones.iter().map(|t| Pending::fresh(Entry::tombstone(*t, offset))));
+            pending.extend(tombstones.iter().map(|tombstone| Pending {
+                moved: Some(Moved::Tombstone),
+                ..Pending::fresh(Entry::tombstone(*tombstone, offset))
+            }));
         })?;
         Ok(Some(ticket.outcome))
     }

@@ -20,6 +20,9 @@ pub(super) struct State {
     pub(super) extents: Extents,
     /// Copies made by compactions that are not durable yet, of each blob how many.
     moving: BTreeMap<DataId, usize>,
+    /// Deletes whose tombstones failed: the blobs are out of the index, their extents wait for a delete that is
+    /// tried again.
+    undeleted: BTreeMap<DataId, Decided>,
 }
 
 /// A delete that was decided: what its tombstone says, and the extents to free once it is durable.
@@ -27,6 +30,13 @@ pub(super) struct State {
 pub(super) struct Decided {
     pub(super) range: Option<(u32, u32)>,
     pub(super) extents: Vec<(u32, u64)>,
+}
+
+impl Decided {
+    fn widen(&mut self, oldest: u32, newest: u32) {
+        let (first, last) = self.range.unwrap_or((oldest, newest));
+        self.range = Some((first.min(oldest), last.max(newest)));
+    }
 }
 
 pub(super) fn blob_bytes(length: u32) -> u64 {
@@ -101,8 +111,17 @@ impl State {
 
     /// A record of this process failed to become durable.
     pub(super) fn failed(&mut self, pending: &Pending) {
-        if pending.moved.is_some() {
-            self.has_moved(pending.entry.data_id);
+        let data_id = pending.entry.data_id;
+        match (pending.entry.kind, pending.moved) {
+            // The rewrite fails as a whole: the segment keeps the tombstone.
+            (_, Some(Moved::Tombstone)) => {}
+            (_, Some(_)) => self.has_moved(data_id),
+            (EntryKind::Tombstone { oldest, newest }, None) => {
+                let undeleted = self.undeleted.entry(data_id).or_default();
+                undeleted.widen(oldest, newest);
+                undeleted.extents.extend_from_slice(&pending.frees);
+            }
+            _ => {}
         }
     }
 
@@ -178,20 +197,18 @@ impl State {
     }
 
     /// Takes a blob out of the index. Readers find it no more; its places stay taken until the tombstone is
-    /// durable. With no record of it here, there is no range and nothing to write.
+    /// durable. With no record of it here, there is no range and nothing to write. A delete that failed is decided again.
     pub(super) fn delete(&mut self, data_id: DataId) -> Decided {
-        let mut decided = Decided::default();
-        let mut range: Option<(u32, u32)> = None;
+        let mut decided = self.undeleted.remove(&data_id).unwrap_or_default();
         for (_, slot) in self.index.remove_blob(data_id) {
             if let Some(holder) = self.forget(slot, false) {
-                let (oldest, newest) = range.unwrap_or((holder, holder));
-                range = Some((oldest.min(holder), newest.max(holder)));
+                decided.widen(holder, holder);
             }
             if slot.in_extent {
                 decided.extents.push((slot.segment, slot_offset(slot)));
             }
         }
-        decided.range = range.map(|(oldest, newest)| {
+        decided.range = decided.range.map(|(oldest, newest)| {
             let (oldest, newest) = self.logs.tombstone_range(oldest, newest);
             // A copy on its way lands before the tombstone, in a segment not known yet: the widest range holds.
             (oldest, if self.moving.contains_key(&data_id) { u32::MAX } else { newest })

@@ -271,7 +271,8 @@ impl Store {
     /// their bytes stay until the last reader let go. A blob whose append is not answered yet is not here.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Closed`]. What was to be deleted may then be back after a restart.
+    /// [`Error::Full`], [`Error::Io`], [`Error::Closed`]. What was to be deleted may then be back after a restart,
+    /// unless the delete is tried again and succeeds.
     pub async fn delete(&self, ids: &[DataId]) -> Result<()> {
         let shared = &self.shared;
         let mut outcomes = Vec::new();
@@ -304,12 +305,14 @@ impl Store {
             })?;
             outcomes.push(ticket.outcome);
         }
+        // All of them, whatever the first says: who tries again must find what failed.
+        let mut result = Ok(());
         for outcome in outcomes {
-            outcome.get().await?;
+            result = result.and(outcome.get().await.map(drop));
         }
         // Dead bytes of log segments are in the books since the decision.
         shared.reclaim.notify();
-        Ok(())
+        result
     }
 
     /// The ids of all blobs, for the checks of a simulated node.

@@ -400,6 +400,37 @@ fn a_failed_publish_keeps_its_place_taken_since_its_record_may_come_back() {
     });
 }
 
+/// The retry found nothing in the index, wrote no tombstone and answered that all was gone. The blobs came back at the
+/// next start, and the place of their extents stayed taken.
+#[test]
+fn a_delete_that_failed_is_carried_out_when_it_is_tried_again() {
+    run(async |data| {
+        let store = open(data).await;
+        put(&store, 1, 3000).await;
+        put_large(&store, 2, 1, 70_000).await;
+        let place = store.locate(id(2), 0).expect("placed")[0];
+        for _ in 0..2 {
+            store.shared().fail.set(Some(Fail::Write));
+            let failed = store.delete(&[id(1), id(2)]).await;
+            assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+            assert_eq!((get(&store, 1).await, get(&store, 2).await), (None, None));
+        }
+        let between = store.reserve(70_000).await.expect("reserve");
+        assert_ne!(between.offset, place.offset, "taken while the blob may come back");
+        assert!(store.release(between));
+        store.delete(&[id(1), id(2)]).await.expect("delete");
+        let freed = store.reserve(70_000).await.expect("reserve");
+        assert_eq!((freed.segment, freed.offset), (place.segment, place.offset));
+        let batches = store.stats().batches;
+        store.delete(&[id(1), id(2)]).await.expect("delete");
+        assert_eq!(store.stats().batches, batches, "nothing is left to delete");
+        let store = reopen(store, data).await;
+        assert_eq!((get(&store, 1).await, get(&store, 2).await), (None, None));
+        assert_eq!(store.stats().extent_live_bytes, 0);
+        store.shutdown().await;
+    });
+}
+
 #[test]
 fn without_room_new_bytes_are_refused_and_deletes_bring_it_back() {
     run(async |data| {
