@@ -295,7 +295,7 @@ impl Holder {
         Poll::Pending
     }
 
-    /// Says that its client moved `bytes`, so that it waits no longer. Its waits add up until [`PROGRESS_BYTES`] were
+    /// Says that its client moved `bytes`, so that it waits no longer. Its waits add up until `PROGRESS_BYTES` were
     /// moved: a client that moves a byte now and then is as slow as one that moves none.
     pub fn moved(&self, bytes: usize) {
         if let Some(since) = self.waits_since.take() {
