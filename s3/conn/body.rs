@@ -173,7 +173,7 @@ impl<'a> Body<'a> {
         {
             let want = usize::try_from(*left).unwrap_or(usize::MAX).min(dst.len());
             return match self.wire.read(&mut dst[..want]).await {
-                Ok(Moved::Asked) => Ok(Piece::Shrink),
+                Ok(Moved::Shrink) => Ok(Piece::Shrink),
                 Ok(Moved::Bytes(0)) => Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(Moved::Bytes(count)) => {
                     *left -= count as u64;
@@ -295,7 +295,7 @@ impl<'a> Body<'a> {
                 break;
             }
             match self.wire.fill_body().await {
-                Ok(Moved::Asked) => return Ok(Front::Shrink),
+                Ok(Moved::Shrink) => return Ok(Front::Shrink),
                 Ok(Moved::Bytes(0)) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(Moved::Bytes(_)) => {}
                 Err(error) => return Err(self.lost(&error)),

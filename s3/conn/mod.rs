@@ -1,8 +1,8 @@
-//! One connection of one core: requests in, replies out, one after the other.
+//! One connection on one core: reads requests and sends replies, one after the other.
 //!
-//! Promises: every request is answered exactly once or its connection closed; a refusal before the body was asked
-//! for closes the connection; memory per connection is bounded whatever the client sends. A connection stays on
-//! the core that it was given to before its first byte. It leaves to [`crate::op`] what a request means.
+//! Promises: every request is answered exactly once or its connection is closed; a refusal before the body was
+//! requested closes the connection; memory per connection is limited whatever the client sends. A connection stays on
+//! the core to which it was assigned before its first byte. [`crate::op`] decides what a request means.
 
 mod accept;
 mod body;
@@ -42,7 +42,7 @@ use crate::service::{Finished, RequestId, Service};
 use deadline::Slot;
 use wire::Wire;
 
-/// What follows after an answer.
+/// What follows a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// The next request of this connection.
@@ -50,15 +50,15 @@ enum Next {
     /// The connection ends; what the client still sends is read for a moment.
     Close,
     /// The connection is lost.
-    Gone,
+    Lost,
 }
 
-/// What a wait for a head came to.
+/// The result of waiting for a head.
 enum Arrival {
     Head,
-    /// The client is gone or silent.
-    Gone,
-    /// What came is no head, came too slowly, or took memory that others wait for.
+    /// The client has disconnected or sends nothing.
+    Lost,
+    /// The client sent something other than a head, sent it too slowly, or used memory that others wait for.
     Refused(S3Error),
 }
 
@@ -70,9 +70,9 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
     let mut out = Vec::new();
     loop {
         let next = match receive_head(&mut wire, &mut head).await {
-            // What a request needs while it is under way is some 20 KiB, which an idle connection does not keep.
+            // The state of a request while it is served is some 20 KiB, which an idle connection does not keep.
             Arrival::Head => Box::pin(exchange(&service, &mut wire, &head, peer, &mut out)).await,
-            Arrival::Gone => Next::Gone,
+            Arrival::Lost => Next::Lost,
             Arrival::Refused(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,
         };
         match next {
@@ -81,7 +81,7 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
                 wire.linger(limits::LINGER_BYTES, limits::LINGER).await;
                 return;
             }
-            Next::Gone => return,
+            Next::Lost => return,
         }
     }
 }
@@ -97,7 +97,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
             if !begun {
                 begun = true;
                 wire.holder().start();
-                // From its first byte on, a head has so long to arrive, however many pieces it comes in.
+                // A head has this long to arrive from its first byte on, however many pieces it comes in.
                 wire.extend(limits::HEAD_TIMEOUT, false);
             }
             match head.parse(wire.buffered()) {
@@ -113,19 +113,19 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
             }
         }
         match wire.fill().await {
-            Ok(0) => return Arrival::Gone,
+            Ok(0) => return Arrival::Lost,
             Ok(_) => {}
             Err(error) => {
                 return match wait_failed(&error).filter(|_| !wire.buffered().is_empty()) {
                     Some(code) => Arrival::Refused(code.into()),
-                    None => Arrival::Gone,
+                    None => Arrival::Lost,
                 };
             }
         }
     }
 }
 
-/// Answers what is no request; the connection can't be trusted any more.
+/// Answers input that is not a request; the connection cannot be trusted any more.
 async fn refuse_head(
     service: &Service,
     wire: &mut Wire,
@@ -145,11 +145,11 @@ async fn refuse_head(
     service.finished(&Finished { peer, error: Some(error.code()), ..unparsed });
     match wire.write_all(out).await {
         Ok(()) => Next::Close,
-        Err(_) => Next::Gone,
+        Err(_) => Next::Lost,
     }
 }
 
-/// One request and its answer.
+/// Serves one request.
 async fn exchange(
     service: &Rc<Service>,
     wire: &mut Wire,
@@ -157,8 +157,8 @@ async fn exchange(
     peer: Option<SocketAddr>,
     out: &mut Vec<u8>,
 ) -> Next {
-    if let Some(asked) = service.probe(head) {
-        return probe::answer(service, wire, head, asked, out).await;
+    if let Some(probe) = service.probe(head) {
+        return probe::answer(service, wire, head, probe, out).await;
     }
     let peer = peer.map(|peer| service.client(peer, head));
     let started = io::now();
@@ -188,23 +188,23 @@ async fn exchange(
     record.bytes_out = wire.bytes_out - bytes_out;
     service.finished(&record);
     match (sent, rest) {
-        (Sent::Lost | Sent::BrokenOff(_), _) => Next::Gone,
+        (Sent::Lost | Sent::BrokenOff(_), _) => Next::Lost,
         (Sent::Whole, _) if close => Next::Close,
-        // The answer does not wait for a body that nobody wants.
+        // The reply does not wait for an unwanted body.
         (Sent::Whole, Rest::Bytes(left)) if wire.discard(left).await.is_ok() => Next::Request,
-        (Sent::Whole, _) => Next::Gone,
+        (Sent::Whole, _) => Next::Lost,
     }
 }
 
-/// Adds the region to a refusal whose client may need it: one that signed for another region, and one that asked by
-/// HEAD, which is how clients look for a bucket's region and whose answer has no body to tell it in.
+/// Adds the region to a refusal whose client may need it: one that signed for another region, or one that sent a HEAD,
+/// which is how clients look up the region of a bucket and whose reply has no body that could name it.
 fn with_region(error: S3Error, head: &RequestHead, service: &Service) -> S3Error {
     let wrong_region = error.field_value("Region").is_some();
     let refused_head = head.method() == Method::Head && error.status() >= 400;
     if wrong_region || refused_head { error.header("x-amz-bucket-region", service.region()) } else { error }
 }
 
-/// The route, where the sender may go it. A stranger is not told what is wrong with his request.
+/// Returns the route if the sender is allowed to take it. A stranger is not told what is wrong with the request.
 fn authorised(principal: &Principal, route: S3Result<Route>) -> S3Result<Route> {
     let (action, resource) = match &route {
         Ok(route) => {
@@ -217,7 +217,7 @@ fn authorised(principal: &Principal, route: S3Result<Route>) -> S3Result<Route> 
     route
 }
 
-/// Checks who asks for what, and has it done. `rest` says what of the body is left then.
+/// Authenticates and authorises a request and dispatches it. `rest` is set to what remains of the body.
 async fn handle(
     service: &Rc<Service>,
     wire: &mut Wire,
@@ -245,14 +245,15 @@ async fn handle(
     if result.is_ok()
         && let Err(error) = body.send_continue().await
     {
-        // An accepted request gets its 100 even if nobody read the body, for example an empty one.
+        // An accepted request gets its 100 even if its body was not read, for example because it is empty.
         result = Err(error);
     }
     *rest = body.rest();
     result
 }
 
-/// Whose memory a request takes: an address of IPv6 counts by the 64 bits that a site is given.
+/// The account to which the memory of a request is charged. An IPv6 address counts by the 64 bits that are assigned to
+/// a site.
 fn account(access_key: Option<&Arc<str>>, peer: Option<SocketAddr>) -> Account {
     let address = match peer.map(|peer| peer.ip().to_canonical()) {
         None => 0,
@@ -262,7 +263,7 @@ fn account(access_key: Option<&Arc<str>>, peer: Option<SocketAddr>) -> Account {
     Account { credential: FixedState.hash_one(access_key), address }
 }
 
-/// What is the same for every answer to one request.
+/// The part that all replies to one request have in common.
 struct Answer<'a> {
     service: &'a Service,
     head: &'a RequestHead,
@@ -271,7 +272,7 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Sends what a handler gave, or the refusal where it, or the first byte of its object, is not to be had.
+    /// Sends the reply of a handler, or the error if the handler, or reading the first byte of its object, failed.
     async fn send(
         &self,
         result: S3Result<Reply>,

@@ -39,7 +39,7 @@ pub(super) async fn answer(
     match reply.send(wire, out).await {
         Ok(Sent::Whole) if close => Next::Close,
         Ok(Sent::Whole) => Next::Request,
-        _ => Next::Gone,
+        _ => Next::Lost,
     }
 }
 

@@ -195,7 +195,7 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
                     return Ok(Sent::BrokenOff(error.code()));
                 }
             }
-            Ok(Moved::Asked) => stream.release(),
+            Ok(Moved::Shrink) => stream.release(),
             Err(error) => return Ok(Sent::of(Err(error))),
         }
     }

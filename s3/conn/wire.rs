@@ -1,4 +1,4 @@
-//! The two byte streams of a connection: what came in and is not yet used, and what goes out.
+//! The two byte streams of a connection: received bytes that are not yet consumed, and bytes to send.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,13 +13,13 @@ use engine::limits::FREE_INPUT_BYTES;
 use super::deadline::Slot;
 use crate::limits::BODY_BYTES_PER_SECOND;
 
-/// Bytes read at once while a head or small frames are awaited.
+/// The most bytes read at once while a head or small frames are awaited.
 const SCRATCH_BYTES: usize = 64 << 10;
-/// A kept input buffer larger than this is freed once it is empty.
+/// An input buffer larger than this is freed once it is empty.
 const KEEP_BYTES: usize = 16 << 10;
-/// Free input buffers that a core keeps.
+/// The number of free input buffers that a core keeps.
 const FREE_BUFFERS: usize = 256;
-/// What one connection may move before it lets others run.
+/// How many bytes one connection may move before it lets others run.
 const TURN_BYTES: usize = 1 << 20;
 
 thread_local! {
@@ -27,16 +27,16 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a wait for the client came to.
+/// The result of waiting for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// So many bytes were read or written.
+    /// This many bytes were read or written.
     Bytes(usize),
-    /// The client does nothing and memory is short: give back what can be had again, then wait on.
-    Asked,
+    /// The client does nothing and memory is short: the caller must give back what can be restored, and then wait on.
+    Shrink,
 }
 
-/// How fast the client sends or takes the body.
+/// How fast the client sends or takes a body.
 #[derive(Default)]
 struct Pace {
     waited: Duration,
@@ -44,7 +44,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// How long the next bytes are waited for: a client that moves a byte now and then earns no time.
+    /// How long to wait for the next bytes: a client that moves a byte now and then gains no time.
     fn patience(&self, stall: Duration) -> Duration {
         let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / BODY_BYTES_PER_SECOND);
         (stall + earned).saturating_sub(self.waited).min(stall)
@@ -63,17 +63,17 @@ pub(crate) struct Wire {
     holder: Rc<Holder>,
     input: Vec<u8>,
     start: usize,
-    /// Bytes of the head that is served.
+    /// The length of the head of the current request.
     head_bytes: usize,
-    /// For the input and the head, where they are long.
+    /// The memory for the input and the head, if they are long.
     input_held: Option<Held>,
     turn: usize,
-    /// A read or write without progress for so long ends the connection.
+    /// A read or write without progress for this long ends the connection.
     stall: Duration,
-    /// Of the request's body and of its answer.
+    /// The paces of the request body and of the reply.
     pace_in: Pace,
     pace_out: Pace,
-    /// Bytes taken from and given to the socket since the connection began.
+    /// Bytes read from and written to the socket since the connection began.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -97,17 +97,17 @@ impl Wire {
         }
     }
 
-    /// Who holds this connection's memory.
+    /// The holder of this connection's memory.
     pub(crate) fn holder(&self) -> &Rc<Holder> {
         &self.holder
     }
 
-    /// Bytes received and not yet used.
+    /// The bytes received and not yet consumed.
     pub(crate) fn buffered(&self) -> &[u8] {
         &self.input[self.start..]
     }
 
-    /// Marks the first `count` buffered bytes as used.
+    /// Consumes the first `count` buffered bytes.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start += count;
         debug_assert!(self.start <= self.input.len());
@@ -122,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// Waits for more bytes and buffers them; 0 at the end of the stream. The deadline is the caller's.
+    /// Waits for more bytes and buffers them; 0 at the end of the stream. The caller sets the deadline.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         loop {
             if let Moved::Bytes(count) = self.fill_once(false).await? {
@@ -134,7 +134,7 @@ impl Wire {
     async fn fill_once(&mut self, shrinks: bool) -> io::Result<Moved> {
         self.take_turn().await;
         if self.input.capacity() > FREE_INPUT_BYTES && !self.input.is_empty() {
-            // It may be long until the rest comes.
+            // The rest may take long to arrive.
             self.compact();
             self.input.shrink_to_fit();
         }
@@ -152,7 +152,7 @@ impl Wire {
                         count
                     })
                 });
-                or_asked(polled, holder, shrinks, cx)
+                or_shrink(polled, holder, shrinks, cx)
             })
             .await;
         let moved = self.settle(moved)?;
@@ -161,7 +161,7 @@ impl Wire {
         Ok(moved)
     }
 
-    /// Like [`Wire::fill`], within a body: a client that sends nothing for too long is given up.
+    /// Like [`Wire::fill`], but within a body: gives up a client that sends nothing for too long.
     pub(crate) async fn fill_body(&mut self) -> io::Result<Moved> {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
@@ -170,7 +170,7 @@ impl Wire {
         Ok(moved)
     }
 
-    /// A head of so many bytes is served from now on: nothing was waited for yet.
+    /// Begins a request with a head of `head_bytes`: no time has been spent waiting yet.
     pub(crate) fn begin(&mut self, head_bytes: usize) -> io::Result<()> {
         (self.pace_in, self.pace_out) = (Pace::default(), Pace::default());
         self.holder.start();
@@ -178,7 +178,7 @@ impl Wire {
         self.hold_input()
     }
 
-    /// Accounts for what came in and is kept.
+    /// Accounts for the input that is kept.
     fn hold_input(&mut self) -> io::Result<()> {
         let bytes = self.input.len() + self.head_bytes;
         if bytes <= FREE_INPUT_BYTES {
@@ -193,14 +193,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits until the client may have sent something, without memory for it.
+    /// Waits until the client may have sent something, without taking memory for it.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
         let ready = self.slot.guard(|cx| {
             let polled = stream.poll_readable(cx).map(|()| Ok(0));
-            or_asked(polled, holder, false, cx)
+            or_shrink(polled, holder, false, cx)
         });
         let moved = ready.await;
         self.settle(moved)?;
@@ -208,14 +208,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits until the client may take something; 0 bytes say that it may.
+    /// Waits until the client may take something, without taking memory for it; 0 bytes mean that it may.
     pub(crate) async fn writable(&mut self) -> io::Result<Moved> {
         self.slot.extend(self.pace_out.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
         let ready = self.slot.guard(|cx| {
             let polled = stream.poll_writable(cx).map(|()| Ok(0));
-            or_asked(polled, holder, true, cx)
+            or_shrink(polled, holder, true, cx)
         });
         let moved = ready.await;
         let moved = self.settle(moved)?;
@@ -223,10 +223,10 @@ impl Wire {
         Ok(moved)
     }
 
-    /// The wait is over, unless it goes on after memory was given back.
+    /// Notes that the wait is over, unless it continues after memory was given back.
     fn settle(&mut self, moved: io::Result<Moved>) -> io::Result<Moved> {
         match &moved {
-            Ok(Moved::Asked) => {}
+            Ok(Moved::Shrink) => {}
             Ok(Moved::Bytes(count)) => {
                 self.turn += count;
                 self.holder.moved(*count);
@@ -236,7 +236,7 @@ impl Wire {
         moved
     }
 
-    /// Reads and drops `count` bytes of a body that nobody wants.
+    /// Reads and drops `count` bytes of an unwanted body.
     pub(crate) async fn discard(&mut self, mut count: u64) -> io::Result<()> {
         while count > 0 {
             if self.buffered().is_empty() && self.fill_body().await? == Moved::Bytes(0) {
@@ -249,7 +249,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Drops the used bytes in front, so that the buffer does not creep upwards.
+    /// Drops the consumed bytes at the front, so that the buffer does not grow.
     pub(crate) fn compact(&mut self) {
         if self.start > 0 {
             self.input.drain(..self.start);
@@ -257,7 +257,7 @@ impl Wire {
         }
     }
 
-    /// Reads body bytes: what is buffered first, else from the socket straight into `dst`.
+    /// Reads bytes of a body: first those buffered, then from the socket straight into `dst`.
     pub(crate) async fn read(&mut self, dst: &mut [u8]) -> io::Result<Moved> {
         let buffered = self.buffered();
         if !buffered.is_empty() {
@@ -270,7 +270,7 @@ impl Wire {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
-        let read = self.slot.guard(|cx| or_asked(stream.poll_read(cx, dst), holder, true, cx));
+        let read = self.slot.guard(|cx| or_shrink(stream.poll_read(cx, dst), holder, true, cx));
         let moved = read.await;
         let moved = self.settle(moved)?;
         self.pace_in.note(began, moved.bytes());
@@ -288,7 +288,7 @@ impl Wire {
         self.slot.extend(self.pace_out.patience(self.stall));
         let began = now();
         let (stream, holder) = (&mut self.stream, &self.holder);
-        let written = self.slot.guard(|cx| or_asked(stream.poll_write(cx, bytes), holder, shrinks, cx));
+        let written = self.slot.guard(|cx| or_shrink(stream.poll_write(cx, bytes), holder, shrinks, cx));
         let moved = written.await;
         let moved = self.settle(moved)?;
         self.pace_out.note(began, moved.bytes());
@@ -305,7 +305,7 @@ impl Wire {
         self.flush().await
     }
 
-    /// Sends what TLS still holds back.
+    /// Sends what TLS still buffers.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if self.stream.is_encrypted() {
             self.slot.extend(self.pace_out.patience(self.stall));
@@ -317,14 +317,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Moves the connection's deadline. `idle` says that it waits between two requests.
+    /// Moves the connection's deadline. `idle` says that it is waiting between two requests.
     pub(crate) fn extend(&self, after: Duration, idle: bool) {
         self.slot.extend(after);
         self.slot.set_idle(idle);
     }
 
-    /// Says goodbye: nothing more will be sent; what the client still sends is read for a moment, since
-    /// closing with unread bytes would reset the connection and could destroy the reply on its way.
+    /// Closes the sending side and reads what the client still sends for a moment: closing with unread bytes would
+    /// reset the connection and could destroy the reply on its way.
     pub(crate) async fn linger(&mut self, limit_bytes: usize, wait: Duration) {
         if self.stream.close().await.is_err() {
             return;
@@ -355,17 +355,18 @@ impl Wire {
 }
 
 impl Moved {
-    /// How many bytes.
+    /// The number of bytes.
     pub(crate) fn bytes(self) -> usize {
         match self {
             Moved::Bytes(count) => count,
-            Moved::Asked => 0,
+            Moved::Shrink => 0,
         }
     }
 }
 
-/// What was polled; while that is pending, whether memory is asked for. Who can't shrink waits on until it has to end.
-fn or_asked(
+/// Returns the result of the poll if it is ready; otherwise polls for a request to give back memory. A caller that
+/// cannot shrink waits on until it has to end.
+fn or_shrink(
     polled: Poll<io::Result<usize>>,
     holder: &Holder,
     shrinks: bool,
@@ -378,7 +379,7 @@ fn or_asked(
         match holder.poll_asked(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ask::Leave) => return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into())),
-            Poll::Ready(Ask::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Asked)),
+            Poll::Ready(Ask::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Shrink)),
             Poll::Ready(Ask::Shrink) => {}
         }
     }
@@ -399,8 +400,8 @@ mod tests {
     const STALL: Duration = Duration::from_secs(60);
 
     #[test]
-    fn whoever_moves_less_than_the_least_rate_runs_out_of_patience() {
-        // 16 KiB every 15 s is just enough, a byte now and then is not, in either direction.
+    fn a_client_below_the_minimum_rate_runs_out_of_time() {
+        // 16 KiB every 15 s is just enough; a byte now and then is not, in either direction.
         let mut pace = Pace::default();
         for _ in 0..1000 {
             assert_eq!(pace.patience(STALL), STALL);
