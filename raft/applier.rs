@@ -18,7 +18,7 @@ use crate::command::Outcome;
 use crate::feed::{Applied, Feed, Progress, distribute, partition_of};
 use crate::key::APPLIED;
 use crate::kv::{Batch, Kv, Reader};
-use crate::reconcile::StoreFound;
+use crate::reconcile::StoreContents;
 use crate::snapshot;
 use crate::types::{Entry, LogId, Payload, StoredMembership};
 use crate::wal::record::{Cursor, log_id_bytes, put_membership, take_membership};
@@ -168,8 +168,8 @@ pub fn start<K: Kv>(
     feeds: Vec<Sender<Feed>>,
     progress: Arc<Progress>,
     on_fatal: OnFatal,
-) -> crate::Result<(ApplierHandle, StoreFound)> {
-    let found = StoreFound::of(&kv.snapshot())?;
+) -> crate::Result<(ApplierHandle, StoreContents)> {
+    let found = StoreContents::of(&kv.snapshot())?;
     let (jobs, queue) = flume::bounded(QUEUE);
     let stats = Arc::new(ApplierStats::default());
     let thread = Thread {

@@ -25,7 +25,7 @@ use crate::kv::Kv;
 use crate::log::LogStore;
 use crate::metadata::{MetadataSeed, Submission, reads};
 use crate::network::Network;
-use crate::reconcile::{self, LogFound, Start, StoreFound};
+use crate::reconcile::{self, LogContents, Start, StoreContents};
 use crate::record::Bytes16;
 use crate::state_machine::StateMachine;
 use crate::types::{Proposal, TypeConfig};
@@ -98,7 +98,7 @@ impl GroupConfig {
 pub struct NodeSeed {
     config: GroupConfig,
     applier: ApplierHandle,
-    store: StoreFound,
+    store: StoreContents,
     submissions: Receiver<Submission>,
     feeds: Vec<Sender<Feed>>,
 }
@@ -227,7 +227,7 @@ impl NodeSeed {
         };
         let on_fatal = self.config.on_fatal.clone();
         let wal = Wal::open(self.config.wal.clone(), move |why| on_fatal(why)).await.map_err(fatal)?;
-        match reconcile::decide(&log_found(&wal, &self.store), &self.store, self.config.node_id)? {
+        match reconcile::decide(&log_contents(&wal, &self.store), &self.store, self.config.node_id)? {
             Start::New => may_found.await?,
             Start::Cleared => self.applier.clear().await.map_err(fatal)?,
             Start::Apply => {}
@@ -247,8 +247,8 @@ impl NodeSeed {
     }
 }
 
-fn log_found(wal: &Wal, store: &StoreFound) -> LogFound {
-    LogFound {
+fn log_contents(wal: &Wal, store: &StoreContents) -> LogContents {
+    LogContents {
         voted: wal.vote().is_some(),
         purged: wal.purged(),
         last: wal.last(),

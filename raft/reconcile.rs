@@ -37,7 +37,7 @@ use crate::{Error, Result};
 
 /// What the log holds.
 #[derive(Clone, Debug, Default)]
-pub struct LogFound {
+pub struct LogContents {
     /// A vote was saved.
     pub voted: bool,
     /// The last purged entry.
@@ -50,19 +50,19 @@ pub struct LogFound {
 
 /// What the store holds.
 #[derive(Clone, Debug, Default)]
-pub struct StoreFound {
+pub struct StoreContents {
     /// Its mark, or an empty one.
     pub mark: Mark,
     /// It holds rows but no mark.
     pub strays: bool,
 }
 
-impl StoreFound {
+impl StoreContents {
     /// Looks at what a store holds.
     ///
     /// # Errors
     /// The store fails, or its mark does not parse.
-    pub fn of(reader: &impl Reader) -> Result<StoreFound> {
+    pub fn of(reader: &impl Reader) -> Result<StoreContents> {
         let mark = Mark::read(reader).map_err(|error| match error {
             Error::Corrupt { what, why } => {
                 refused(format!("the {what} of the metadata store is damaged ({why})"))
@@ -76,7 +76,7 @@ impl StoreFound {
                 Ok(ControlFlow::Break(()))
             })?;
         }
-        Ok(StoreFound { mark, strays })
+        Ok(StoreContents { mark, strays })
     }
 }
 
@@ -101,7 +101,7 @@ fn refused(why: String) -> Error {
 ///
 /// # Errors
 /// [`Error::Refused`], which says what to do.
-pub fn decide(log: &LogFound, store: &StoreFound, id: u64) -> Result<Start> {
+pub fn decide(log: &LogContents, store: &StoreContents, id: u64) -> Result<Start> {
     let log_is_gone = !log.voted && log.last.is_none();
     let Some(applied) = store.mark.last else {
         return match log.purged {

@@ -23,17 +23,17 @@ fn members(ids: &[u64]) -> Membership {
     Membership::new(vec![BTreeSet::from_iter(ids.iter().copied())], nodes).expect("voters that are nodes")
 }
 
-fn log(purged: Option<u64>, last: Option<u64>, at_mark: Option<LogId>) -> LogFound {
+fn log(purged: Option<u64>, last: Option<u64>, at_mark: Option<LogId>) -> LogContents {
     let id = |index| log_id(1, 1, index);
-    LogFound { voted: true, purged: purged.map(id), last: last.map(id), at_mark }
+    LogContents { voted: true, purged: purged.map(id), last: last.map(id), at_mark }
 }
 
-fn marked(index: u64) -> StoreFound {
+fn marked(index: u64) -> StoreContents {
     let membership = StoredMembership::new(Some(log_id(0, 1, 0)), members(&[1]));
-    StoreFound { mark: Mark { last: Some(log_id(1, 1, index)), membership }, strays: false }
+    StoreContents { mark: Mark { last: Some(log_id(1, 1, index)), membership }, strays: false }
 }
 
-fn one_of_three(index: u64) -> StoreFound {
+fn one_of_three(index: u64) -> StoreContents {
     let mut found = marked(index);
     found.mark.membership = StoredMembership::new(Some(log_id(0, 1, 0)), members(&[1, 2, 3]));
     found
@@ -44,11 +44,11 @@ type Decision = std::result::Result<Start, &'static [&'static str]>;
 
 #[test]
 fn each_row_is_decided_as_the_table_says() {
-    let (gone, empty) = (LogFound::default(), StoreFound::default());
-    let strays = StoreFound { strays: true, ..StoreFound::default() };
-    let founded = LogFound { last: Some(log_id(0, 1, 0)), ..LogFound::default() };
+    let (gone, empty) = (LogContents::default(), StoreContents::default());
+    let strays = StoreContents { strays: true, ..StoreContents::default() };
+    let founded = LogContents { last: Some(log_id(0, 1, 0)), ..LogContents::default() };
     let nine = Some(log_id(1, 1, 9));
-    let cases: Vec<(&str, LogFound, StoreFound, Decision)> = vec![
+    let cases: Vec<(&str, LogContents, StoreContents, Decision)> = vec![
         ("T1: nothing, nothing", gone.clone(), empty.clone(), Ok(Start::New)),
         ("T2: nothing, a mark", gone.clone(), marked(9), Err(&["entry 9", "the log is gone"])),
         ("T3: nothing, rows without a mark", gone, strays.clone(), Err(&["has rows", "the log is gone"])),
@@ -114,7 +114,7 @@ fn each_row_is_decided_as_the_table_says() {
 fn a_damaged_mark_is_refused_with_advice() {
     let kv = MemoryKv::new();
     put(&kv, APPLIED, b"\x01junk");
-    let line = StoreFound::of(&kv.snapshot()).expect_err("refused").to_string();
+    let line = StoreContents::of(&kv.snapshot()).expect_err("refused").to_string();
     assert!(line.contains("applied mark") && line.contains("restore"), "{line}");
 }
 
@@ -185,7 +185,7 @@ fn a_half_replaced_store_is_rebuilt_from_the_log() {
         put(&half, &crate::key::bucket(&format!("b{number}")).expect("name"), &record);
     }
     assert_eq!(start(folder.path(), &half, 0, true), Ok(vec![0, 1, 2]), "no stray row is left");
-    assert!(StoreFound::of(&half.snapshot()).expect("reads").mark.last.is_some());
+    assert!(StoreContents::of(&half.snapshot()).expect("reads").mark.last.is_some());
 }
 
 #[test]

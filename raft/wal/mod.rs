@@ -204,7 +204,7 @@ impl Wal {
         };
         let wal = Wal(Rc::new(inner));
         wal.release_purged();
-        wal.prepare_next(); // Also where nothing was ever purged.
+        wal.prepare_next(); // Also if nothing was ever purged.
         spawn(wal.clone().flush_loop());
         Ok(wal)
     }
@@ -365,7 +365,9 @@ impl Wal {
         let record = bytes.get(offset - start..offset - start + len).ok_or_else(damaged)?;
         let (sequence, _) = record::frame(salt, record).ok_or_else(damaged)?;
         match record::Record::decode(salt, sequence, record) {
-            Ok(record::Found { record: Record::Entry(entry), .. }) if entry.log_id == log_id => Ok(entry),
+            Ok(record::DecodedRecord { record: Record::Entry(entry), .. }) if entry.log_id == log_id => {
+                Ok(entry)
+            }
             _ => Err(damaged()),
         }
     }

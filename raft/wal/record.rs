@@ -44,9 +44,9 @@ pub enum Record {
     Purge(LogId),
 }
 
-/// A record as it was found in a segment.
+/// A record decoded from a segment.
 #[derive(Debug, PartialEq)]
-pub struct Found {
+pub struct DecodedRecord {
     /// The record.
     pub record: Record,
     /// Its length in the file, bytes.
@@ -145,7 +145,7 @@ impl Record {
     ///
     /// # Errors
     /// There is none, or this code can't read it.
-    pub fn decode(salt: u64, sequence: u64, bytes: &[u8]) -> Result<Found, Fault> {
+    pub fn decode(salt: u64, sequence: u64, bytes: &[u8]) -> Result<DecodedRecord, Fault> {
         let (found_sequence, len) = frame(salt, bytes).ok_or(Fault::Absent)?;
         if found_sequence != sequence {
             return Err(Fault::Absent);
@@ -156,7 +156,7 @@ impl Record {
         let record = decode_payload(bytes[5], &bytes[HEADER_BYTES..len])
             .ok_or(Fault::Unknown("its kind or its payload is unknown"))?;
         let flags = u16::from_le_bytes([bytes[6], bytes[7]]);
-        Ok(Found { record, len, ends_batch: flags & ENDS_BATCH != 0 })
+        Ok(DecodedRecord { record, len, ends_batch: flags & ENDS_BATCH != 0 })
     }
 }
 

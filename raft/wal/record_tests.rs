@@ -80,7 +80,7 @@ proptest! {
         let mut out = vec![];
         record.encode(1, 2, false, &mut out);
         let found = Record::decode(1, 2, &out).expect("decodes");
-        prop_assert_eq!(found, Found { record, len: out.len(), ends_batch: false });
+        prop_assert_eq!(found, DecodedRecord { record, len: out.len(), ends_batch: false });
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn run(flags: &Flags, out: Out<'_>) -> Result<()> {
     let status: Status = client::call(&flags.data_dir, Kind::Status, Kind::StatusReply)?;
     if flags.json {
         let json = serde_json::to_string_pretty(&status)
-            .map_err(|error| Error::failed(format!("cannot lay out the status: {error}")))?;
+            .map_err(|error| Error::failed(format!("cannot encode the status: {error}")))?;
         return say(out, format_args!("{json}"));
     }
     say(out, format_args!("{}", status::table(&status).trim_end()))

@@ -7,7 +7,7 @@ use ::prometheus::proto::MetricType;
 use std::collections::BTreeSet;
 
 /// Metrics that neither the dashboard nor a rule shows, and why.
-const NOT_SHOWN: [(&str, &str); 1] = [("hamster_raft_term", "grows by elections alone; for reading by hand")];
+const NOT_SHOWN: [(&str, &str); 1] = [("hamster_raft_term", "grows only by elections; for reading by hand")];
 /// Labels that Prometheus adds.
 const LABELS_ADDED: [&str; 3] = ["instance", "job", "le"];
 /// Rules are written for this job.
@@ -48,7 +48,7 @@ fn dashboard_queries() -> Vec<Query> {
     panels(&dashboard()).iter().flat_map(of_panel).collect()
 }
 
-/// What stands in `{{…}}`.
+/// What is inside `{{…}}`.
 fn braced(text: &str) -> Vec<String> {
     text.split("{{")
         .skip(1)
@@ -56,7 +56,7 @@ fn braced(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// An alert rule, a field a line.
+/// An alert rule, one field per line.
 struct Rule {
     name: String,
     fields: Vec<(String, String)>,
@@ -237,7 +237,7 @@ fn every_alert_says_what_happened_and_links_to_its_runbook() {
 }
 
 #[test]
-fn panels_lie_side_by_side_and_have_units() {
+fn panels_do_not_overlap_and_have_units() {
     let dashboard = dashboard();
     let number = |panel: &serde_json::Value, name: &str| panel["gridPos"][name].as_u64().expect("a number");
     let mut cells = BTreeSet::new();
@@ -248,7 +248,7 @@ fn panels_lie_side_by_side_and_have_units() {
         let (x, y, w, h) = (number(panel, "x"), number(panel, "y"), number(panel, "w"), number(panel, "h"));
         assert!(x + w <= 24, "{title}: wider than the grid");
         for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            assert!(cells.insert(cell), "{title}: lies over another panel at {cell:?}");
+            assert!(cells.insert(cell), "{title}: overlaps another panel at {cell:?}");
         }
         if panel["type"] != "row" {
             assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title}: no unit");

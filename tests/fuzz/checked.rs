@@ -1,4 +1,4 @@
-//! Whether a request that the product let pass was rightly signed, as the plain signer sees it.
+//! Whether a request that the product accepted was signed correctly, as the plain signer sees it.
 
 use s3::access::Principal;
 use s3::http::head::RequestHead;
@@ -9,7 +9,7 @@ use s3::time::{amz_date, parse_amz_date, parse_http_date};
 use crate::percent_decode;
 use crate::signing::{ACCESS_KEY, NOW_S, REGION, Request, SECRET, scope, sign};
 
-/// The product's check; none also where the request is not signed at all.
+/// The product's check; `None` also if the request is not signed at all.
 pub fn verify(head: &RequestHead) -> Option<Verified> {
     let credentials = Credentials::single(ACCESS_KEY, Secret::new(SECRET));
     let verified = Verifier::new(REGION, credentials).verify(head, None, NOW_S).ok()?;
@@ -32,7 +32,7 @@ fn parameter(head: &RequestHead, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether the signature stands, over all that has to be signed.
+/// Whether the signature is right and covers everything that must be signed.
 fn stands(
     head: &RequestHead,
     claim: (&[u8], &[u8], &[u8]),

@@ -1,8 +1,8 @@
-//! What the fuzz targets share: reading a plan out of the fuzzer's bytes, cutting an input into pieces, a bound on
-//! memory, and slow twins of what several targets check the product against.
+//! What the fuzz targets share: reading a plan from the fuzzer's bytes, cutting an input into pieces, a bound on
+//! memory, and slow second implementations that several targets check the product against.
 //!
-//! A target asserts more than that nothing panics: what was accepted survives the way back and forth, an input given
-//! in pieces says the same as given whole, and a plain second implementation agrees.
+//! A target asserts more than the absence of panics: what was accepted survives a round trip, an input given in
+//! pieces gives the same result as given whole, and a plain second implementation agrees.
 
 pub mod checked;
 pub mod signing;
@@ -13,17 +13,17 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Runs `work` and fails if it held more than `limit` bytes at a time beyond what was held before.
+/// Runs `work` and fails if it ever held more than `limit` bytes beyond what was held before.
 pub fn bounded<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let result = work();
     let peak = MEMORY.peak_usage().saturating_sub(before);
-    assert!(peak <= limit, "{peak} bytes were held at a time, {limit} are the limit");
+    assert!(peak <= limit, "{peak} bytes were held at once, the limit is {limit}");
     result
 }
 
-/// The fuzzer's bytes, read from the front. Where they have ended, numbers are zero and slices empty.
+/// The fuzzer's bytes, read from the front. Past their end, numbers are zero and slices empty.
 pub struct Source<'a>(pub &'a [u8]);
 
 impl<'a> Source<'a> {
@@ -72,13 +72,13 @@ impl<'a> Source<'a> {
         self.0.is_empty()
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 }
 
-/// Cuts `input` into pieces whose lengths are the bytes of `cuts` plus one, over and over.
+/// Cuts `input` into pieces. Their lengths are the bytes of `cuts` plus one, repeated.
 pub fn pieces<'a>(input: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
     let mut out = Vec::new();
     let mut source = Source(input);
@@ -121,7 +121,7 @@ pub fn percent_encode(bytes: &[u8], keep: &[u8]) -> String {
     out
 }
 
-/// Percent-decodes; `None` where a `%` is not followed by two hexadecimal digits.
+/// Percent-decodes; `None` if a `%` is not followed by two hexadecimal digits.
 pub fn percent_decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut source = Source(text);

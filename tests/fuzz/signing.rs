@@ -1,4 +1,4 @@
-//! A signer of its own, by AWS's description of version 4, that shares no code with the product.
+//! An independent signer, written from AWS's description of version 4. It shares no code with the product.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl Request<'_> {
     }
 }
 
-/// Decoded and encoded again, a `%` that starts no escape standing for itself.
+/// Decodes and encodes again; a `%` that starts no escape stands for itself.
 fn recoded(raw: &[u8], plus_is_space: bool, keep: &[u8]) -> String {
     let mut bytes = Vec::new();
     let mut at = 0;
@@ -104,7 +104,7 @@ fn recoded(raw: &[u8], plus_is_space: bool, keep: &[u8]) -> String {
     percent_encode(&bytes, keep)
 }
 
-/// Trimmed, with each run of spaces made one.
+/// Trimmed, with each run of spaces reduced to one.
 fn one_space(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for &byte in value.trim_ascii() {
@@ -115,11 +115,11 @@ fn one_space(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Names and values that a test request may carry besides what signing asks for.
+/// Names and values that a test request may carry besides what signing requires.
 const NAMES: [&str; 6] =
     ["x-amz-meta-a", "X-Amz-Meta-B", "Content-Type", "x-amz-acl", "Range", "x-amz-meta-a"];
 
-/// A made-up request: its parts own their bytes.
+/// A made-up request that owns its parts.
 #[derive(Default)]
 pub struct Made {
     pub method: &'static str,
@@ -131,7 +131,7 @@ pub struct Made {
 }
 
 impl Made {
-    /// Method, path, query and headers as the plan says.
+    /// Method, path, query and headers according to the plan.
     pub fn from_plan(plan: &mut crate::Source<'_>) -> Made {
         let text = |bytes: &[u8], not: &[u8]| -> String {
             let good = bytes.iter().filter(|byte| (0x21..0x7f).contains(*byte) && !not.contains(byte));
@@ -152,7 +152,7 @@ impl Made {
         made
     }
 
-    /// Signs the host, all `x-amz-*` headers, and the others as `some` says.
+    /// Signs the host, all `x-amz-*` headers, and those of the others that `some` selects.
     pub fn choose_signed(&mut self, some: u8) {
         let must = |name: &str| name == "host" || name.starts_with("x-amz-");
         let names = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
@@ -165,7 +165,7 @@ impl Made {
         self.signed.dedup();
     }
 
-    /// The signature of it as it stands.
+    /// The signature of the request as it is.
     pub fn signature(&self, payload: &str) -> String {
         let headers = self.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let signed = self.signed.join(";");

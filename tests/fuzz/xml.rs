@@ -1,8 +1,8 @@
-//! Writes a document in one of the many ways in which the same document can be written.
+//! Writes a document in one of the many ways to write the same document.
 
 use crate::Source;
 
-/// A document under way; how it is written comes from the plan.
+/// A document being written, in the way that the plan says.
 pub struct Writer<'p, 'a> {
     pub out: String,
     plan: &'p mut Source<'a>,
@@ -18,7 +18,7 @@ impl<'p, 'a> Writer<'p, 'a> {
         Writer { out, plan, prefix }
     }
 
-    /// What means nothing between elements.
+    /// Something between elements that means nothing.
     fn noise(&mut self) {
         self.out += match self.plan.byte() % 8 {
             0 => "\n  ",
@@ -61,7 +61,7 @@ impl<'p, 'a> Writer<'p, 'a> {
         self.close(name);
     }
 
-    /// An element with text, and noise behind it.
+    /// An element with text, followed by noise.
     pub fn text(&mut self, name: &str, text: &str) {
         self.open(name);
         for character in text.chars() {
@@ -69,7 +69,7 @@ impl<'p, 'a> Writer<'p, 'a> {
             self.out += &match self.plan.byte() % 4 {
                 0 => format!("&#{};", u32::from(character)),
                 1 => format!("&#x{:x};", u32::from(character)),
-                // Line ends are normalised where they are not written by number.
+                // Line ends are normalised unless they are written as character references.
                 2 if character != ']' && character != '\r' => format!("<![CDATA[{character}]]>"),
                 _ if plain => character.to_string(),
                 _ => match character {
@@ -85,7 +85,7 @@ impl<'p, 'a> Writer<'p, 'a> {
     }
 }
 
-/// Text that XML 1.0 can hold, out of the fuzzer's bytes.
+/// Text that XML 1.0 can hold, made from the fuzzer's bytes.
 pub fn text(bytes: &[u8]) -> String {
     let holds = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     String::from_utf8_lossy(bytes).chars().filter(holds).collect()

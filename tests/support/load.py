@@ -54,7 +54,7 @@ class Worker(threading.Thread):
         return f"{self.prefix()}k{self.rng.randrange(self.keys):03}"
 
     def present(self):
-        """A key that surely holds something, and what; None where there is no such key."""
+        """A key that surely holds something, and what it holds; None if there is no such key."""
         known = [key for key, content in self.held.items() if content is not ABSENT and key not in self.doubt]
         return self.rng.choice(known) if known else None
 
@@ -184,7 +184,7 @@ class Worker(threading.Thread):
         upload.etags[number], upload.contents[number] = etag, content
 
     def verify(self):
-        """Reads all keys, resolves each doubt by what is there, and finishes open uploads."""
+        """Reads all keys, resolves each doubt by what the server holds, and finishes open uploads."""
         for key, upload in list(self.uploads.items()):
             del self.uploads[key]
             if upload.finishing or not upload.etags:

@@ -14,14 +14,14 @@ import pytest
 from .server import HOST, ROOT, clean_env, target_dir
 
 SOURCES = ROOT / "tests" / "compat" / "sdk"
-# The same bytes as the server's own refusal, but for their ids.
+# The same bytes as the server's own refusal, except for the ids.
 SLOW_DOWN = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>'
              b"<RequestId>1</RequestId><HostId>1</HostId></Error>")
 
 
 def want(sdk, *tools):
-    """Skips where this run's mode leaves the SDK out: HAMSTER_TEST_SDKS names those that it wants. Without that variable
-    an SDK is wanted where its tools are there. One that is wanted is never skipped: what is missing then fails."""
+    """Skips if this run's mode leaves the SDK out: HAMSTER_TEST_SDKS names the wanted ones. Without that variable
+    an SDK is wanted if its tools are installed. A wanted one is never skipped: if something is missing, it fails."""
     named = os.environ.get("HAMSTER_TEST_SDKS")
     missing = [tool for tool in tools if not shutil.which(tool)]
     if named is not None and sdk not in named.split():
@@ -33,14 +33,14 @@ def want(sdk, *tools):
 
 
 def sources(sdk):
-    """A copy of an SDK's program to build in, kept from run to run."""
+    """A copy of an SDK's program to build in, which is kept between runs."""
     place = target_dir().resolve() / "sdk" / sdk
     shutil.copytree(SOURCES / sdk, place, dirs_exist_ok=True)
     return place
 
 
 def wheel(package, tool):
-    """A tool that is installed from PyPI, where it does not depend on what this system has."""
+    """A tool installed from PyPI, which does not depend on what this system has."""
     place = target_dir().resolve() / "sdk" / "tools" / package
     if not (place / "bin" / tool).exists():
         venv.create(place, with_pip=True)
@@ -66,10 +66,10 @@ def authority(folder):
 
 
 class Slow:
-    """A proxy that answers its first requests with 503 SlowDown and hands everything behind them on."""
+    """A proxy that answers its first requests with 503 SlowDown and forwards everything after them."""
 
     def __init__(self, port, tls=None, refusals=2):
-        """`tls` is the folder of `authority` where the server speaks TLS: what is handed on is so without a look inside."""
+        """`tls` is the folder of `authority` if the server speaks TLS; TLS is forwarded without a look inside."""
         self.port, self.refusals, self.tls = port, refusals, None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -125,8 +125,8 @@ class Slow:
 
 
 def run(own_server, folder, scheme, command, **env):
-    """Starts a server of `scheme`, http or https, and runs a program against it. Each line that the program prints is a step
-    that went well, a step that failed, or the end of all."""
+    """Starts a server of `scheme`, http or https, and runs a program against it. Each line that the program prints is a
+    step that went well, a step that failed, or the end of everything."""
     tls, more = None, []
     if scheme == "https":
         tls, more = folder, ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]

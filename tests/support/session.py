@@ -61,7 +61,7 @@ class Session:
         try:
             self.wire.send(body)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # Refused on the way; the answer may be there to be read.
+            pass  # Refused while sending; the answer may have arrived already.
         return self.wire.final(is_head)
 
     def put(self, bucket, key, body):
@@ -84,7 +84,7 @@ class Session:
 
     def copy(self, bucket, source, target):
         headers = {"x-amz-copy-source": f"/{bucket}/{quote_path(source)}"}
-        return _told_in_body(self.request("PUT", f"/{bucket}/{quote_path(target)}", headers=headers))
+        return _error_in_body(self.request("PUT", f"/{bucket}/{quote_path(target)}", headers=headers))
 
     def create_bucket(self, bucket):
         reply = self.request("PUT", f"/{bucket}")
@@ -102,13 +102,13 @@ class Session:
     def complete_upload(self, bucket, key, upload, etags):
         parts = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{xml.sax.saxutils.escape(e)}</ETag></Part>" for n, e in sorted(etags.items()))
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        return _told_in_body(self.request("POST", f"/{bucket}/{quote_path(key)}", [("uploadId", upload)], body))
+        return _error_in_body(self.request("POST", f"/{bucket}/{quote_path(key)}", [("uploadId", upload)], body))
 
     def copy_part(self, bucket, key, upload, number, source):
         """The reply, and the part's ETag."""
         query = [("partNumber", str(number)), ("uploadId", upload)]
         headers = {"x-amz-copy-source": f"/{bucket}/{quote_path(source)}"}
-        reply = _told_in_body(self.request("PUT", f"/{bucket}/{quote_path(key)}", query, headers=headers))
+        reply = _error_in_body(self.request("PUT", f"/{bucket}/{quote_path(key)}", query, headers=headers))
         found = re.search(rb"<ETag>([^<]+)</ETag>", reply.body)
         return reply, xml.sax.saxutils.unescape(found.group(1).decode(), {"&quot;": '"'}) if found else None
 
@@ -135,7 +135,7 @@ class Session:
         return [key for key, _ in self.list_sizes(bucket, page_keys=page_keys)]
 
 
-def _told_in_body(reply):
+def _error_in_body(reply):
     """Turns a 200 whose body holds an error into a 500."""
     if reply.status == 200 and reply.code:
         reply.status = 500

@@ -11,7 +11,7 @@ declare -A PACKAGE_OF=(
     [java]=openjdk-17-jdk-headless [javac]=openjdk-17-jdk-headless [mvn]=maven
 )
 
-# Administrators' tools are outside of an ordinary user's PATH on Debian.
+# Administrators' tools are outside an ordinary user's PATH on Debian.
 PATH="$PATH:/usr/sbin:/sbin"
 
 fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }

@@ -181,7 +181,7 @@ class RawClient:
             try:
                 fresh.send(data)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # The refusal may already be there to be read.
+                pass  # The refusal may have arrived already.
             return fresh.final(method == "HEAD")
 
     def plain(self, method, target, headers=None, body=b""):

@@ -1,5 +1,5 @@
-//! aws-chunked bodies, signed and not, with and without trailers: given in pieces they are what they are given whole,
-//! what a plain signer framed decodes, and no changed bit of a signed body passes for content.
+//! aws-chunked bodies, signed and not, with and without trailers: in pieces they decode as they do whole, what a
+//! plain signer framed decodes, and a signed body with a changed bit never passes as content.
 #![no_main]
 
 use hamster_fuzz::signing::{REGION, SECRET, TIMESTAMP, hmac, scope, sha256, signing_key};
@@ -20,7 +20,7 @@ const SEED: [u8; 32] = [7; 32];
 struct Mode {
     signed: bool,
     trailer: bool,
-    /// The trailer ends in LF, as minio-go has it, and a CR LF of its own.
+    /// The trailer ends in LF, as minio-go sends it, and then in a CR LF of its own.
     lf: bool,
 }
 
@@ -43,7 +43,8 @@ fn decoder(mode: Mode, length: usize) -> AwsChunked {
     }
 }
 
-/// What became of a body: its content, which chunks passed, what was left behind it, and its trailers or its error.
+/// The result of a body: its content, which chunks passed, how much was left after it, and its trailers or its
+/// error.
 #[derive(Debug, PartialEq)]
 struct Decoded {
     content: Vec<u8>,
@@ -95,12 +96,12 @@ fn feed(
     Ok(())
 }
 
-/// Whether a caller may believe the content: every chunk passed, and the end is good.
+/// Whether a caller may believe the content: every chunk passed, and the body ends correctly.
 fn believed(decoded: &Decoded) -> bool {
     decoded.trailers.is_ok() && decoded.passed.iter().all(|passed| *passed)
 }
 
-/// The body of `content` in chunks, by AWS's description.
+/// A body with `content` in chunks, by AWS's description.
 fn framed(mode: Mode, content: &[u8], sizes: &[u8]) -> Vec<u8> {
     let key = signing_key();
     let mut previous = hex::encode(SEED);
@@ -134,7 +135,7 @@ fn framed(mode: Mode, content: &[u8], sizes: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Bytes as they come.
+/// Arbitrary bytes.
 fn raw(mode: Mode, source: &mut Source<'_>) {
     let length = usize::from(source.u16());
     let (cuts, room) = (source.short(), usize::from(source.byte()) + 1);
@@ -143,7 +144,7 @@ fn raw(mode: Mode, source: &mut Source<'_>) {
     assert_eq!(decode(mode, length, &pieces(body, cuts), room), whole);
     assert_eq!(decode(mode, length, &pieces(body, &[]), usize::MAX), whole, "byte by byte");
     if whole.trailers.is_ok() {
-        assert_eq!(whole.content.len(), length, "not as much content as was announced");
+        assert_eq!(whole.content.len(), length, "another length than was announced");
         assert_eq!(whole.trailers.map_or(0, |trailers| trailers.len()), usize::from(mode.trailer));
     }
 }

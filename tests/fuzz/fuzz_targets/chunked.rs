@@ -1,4 +1,4 @@
-//! Chunked bodies: given in pieces they are what they are given whole, and what a plain decoder makes of them.
+//! Chunked bodies: in pieces they decode as they do whole, and as a plain decoder decodes them.
 #![no_main]
 
 use hamster_fuzz::{Source, bounded, pieces};
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use s3::http::Step;
 use s3::http::chunked::ChunkedDecoder;
 
-/// What became of a body.
+/// The result of a body.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Done { left: usize },
@@ -31,7 +31,7 @@ fn decode(pieces: &[&[u8]]) -> (Vec<u8>, End) {
     (content, if decoder.is_done() { End::Done { left } } else { End::NeedsMore })
 }
 
-/// A line without its CR LF, of `max` bytes with its CR at most.
+/// A line without its CR LF, of at most `max` bytes including its CR.
 fn line<'a>(input: &mut Source<'a>, max: usize) -> Result<&'a [u8], End> {
     let Some(end) = input.0.iter().position(|byte| *byte == b'\n') else {
         return Err(if input.0.len() > max { End::Refused } else { End::NeedsMore });
@@ -89,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
     let mut source = Source(data);
     let cuts = source.short();
     let body = source.rest();
-    // Content is told by its place in the input; what is kept is a line.
+    // Content is reported by its place in the input; only a line is kept in memory.
     let whole = bounded(2 * body.len() + 4096, || decode(&[body]));
     assert_eq!(decode(&pieces(body, cuts)), whole);
     assert_eq!(decode(&pieces(body, &[])), whole, "byte by byte");

@@ -1,5 +1,5 @@
-//! Frames of the cluster port, and the records in a node's files, which are framed alike: a head never asks for more
-//! memory than its limit, what was encoded decodes, and a changed bit is always seen.
+//! Frames of the cluster port, and the records in a node's files, which are framed in the same way: a head never
+//! asks for more memory than its limit, what was encoded decodes, and a changed bit is always detected.
 #![no_main]
 #![allow(dead_code)]
 
@@ -37,7 +37,7 @@ fn message<M: Message + Default + PartialEq>(kind: Kind, body: &[u8]) {
     if frame.len() > HEAD_BYTES + CALL_BYTES_MAX {
         return;
     }
-    let (found, body) = read(&frame).expect("ours is read");
+    let (found, body) = read(&frame).expect("our own frame can be read");
     assert!(found == kind && M::decode(body).is_ok_and(|again| again == message));
     assert_eq!(crc32c(&[&frame[..12], body]).to_le_bytes(), frame[12..16]);
 }

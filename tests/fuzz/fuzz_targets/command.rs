@@ -1,5 +1,5 @@
-//! Commands of the log: what decodes survives the way back and forth, and whatever a command holds, apply answers an
-//! outcome and leaves rows that it can read; the same rows whether commands come in one batch or each alone.
+//! Commands of the log: what decodes survives a round trip. Whatever a command holds, apply returns an outcome and
+//! leaves rows that it can read, and the rows are the same whether commands come in one batch or one by one.
 #![no_main]
 
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ fn store() -> MemoryKv {
     kv
 }
 
-/// Makes names and ids few, so that commands meet: by their first byte. Names that no row can have stay.
+/// Reduces names and ids to a few, by their first byte, so that commands meet. Names that no row can have stay.
 fn squeeze(command: &mut Command) {
     let name = |text: &mut String| {
         if let Some(first) = text.bytes().next().filter(|_| !text.contains('\0') && text.len() < 300) {
@@ -71,21 +71,21 @@ fn squeeze(command: &mut Command) {
     }
 }
 
-/// The command in `entry`, after the way back and forth.
+/// The command in `entry`, after a round trip.
 fn command(entry: &[u8]) -> Option<Command> {
     let command = bounded(512 * entry.len() + 4096, || Command::from_entry(entry).ok())?;
-    // Fields that this code does not know are left out, so that it never grows by more than numbers' least forms.
-    let bytes = command.encode_bounded().expect("it was no longer when it came");
+    // Unknown fields are dropped, so the command never grows by more than the shortest forms of its numbers.
+    let bytes = command.encode_bounded().expect("it is no longer than it was");
     assert!(bytes.len() <= MAX_COMMAND_BYTES);
     let mut again = Command::from_entry(&bytes).expect("ours decodes");
-    assert!(again == command, "a command changed on its way");
+    assert!(again == command, "a command changed in the round trip");
     squeeze(&mut again);
     Some(again)
 }
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Applies the commands, so many in a batch.
+/// Applies the commands in batches of this many.
 fn apply(commands: &[Command], batch: usize) -> (Vec<Outcome>, Rows) {
     let (kv, mut applier, mut outcomes) = (store(), Applier::new(), Vec::new());
     for some in commands.chunks(batch) {
@@ -93,7 +93,7 @@ fn apply(commands: &[Command], batch: usize) -> (Vec<Outcome>, Rows) {
         let mut session = applier.begin(&snapshot);
         let mut changes = Vec::new();
         for command in some {
-            outcomes.push(session.apply(command.clone(), &mut changes).expect("apply answers an outcome"));
+            outcomes.push(session.apply(command.clone(), &mut changes).expect("apply returns an outcome"));
         }
         kv.write(session.finish()).expect("memory is written");
     }

@@ -1,5 +1,5 @@
-//! Request heads: given byte by byte they are what they are given whole, what was accepted is what a plain reader
-//! sees, and nothing is accepted that two readers could understand differently.
+//! Request heads: byte by byte they parse as they do whole, what was accepted is what a plain reader sees, and
+//! nothing is accepted that two readers could understand differently.
 #![no_main]
 
 use hamster_fuzz::{bounded, percent_decode, percent_encode};
@@ -61,7 +61,7 @@ fn plain_reader(head: &RequestHead, bytes: &[u8]) {
     for line in &lines[1..] {
         let colon = line.iter().position(|byte| *byte == b':').expect("a header has a colon");
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        assert!(!name.is_empty() && name.iter().all(token), "no header's name");
+        assert!(!name.is_empty() && name.iter().all(token), "not the name of a header");
         assert!(value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control()), "a control character");
         seen.push((name.to_ascii_lowercase(), value));
     }
@@ -82,7 +82,7 @@ fn plain_reader(head: &RequestHead, bytes: &[u8]) {
     assert!(all("host").len() <= 1 && (version == b"HTTP/1.0" || all("host").len() == 1));
 }
 
-/// What is made of an accepted head: no panic, and a key that is encoded again names the same object.
+/// Uses an accepted head: there is no panic, and a key that is encoded again names the same object.
 fn use_it(head: &RequestHead) {
     let domains = ["s3.example.com".to_owned(), "h".to_owned()];
     if let Ok(Route { bucket: Some(bucket), key: Some(key), virtual_host, .. }) = Route::of(head, &domains) {
@@ -117,7 +117,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(end <= input.len());
         plain_reader(&whole, &input[..end]);
         use_it(&whole);
-        // What follows a head changes nothing of it; nor does an earlier head of the connection.
+        // What follows a head does not change it; nor does an earlier head of the connection.
         let again = plain(whole.parse(&input[..end]));
         assert_eq!(again, Ok(Some(end)));
         assert_eq!(parts(&whole), parts(&in_pieces(&input[..end], end).0));

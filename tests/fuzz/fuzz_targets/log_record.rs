@@ -1,5 +1,5 @@
-//! Records of the Raft log: with their checksum made right they decode, or are known to be a later program's; what
-//! decodes survives the way back and forth, and a changed bit or a cut is always seen.
+//! Records of the Raft log: with a corrected checksum they decode, or are recognized as a later program's; what
+//! decodes survives a round trip, and a changed bit or a cut is always detected.
 #![no_main]
 
 use hamster_fuzz::{Source, bounded, crc32c, put_u32};
@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
             let same = Record::decode(salt, sequence, &again).expect("ours decodes");
             assert_eq!((same.record, same.ends_batch), (found.record, found.ends_batch));
         }
-        Err(fault) => assert!(matches!(fault, Fault::Unknown(_)), "a right checksum was not seen"),
+        Err(fault) => assert!(matches!(fault, Fault::Unknown(_)), "a correct checksum was not recognized"),
     }
     assert_eq!(Record::decode(salt + 1, sequence, &bytes), Err(Fault::Absent));
     assert_eq!(Record::decode(salt, sequence + 1, &bytes), Err(Fault::Absent));

@@ -1,5 +1,5 @@
-//! Rows of the metadata store, keys and values: what decodes survives the way back and forth, in the same bytes once
-//! it was written by us, and takes no more memory than its bytes account for.
+//! Keys and values of rows of the metadata store: what decodes survives a round trip, with the same bytes once we
+//! have written it, and takes no more memory than its bytes account for.
 #![no_main]
 
 use hamster_fuzz::bounded;
@@ -15,7 +15,7 @@ fn record<T: Record + PartialEq>(row: &[u8]) -> Option<T> {
     let record = bounded(512 * row.len() + 4096, || T::from_row(row).ok())?;
     let written = record.to_row();
     let again = T::from_row(&written).expect("ours decodes");
-    assert!(again == record, "a {} changed on its way", T::WHAT);
+    assert!(again == record, "a {} changed in the round trip", T::WHAT);
     assert_eq!(again.to_row(), written);
     assert_eq!(written.len(), 1 + record.encoded_len());
     Some(record)
@@ -49,7 +49,7 @@ fn row_key(row: &[u8]) {
     assert_eq!(again, row, "{parts:?}");
     let end = key::prefix_end(row);
     assert!(row < &end[..] && end.len() <= row.len());
-    assert!([row, &[0xff; 3]].concat() < end, "a row that begins so lies behind the end");
+    assert!([row, &[0xff; 3]].concat() < end, "a row with this prefix sorts after the end");
 }
 
 fn mark(row: &[u8]) {

@@ -1,5 +1,5 @@
-//! What a proxy says in front of a connection: read in pieces it is what it is read whole, a plain reader of the
-//! specification finds the same client, and of `X-Forwarded-For` only what trusted proxies wrote counts.
+//! What a proxy sends in front of a connection: in pieces it parses as it does whole, a plain reader of the
+//! specification finds the same client, and only what trusted proxies wrote in `X-Forwarded-For` counts.
 #![no_main]
 
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
     let first = (0..=input.len()).map(|end| parse(&input[..end])).find(|read| *read != Ok(Preamble::Partial));
     assert_eq!(first.unwrap_or(Ok(Preamble::Partial)), whole, "in pieces");
     match whole {
-        Ok(Preamble::Partial) => assert!(input.len() < PREAMBLE_BYTES_MAX, "there is an end to waiting"),
+        Ok(Preamble::Partial) => assert!(input.len() < PREAMBLE_BYTES_MAX, "the wait has an end"),
         Ok(Preamble::Header(length, client)) => {
             assert!(length <= PREAMBLE_BYTES_MAX);
             assert_eq!(client, twin(&input[..length]));
@@ -69,6 +69,6 @@ fuzz_target!(|input: &[u8]| {
             address == Ok(client.ip())
                 || entry.rsplit_once("]:").is_some_and(|(ip, _)| ip.parse() == Ok(client.ip()))
         };
-        assert!(entries.into_iter().any(named), "{client} stands nowhere");
+        assert!(entries.into_iter().any(named), "{client} is nowhere in the header");
     }
 });

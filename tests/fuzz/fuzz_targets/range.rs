@@ -1,4 +1,4 @@
-//! The Range header against a reader of RFC 9110's grammar, and against counting the bytes of a small object.
+//! The Range header, checked against a reader of RFC 9110's grammar and by counting the bytes of a small object.
 #![no_main]
 
 use hamster_fuzz::Source;
@@ -27,7 +27,7 @@ fn twin(header: &[u8]) -> Option<(Option<u64>, Option<u64>)> {
     valid.then_some(both)
 }
 
-/// The positions meant, by looking at each one. The last bytes of an empty object are all of it.
+/// The positions meant, found by looking at each one. The last bytes of an empty object are all of it.
 fn count(range: (Option<u64>, Option<u64>), size: u64) -> Option<(u64, u64)> {
     if let (None, Some(1..)) = range
         && size == 0

@@ -1,5 +1,5 @@
-//! Recovery of a log segment: batches as a plan says, damaged as it says. What comes back is what was written and
-//! nothing else, and nothing is lost of a batch that was not touched.
+//! Recovery of a log segment: a plan says which batches are written and how they are damaged. Only what was written
+//! comes back, and nothing of an untouched batch is lost.
 #![no_main]
 
 use engine::format::*;
@@ -11,14 +11,14 @@ use libfuzzer_sys::fuzz_target;
 
 const SALT: Salt = Salt { segment: 9, generation: 4 };
 
-/// One batch of the plan: where it lies, and what a replay of it gives.
+/// One batch of the plan: where it lies, and what its replay returns.
 struct Batch {
     start: usize,
     end: usize,
     entries: Vec<Entry>,
 }
 
-/// Writes one record; gives what a replay of it gives. Padding is left to the caller.
+/// Writes one record; returns what its replay returns. Padding is left to the caller.
 fn record(plan: &mut Source<'_>, number: u32, out: &mut Vec<u8>) -> Vec<Entry> {
     let at = out.len();
     let (kind, extent, last) = (plan.byte() % 3, u16::from(plan.byte()), plan.flag());
@@ -71,7 +71,7 @@ fn scan(bytes: &[u8]) -> (Vec<Entry>, usize, bool) {
         let later = later.and_then(|rest| later_batch(rest, (at + PAGE_BYTES) as u64, SALT, above));
         match judge(found, at as u64, SALT.segment, number, later) {
             Verdict::Replay { number: there, entries: more, bad, next } => {
-                assert!(next as usize > at, "recovery stands still");
+                assert!(next as usize > at, "recovery makes no progress");
                 assert!(there >= number, "batches go back");
                 (number, at) = (there, next as usize);
                 damaged += bad.len();

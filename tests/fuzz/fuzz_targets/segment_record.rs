@@ -1,5 +1,5 @@
-//! The formats of segments: each structure with its checksum made right, so that what lies behind the check is
-//! reached; what decodes survives the way back and forth, and a changed bit is always seen.
+//! The formats of segments: the checksum of each structure is corrected, so that the code behind the check is
+//! reached. What decodes survives a round trip, and a changed bit is always detected.
 #![no_main]
 
 use engine::error::{Corrupt, Error};
@@ -76,7 +76,7 @@ fn footer(source: &mut Source<'_>) {
     match FooterTrailer::decode(&bytes, salt, length) {
         Ok(trailer) => {
             let end = u128::from(trailer.offset) + u128::from(trailer.entries) * ENTRY_BYTES as u128;
-            assert!(end + PAGE_BYTES as u128 <= u128::from(length), "entries outside of the file");
+            assert!(end + PAGE_BYTES as u128 <= u128::from(length), "entries outside the file");
             assert!(trailer.offset >= PAGE_BYTES as u64 && trailer.offset % PAGE_BYTES as u64 == 0);
             assert_eq!(FooterTrailer::decode(&trailer.encode(), salt, length), Ok(trailer));
         }
@@ -115,7 +115,7 @@ fn block(source: &mut Source<'_>) {
     }
     assert_eq!(verify_block(&framed, place), Ok(payload));
     assert!(verify_block(&framed, BlockPlace { block: 1, ..place }).is_err());
-    // With its checksum made right a trailer of any content is refused, or gives no more than the block holds.
+    // With a corrected checksum, a trailer of any content is refused or gives no more than the block holds.
     let trailer = framed.len() - 32;
     let at = at % framed.len();
     framed[at] ^= 1 << bit;

@@ -1,5 +1,5 @@
-//! Signature version 4 by header: what a plain signer signed is accepted, and whatever is accepted, the plain signer
-//! would have signed so.
+//! Signature version 4 in a header: what a plain signer signed is accepted, and whatever is accepted, the plain
+//! signer would have signed in the same way.
 #![no_main]
 
 use hamster_fuzz::Source;

@@ -1,5 +1,5 @@
 //! Presigned URLs: what a plain signer signed is accepted, and whatever is accepted, the plain signer would have
-//! signed so.
+//! signed in the same way.
 #![no_main]
 
 use hamster_fuzz::checked::{parse, query_stands, verify};
@@ -19,7 +19,7 @@ fn judge(bytes: &[u8]) -> Option<bool> {
     Some(accepted)
 }
 
-/// A presigned request; none where its own parameters come in the way of those of the signature.
+/// A presigned request; `None` if its own parameters collide with those of the signature.
 fn made(plan: &mut Source<'_>) -> Option<Vec<u8>> {
     let mut made = Made::from_plan(plan);
     let plain = made.head();

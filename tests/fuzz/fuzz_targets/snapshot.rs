@@ -1,4 +1,4 @@
-//! Streams of rows: one that is installed is exported again in the same bytes; a damaged one changes nothing.
+//! Streams of rows: an installed stream is exported again with the same bytes; a damaged one changes nothing.
 #![no_main]
 
 use std::io::{Cursor, Write};
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use raft::fuzz::{export, install};
 use raft::kv::{Batch, Kv, MemoryKv, Reader};
 
-/// What a row's key and value may take, and the buffers around them.
+/// What a row's key and value may take in memory, with the buffers around them.
 const MEMORY: usize = (2 * 8 << 20) + (1 << 20);
 
 #[derive(Clone, Default)]
@@ -38,7 +38,7 @@ fn rows(kv: &MemoryKv) -> Rows {
     all
 }
 
-/// A store that holds a row already.
+/// A store that already holds a row.
 fn store() -> MemoryKv {
     let kv = MemoryKv::new();
     let mut batch = Batch::default();
@@ -47,7 +47,7 @@ fn store() -> MemoryKv {
     kv
 }
 
-/// Installs a stream; gives the rows there are then, or none where it was refused.
+/// Installs a stream; returns the rows that there are then, or `None` if it was refused.
 fn installed(stream: &[u8]) -> Option<Rows> {
     let kv = store();
     let before = rows(&kv);
@@ -55,10 +55,10 @@ fn installed(stream: &[u8]) -> Option<Rows> {
     match bounded(MEMORY + 8 * stream.len(), || install(&kv, source)) {
         Ok(()) => {
             let out = Shared::default();
-            // An applied mark that does not parse is no fault of the stream.
+            // An applied mark that does not parse is not a fault of the stream.
             let _ = export(&kv.snapshot(), Box::new(out.clone()));
             let exported = std::mem::take(&mut *out.0.lock().expect("not poisoned"));
-            assert!(stream.starts_with(&exported) && !exported.is_empty(), "it is exported in other bytes");
+            assert!(stream.starts_with(&exported) && !exported.is_empty(), "it is exported with other bytes");
             Some(rows(&kv))
         }
         Err(_) => {
@@ -100,7 +100,7 @@ fn made(plan: &mut Source<'_>) {
     assert!(found.is_some() || !sorted, "a good stream was refused");
     assert!(found.is_none_or(|found| found == planned), "other rows than the stream's");
     let at = at % stream.len();
-    assert_eq!(installed(&stream[..at]), None, "a stream that was cut");
+    assert_eq!(installed(&stream[..at]), None, "a truncated stream");
     stream[at] ^= 1 << bit;
     assert_eq!(installed(&stream), None, "a changed stream");
 }

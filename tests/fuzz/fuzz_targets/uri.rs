@@ -1,4 +1,4 @@
-//! Percent-encoding and query strings: against plain twins, and there and back.
+//! Percent-encoding and query strings, checked against plain second implementations and by round trips.
 #![no_main]
 
 use hamster_fuzz::{Source, bounded, percent_decode, percent_encode};
@@ -42,7 +42,7 @@ fn one_text(raw: &[u8]) {
     }
 }
 
-/// A query read as sent.
+/// Reads a query as it was sent.
 fn raw_query(raw: &[u8]) {
     let mut expected = Vec::new();
     for pair in raw.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -54,14 +54,14 @@ fn raw_query(raw: &[u8]) {
     for (name, _) in &expected {
         let Ok(text) = decode_str(name, true) else { continue };
         assert!(name_is(name, &text) && query.has(&text));
-        let first = expected.iter().find(|(other, _)| name_is(other, &text)).expect("itself at least");
+        let first = expected.iter().find(|(other, _)| name_is(other, &text)).expect("at least itself");
         assert_eq!(query.get_raw(&text), Some(first.1));
         let value = percent_decode(first.1, true).and_then(|value| String::from_utf8(value).ok());
         assert_eq!(query.get(&text).ok().flatten().map(|value| value.into_owned()), value);
     }
 }
 
-/// A query that was written from names and values gives them back.
+/// A query written from names and values returns them.
 fn written_query(source: &mut Source<'_>) {
     let mut pairs: Vec<(String, String)> = Vec::new();
     while !source.is_empty() && pairs.len() < 20 {

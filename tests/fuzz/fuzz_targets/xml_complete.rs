@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload: however the document is written it says the same, and what was accepted is ordered,
+//! CompleteMultipartUpload: however the document is written, it says the same, and what was accepted is ordered,
 //! bounded, and the same when written plainly.
 #![no_main]
 

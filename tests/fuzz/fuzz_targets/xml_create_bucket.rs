@@ -1,4 +1,4 @@
-//! CreateBucketConfiguration: however the document is written it names the same location.
+//! CreateBucketConfiguration: however the document is written, it names the same location.
 #![no_main]
 
 use hamster_fuzz::xml::{Writer, escaped, text};

@@ -1,5 +1,5 @@
-//! Delete (of many objects): however the document is written it says the same, and what was accepted is bounded and
-//! the same when written plainly.
+//! Delete (of many objects): however the document is written, it says the same, and what was accepted is bounded
+//! and the same when written plainly.
 #![no_main]
 
 use hamster_fuzz::xml::{Writer, escaped, text};
