@@ -1,15 +1,15 @@
 //! When a write may be acknowledged. Pure.
 //!
-//! All k+m shards must be durable; one whose node is marked down may be skipped, and is then queued for
-//! repair, as long as k+1 are durable (with no parity: all k). A shard that failed on a live node is not
-//! skipped: the write fails, and the client tries again.
+//! All k+m shards must be durable. A shard whose node is marked down may be skipped, and is then queued for repair, as
+//! long as k+1 shards are durable (with no parity: all k). A shard that failed on a live node is not skipped: the write
+//! fails, and the client retries.
 
 use crate::placement::Profile;
 
-/// How far one shard of a write has come.
+/// The state of one shard of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardState {
-    /// On its way.
+    /// Still being written.
     Pending,
     /// On stable storage.
     Durable,
@@ -29,16 +29,16 @@ pub enum Decision {
         /// The shards that are missing.
         repair: u64,
     },
-    /// It cannot be made durable enough now.
+    /// Refuse it: it cannot be made durable enough now.
     Refuse,
 }
 
-/// Fewest durable shards that a write may be acknowledged with.
+/// The fewest durable shards with which a write may be acknowledged.
 pub const fn floor(profile: Profile) -> usize {
     profile.k as usize + if profile.m == 0 { 0 } else { 1 }
 }
 
-/// Decides on a write from the states of its k+m shards.
+/// Decides about a write from the states of its k+m shards.
 ///
 /// # Panics
 /// If there is not one state per shard.

@@ -11,27 +11,27 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why an operation of the byte store failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The caller asked for something that can't be: a length over its limit, an empty list.
+    /// The caller asked for something impossible, such as a length over its limit or an empty list.
     Invalid(&'static str),
-    /// Nothing of that name is stored here.
+    /// Nothing is stored here under that name.
     NotFound,
-    /// No room for new bytes; deletes still work, and bring room back.
+    /// There is no room for new bytes. Deletes still work, and free space.
     Full,
     /// Refused for now; the same call may succeed later.
     Busy(&'static str),
     /// The store is shutting down.
     Closed,
-    /// Stored bytes are not what was written.
+    /// The stored bytes are not what was written.
     Corrupt(Corrupt),
-    /// Written by a newer version, or with a feature that this version does not have.
+    /// The bytes were written by a newer version, or with a feature that this version lacks.
     Unsupported(&'static str),
     /// The operating system failed.
     Io {
-        /// What was being done.
+        /// The operation that failed.
         during: &'static str,
-        /// Its kind.
+        /// The kind of the error.
         kind: std::io::ErrorKind,
-        /// Its words.
+        /// The operating system's message.
         message: Arc<str>,
     },
 }
@@ -39,9 +39,9 @@ pub enum Error {
 /// How stored bytes fail their checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Corrupt {
-    /// Fewer bytes than the structure needs.
+    /// There are fewer bytes than the structure needs.
     Short,
-    /// The first bytes are not those of the structure.
+    /// The magic bytes are wrong.
     Magic,
     /// A header's checksum does not match.
     Header,
@@ -51,7 +51,7 @@ pub enum Corrupt {
     Block(u32),
     /// A field holds an impossible value, though the checksum matches.
     Field(&'static str),
-    /// The disk does not give the bytes back.
+    /// The disk cannot read the bytes back.
     Unreadable,
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the store is shutting down"),
             Error::Corrupt(corrupt) => write!(f, "stored bytes are damaged: {corrupt}"),
             Error::Unsupported(what) => {
-                write!(f, "written with {what}, which this version does not know: upgrade")
+                write!(f, "written with {what}, which this version does not support: upgrade")
             }
             Error::Io { during, message, .. } => write!(f, "{during}: {message}"),
         }
@@ -92,7 +92,7 @@ impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Corrupt::Short => f.write_str("too short"),
-            Corrupt::Magic => f.write_str("wrong first bytes"),
+            Corrupt::Magic => f.write_str("wrong magic bytes"),
             Corrupt::Header => f.write_str("header checksum"),
             Corrupt::Body => f.write_str("body checksum"),
             Corrupt::Block(index) => write!(f, "checksum of block {index}"),

@@ -1,19 +1,19 @@
-//! Blocks: how payload bytes lie on disk, in pieces that are checked, sealed and read one by one.
+//! Blocks: the on-disk framing of payload bytes, in pieces that are checked, sealed and read one by one.
 //!
-//! A shard is a run of blocks. Each but the last holds [`BLOCK_PAYLOAD_BYTES`] of payload and a trailer of
-//! [`BLOCK_TRAILER_BYTES`], together 64 KiB; the last holds what remains, padded with zeros to a multiple of
-//! 8, and its trailer follows at once. An empty payload has no block.
+//! A shard is a run of blocks. Each block but the last holds [`BLOCK_PAYLOAD_BYTES`] of payload and a trailer of
+//! [`BLOCK_TRAILER_BYTES`], together 64 KiB. The last block holds the rest of the payload, padded with zeros to a
+//! multiple of 8, followed directly by its trailer. An empty payload has no block.
 //!
 //! ```text
 //! payload | zeros to 8 | crc32c u32 | payload length u32 | tag 16 B | version u8 | flags u8 | zeros 6 B
 //! ```
 //!
-//! Integers are little-endian. The CRC-32C covers all of the block but itself, then data id, shard and block
-//! index: so no block passes for another one, and a block may move to another file as it is. The tag is zero
-//! unless the block is sealed (encrypted), which this version refuses.
+//! Integers are little-endian. The CRC-32C covers the whole block except itself, then the data id, shard and block
+//! index. So no block can pass for another, and a block can move to another file unchanged. The tag is zero unless the
+//! block is sealed (encrypted), which this version refuses.
 //!
-//! Promises: [`verify_block`] accepts nothing but what [`close_block`] made for the same place. It leaves to
-//! others where a shard's first block lies.
+//! Promises: [`verify_block`] accepts only what [`close_block`] made for the same place. It is up to the caller where a
+//! shard's first block lies.
 
 use std::ops::Range;
 
@@ -35,45 +35,45 @@ const LENGTH: Range<usize> = 4..8;
 const VERSION: usize = 24;
 const FLAGS: usize = 25;
 
-/// What a block belongs to; part of its checksum.
+/// The place of a block; part of its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockPlace {
     /// The blob.
     pub data_id: DataId,
     /// The shard of the blob.
     pub shard: u8,
-    /// The block of the shard, counted from 0.
+    /// The index of the block in the shard, counted from 0.
     pub block: u32,
 }
 
-/// Bytes that a block of `payload` bytes takes with padding and trailer; 0 for none.
+/// Length of a block with `payload` bytes, including padding and trailer; 0 for an empty payload.
 pub const fn block_len(payload: usize) -> usize {
     if payload == 0 { 0 } else { payload.next_multiple_of(PAYLOAD_ALIGN) + BLOCK_TRAILER_BYTES }
 }
 
-/// Blocks of a shard of `payload` bytes.
+/// Number of blocks in a shard of `payload` bytes.
 pub const fn block_count(payload: u64) -> u64 {
     payload.div_ceil(BLOCK_PAYLOAD_BYTES as u64)
 }
 
-/// Bytes that a shard of `payload` bytes takes with all its trailers.
+/// Length of a shard of `payload` bytes, including all padding and trailers.
 pub const fn framed_len(payload: u64) -> u64 {
     let full = payload / BLOCK_PAYLOAD_BYTES as u64;
     full * BLOCK_BYTES as u64 + block_len((payload % BLOCK_PAYLOAD_BYTES as u64) as usize) as u64
 }
 
-/// Payload of block `block` of a shard of `payload` bytes; 0 past its end.
+/// Payload bytes in block `block` of a shard of `payload` bytes; 0 past its end.
 pub fn payload_of_block(payload: u64, block: u64) -> usize {
     let start = block.saturating_mul(BLOCK_PAYLOAD_BYTES as u64);
     payload.saturating_sub(start).min(BLOCK_PAYLOAD_BYTES as u64) as usize
 }
 
-/// The block that holds the payload byte at `offset`, and that byte's place in it.
+/// The block that holds the payload byte at `offset`, and the offset of that byte in the block.
 pub const fn block_of(offset: u64) -> (u64, usize) {
     (offset / BLOCK_PAYLOAD_BYTES as u64, (offset % BLOCK_PAYLOAD_BYTES as u64) as usize)
 }
 
-/// Where block `block` starts in the framed shard.
+/// The offset of block `block` in the framed shard.
 pub const fn framed_offset(block: u64) -> u64 {
     block * BLOCK_BYTES as u64
 }
@@ -99,11 +99,11 @@ fn checksum(covered: [&[u8]; 2], place: BlockPlace) -> u32 {
     digest.finalize() as u32
 }
 
-/// Writes padding and trailer behind the payload that the first `payload` bytes of `area` hold, and returns
-/// the block's length: [`block_len`] of `payload`.
+/// Writes padding and trailer after the payload in the first `payload` bytes of `area`, and returns the block's length:
+/// [`block_len`] of `payload`.
 ///
 /// # Panics
-/// If the payload is empty or over the limit, or `area` is too short.
+/// If the payload is empty or too long, or `area` is too short.
 pub fn close_block(area: &mut [u8], payload: usize, place: BlockPlace) -> usize {
     assert!((1..=BLOCK_PAYLOAD_BYTES).contains(&payload), "block of {payload} bytes");
     let len = block_len(payload);
@@ -120,8 +120,8 @@ pub fn close_block(area: &mut [u8], payload: usize, place: BlockPlace) -> usize 
 /// Checks the whole block `block` and returns its payload.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if it is not what was written at this place, [`Error::Unsupported`] if it is sealed or
-/// of a later version.
+/// [`Error::Corrupt`] if the block is not what was written at this place, [`Error::Unsupported`] if it is sealed or of
+/// a later version.
 pub fn verify_block(block: &[u8], place: BlockPlace) -> Result<&[u8]> {
     let corrupt = Error::Corrupt(Corrupt::Block(place.block));
     if block.len() <= BLOCK_TRAILER_BYTES || block.len() > BLOCK_BYTES {

@@ -1,8 +1,8 @@
-//! Names that are never used twice: UUIDs of version 7 (RFC 9562), so that they sort by creation time.
+//! Identifiers that are never reused: UUIDs of version 7 (RFC 9562), so that they sort by creation time.
 //!
-//! Promises: a generator's ids strictly increase, also when the clock stands still or steps back. Time and
-//! randomness come in as arguments. It also holds the fixed-seed hasher for tables keyed by ids or small
-//! keys that an attacker can't choose at will.
+//! Promises: a generator's ids strictly increase, even when the clock stands still or steps back. Time and randomness
+//! are passed in as arguments. This module also holds the fixed-seed hasher for tables keyed by ids or by small keys
+//! that an attacker can't choose freely.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -17,7 +17,7 @@ macro_rules! id {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// The milliseconds since 1970 that the id was made at.
+            /// When the id was made, in milliseconds since 1970.
             pub fn unix_ms(&self) -> u64 {
                 u64::from_be_bytes([
                     0, 0, self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5],
@@ -46,7 +46,7 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = Error;
 
-            /// Reads 32 hex digits, with the four dashes in their places or without any.
+            /// Parses 32 hex digits, with all four dashes in place or with none.
             fn from_str(text: &str) -> Result<$name, Error> {
                 parse_uuid(text).map($name).ok_or(Error::Invalid(concat!(stringify!($name), " is not a UUID")))
             }
@@ -64,7 +64,7 @@ id!(/// Names a cluster.
     ClusterId);
 id!(/// Names a node.
     NodeId);
-id!(/// Names a command to the metadata store, so that its outcome finds its way back.
+id!(/// Names a command to the metadata store, so that its outcome can be matched to its caller.
     CommandId);
 
 fn write_uuid(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,15 +116,15 @@ impl IdGenerator {
         IdGenerator::default()
     }
 
-    /// Sixteen bytes of UUIDv7, greater than all that this generator made before.
+    /// The 16 bytes of a UUIDv7, greater than every one that this generator made before.
     ///
-    /// `unix_ms` is the time, `random` fresh random bits. While the time does not move forward the random part
-    /// counts up by 1 to 2^32, so that ids stay hard to guess.
+    /// `unix_ms` is the time and `random` is fresh random bits. While the time does not advance, the random part grows
+    /// by 1 to 2^32 per id, so that ids stay hard to guess.
     pub fn next(&mut self, unix_ms: u64, random: u128) -> [u8; 16] {
         let mask = (1u128 << RANDOM_BITS) - 1;
         if unix_ms > self.last_ms {
             self.last_ms = unix_ms;
-            // The top bit starts clear, which leaves room to count up.
+            // The top bit starts clear, to leave room for counting up.
             self.last_random = random & (mask >> 1);
         } else {
             self.last_random += 1 + (random & 0xffff_ffff);
@@ -167,11 +167,11 @@ pub const fn mix64(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Builds hashers with a fixed seed: the same order in every process.
+/// Builds hashers with a fixed seed, so that iteration order is the same in every process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FixedState;
 
-/// The hasher of [`FixedState`]: eight bytes at a time through [`mix64`].
+/// The hasher of [`FixedState`]: it takes eight bytes at a time through [`mix64`].
 #[derive(Debug, Clone, Default)]
 pub struct FixedHasher(u64);
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn text_reads_back_in_both_forms_and_junk_is_refused() {
+    fn both_text_forms_parse_back_and_junk_is_refused() {
         let id = VersionId(IdGenerator::new().next(1_700_000_000_000, 0x1234_5678_9abc_def0));
         assert_eq!(id.to_string().parse::<VersionId>(), Ok(id));
         assert_eq!(id.to_hex().parse::<VersionId>(), Ok(id));

@@ -1,10 +1,10 @@
 //! The byte store under Hamster: executors and I/O, buffers, segments, frames, placement.
 //!
-//! Knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
+//! This crate knows no HTTP, no S3 and no Raft. Everything that touches time, randomness, disk, network or tasks goes
 //! through [`io`], so that the same code runs on io_uring and in a simulated world.
 
-/// Whether a bug is planted: one of those that the simulator must find. False in every build without
-/// `--cfg canary="NAME"`, where the compiler takes out whatever depends on it.
+/// Whether the named bug is planted. Planted bugs are the ones that the simulator must find. False in every build
+/// without `--cfg canary="NAME"`, where the compiler removes whatever depends on it.
 #[macro_export]
 macro_rules! canary {
     ($name:literal) => {

@@ -1,96 +1,99 @@
 //! Every limit of the byte store, with the relations between them checked at compile time.
 //!
-//! A simulated node has smaller segments, so that a short run fills, seals, compacts and reuses many.
+//! A simulated node has smaller segments, so that even a short run fills, seals, compacts and reuses many of them.
 
 use std::time::Duration;
 
-/// Payload of a block at most, bytes.
+/// Largest payload of a block, bytes.
 pub const BLOCK_PAYLOAD_BYTES: usize = 65_504;
-/// A block's trailer, bytes.
+/// Size of a block's trailer, bytes.
 pub const BLOCK_TRAILER_BYTES: usize = 32;
-/// A full block with its trailer, bytes.
+/// Size of a full block with its trailer, bytes.
 pub const BLOCK_BYTES: usize = BLOCK_PAYLOAD_BYTES + BLOCK_TRAILER_BYTES;
-/// Blocks of a slice at most.
+/// Maximum number of blocks in a slice.
 pub const SLICE_BLOCKS: usize = 4;
-/// Payload of a slice at most, bytes.
+/// Largest payload of a slice, bytes.
 pub const SLICE_PAYLOAD_BYTES: usize = SLICE_BLOCKS * BLOCK_PAYLOAD_BYTES;
 
 /// Largest payload that is stored as one record in a log segment, bytes.
 pub const SMALL_BLOB_BYTES: usize = 128 << 10;
-/// Blocks of an extent; the last one of a blob may hold fewer.
+/// Blocks in an extent. The last extent of a blob may hold fewer.
 pub const EXTENT_BLOCKS: usize = if cfg!(sim) { 32 } else { 1024 };
-/// Framed bytes of an extent at most.
+/// Largest framed size of an extent, bytes.
 pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
-/// Extents of one shard at most (a blob of 5 GiB has 81).
+/// Maximum number of extents in one shard (a blob of 5 GiB has 81).
 pub const MAX_EXTENTS: usize = 1 << 12;
 
-/// Bytes that the bodies of all requests of one core may hold: buffers, documents, long answers.
+/// Budget of one core for the bodies of all its requests (buffers, documents, long responses), bytes.
 pub const BODY_BUDGET_BYTES: usize = 96 << 20;
-/// Of them, bytes that only bodies of [`SMALL_BLOB_BYTES`] at most may hold.
+/// The part of [`BODY_BUDGET_BYTES`] reserved for bodies of at most [`SMALL_BLOB_BYTES`], bytes.
 pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
-/// Bytes that incomplete heads, and what came behind a request that is served, may hold on one core. What a connection
-/// holds of this up to [`FREE_INPUT_BYTES`] is not counted.
+/// Budget of one core for incomplete request heads and for input that arrives behind the request being served, bytes.
+/// The first [`FREE_INPUT_BYTES`] of each connection are not counted.
 pub const INPUT_BUDGET_BYTES: usize = 16 << 20;
-/// See [`INPUT_BUDGET_BYTES`].
+/// Input that each connection may hold outside [`INPUT_BUDGET_BYTES`], bytes.
 pub const FREE_INPUT_BYTES: usize = 8 << 10;
-/// A request that waits so long for memory is refused.
+/// A request that has waited this long for memory is refused.
 pub const BUDGET_WAIT: Duration = Duration::from_secs(10);
-/// A request whose client has neither taken nor sent anything for so long gives its buffers back when memory is short.
+/// When memory is short, a request whose client has neither read nor sent anything for this long gives its buffers
+/// back.
 pub const SHRINK_AFTER_STALL: Duration = Duration::from_millis(100);
-/// A request whose client has neither taken nor sent anything for so long is ended when memory is still short then.
+/// When memory is still short after that, a request whose client has neither read nor sent anything for this long is
+/// ended.
 pub const LEAVE_AFTER_STALL: Duration = Duration::from_secs(1);
-/// Blocks that one write or read of a large blob moves at most.
+/// Maximum number of blocks that one write or read of a large blob moves.
 pub const PIECE_BLOCKS: usize = 16;
-/// Writes of one request in flight at most.
+/// Maximum number of writes in flight for one request.
 pub const WRITES_IN_FLIGHT: usize = 4;
-/// Blobs that one core copies into others at a time. A copy holds what it read while it waits for room to write:
-/// too many could hold the whole budget and wait for one another.
+/// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to write, so too
+/// many copies could hold the whole budget and wait for one another.
 pub const COPIES: usize = 16;
-/// Operations that all other cores together have open at one core, about.
+/// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;
-/// Operations that one core has open at another one, at least and at most.
-pub const PEER_OPERATIONS_A_PAIR: (usize, usize) = (32, 1024);
+/// Lower and upper bound of the limit on operations that one core has open at another.
+pub const PEER_OPERATIONS_PER_PAIR: (usize, usize) = (32, 1024);
 
-/// Bytes after a record's header at most.
+/// Largest body of a record, bytes.
 pub const MAX_RECORD_BODY_BYTES: usize = 256 << 10;
-/// Bytes of one group commit at most.
+/// Largest group commit, bytes.
 pub const MAX_BATCH_BYTES: usize = if cfg!(sim) { 512 << 10 } else { 1 << 20 };
-/// Bytes waiting for their group commit on one core, beyond which writers wait.
+/// Bytes queued for group commit on one core above which writers wait.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
-/// Blobs named by one delete record at most.
+/// Maximum number of blobs named by one delete record.
 pub const MAX_DELETES_PER_RECORD: usize = 4096;
-/// Extents published by one call at most.
+/// Maximum number of extents published by one call.
 pub const MAX_PUBLISH: usize = MAX_EXTENTS;
 
 /// Length of a log segment, bytes.
 pub const LOG_SEGMENT_BYTES: u64 = if cfg!(sim) { 2 << 20 } else { 64 << 20 };
 /// Length of an extent segment, bytes.
 pub const EXTENT_SEGMENT_BYTES: u64 = if cfg!(sim) { 8 << 20 } else { 1 << 30 };
-/// Step by which an extent segment grows, bytes.
+/// Step in which an extent segment grows, bytes.
 pub const EXTENT_GROWTH_BYTES: u64 = EXTENT_BYTES;
-/// Zero-filling ahead of use goes in pieces of this size, bytes.
+/// Size of one write when a segment is zero-filled ahead of use, bytes.
 pub const ZERO_FILL_BYTES: usize = 1 << 20;
-/// Freed log segments that are kept for reuse; more are removed.
+/// Freed log segments kept for reuse; any more are removed.
 pub const FREE_LOG_SEGMENTS: usize = 4;
-/// Freed extent bytes that keep their space on disk for reuse; more are punched out.
+/// Freed extent space kept allocated on disk for reuse, bytes; any more is punched out.
 pub const KEPT_FREE_EXTENT_BYTES: u64 = if cfg!(sim) { 2 << 20 } else { 512 << 20 };
-/// Free bytes of the file system that new bytes leave to deletes and metadata.
+/// Free space of the file system that new data leaves for deletes and metadata, bytes.
 pub const RESERVE_BYTES: u64 = if cfg!(sim) { 4 << 20 } else { 256 << 20 };
-/// Of these, bytes that new log segments, which deletes need, leave to the metadata.
+/// The part of [`RESERVE_BYTES`] that new log segments, which deletes need, leave for the metadata, bytes.
 pub const METADATA_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
-/// Of these, bytes that the Raft log leaves to the metadata store.
+/// The part of [`METADATA_RESERVE_BYTES`] that the Raft log leaves for the metadata store, bytes.
 pub const METADATA_STORE_RESERVE_BYTES: u64 = METADATA_RESERVE_BYTES / 2;
-/// Open segment files that a core keeps at most for reading.
+/// Maximum number of segment files that a core keeps open for reading.
 pub const MAX_OPEN_FILES: usize = if cfg!(sim) { 8 } else { 256 };
-/// A segment file that nobody read for so long is closed: it may be gone, and a handle keeps its space, milliseconds.
+/// A segment file that nobody has read for this long is closed, milliseconds: the file may have been removed, and an
+/// open handle keeps its space allocated.
 pub const CLOSE_IDLE_FILES_MS: u64 = 10_000;
-/// Damaged places that a report lists at most; all are counted.
+/// Maximum number of damaged places that a report lists; all of them are counted.
 pub const MAX_REPORTED_DAMAGE: usize = 1000;
 
 const _: () = assert!(BLOCK_BYTES == 65_536);
 const _: () =
     assert!(EXTENT_BLOCKS.is_multiple_of(PIECE_BLOCKS) && PIECE_BLOCKS.is_multiple_of(SLICE_BLOCKS));
-// A body of unknown size may turn out small as long as it is in its first buffer, of one slice.
+// A body of unknown size can still be stored as a small blob while it fits its first buffer, which is one slice.
 const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
 const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
 const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
@@ -102,5 +105,5 @@ const _: () = assert!(MAX_DELETES_PER_RECORD * 24 <= MAX_RECORD_BODY_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES as u64 * 4 <= LOG_SEGMENT_BYTES);
 const _: () = assert!(EXTENT_BYTES <= EXTENT_SEGMENT_BYTES);
 const _: () = assert!(RESERVE_BYTES >= EXTENT_GROWTH_BYTES && RESERVE_BYTES >= LOG_SEGMENT_BYTES);
-// Offsets are kept as u32 in units of 8 bytes.
+// Offsets are stored as u32 in units of 8 bytes.
 const _: () = assert!(EXTENT_SEGMENT_BYTES <= 8 << 32 && LOG_SEGMENT_BYTES <= 8 << 32);

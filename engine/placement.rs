@@ -1,26 +1,26 @@
-//! Which partition a key falls in, which core of a node owns it, and how many shards a blob gets. Pure.
+//! Maps keys to partitions, partitions to the cores of a node, and blobs to a number of shards. Pure.
 //!
-//! The partition of a key never changes: its hash is part of the format. It is CRC-64/NVME of
-//! `bucket 0x00 key` (a bucket name holds no NUL), for a part followed by `0x00` and the part number as a
-//! big-endian u16, mixed by [`mix64`]; the top 12 bits are the partition. Balance is what is asked of it, not
-//! secrecy: a client that crowds one partition slows only itself and its neighbours on one core.
+//! The partition of a key never changes: its hash is part of the format. The hash is CRC-64/NVME of `bucket 0x00 key`
+//! (a bucket name holds no NUL), followed for a part by `0x00` and the part number as a big-endian u16, and mixed by
+//! [`mix64`]; the top 12 bits are the partition. The hash has to balance, not to keep secrets: a client that crowds one
+//! partition slows only itself and its neighbours on one core.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::ids::mix64;
 
-/// Number of partitions, for ever.
+/// Number of partitions. It never changes.
 pub const PARTITIONS: u16 = 4096;
 
 /// One of the [`PARTITIONS`].
 pub type Partition = u16;
 
-/// Partition of an object's key, and of its blob.
+/// Partition of an object's key and of its blob.
 pub fn partition_of_key(bucket: &str, key: &[u8]) -> Partition {
     top_bits(key_digest(bucket, key).finalize())
 }
 
-/// Partition of the blob of one part of a multipart upload; the upload's rows stay with the key.
+/// Partition of the blob of one part of a multipart upload. The upload's rows stay in the key's partition.
 pub fn partition_of_part(bucket: &str, key: &[u8], part: u16) -> Partition {
     let mut digest = key_digest(bucket, key);
     digest.update(&[0]);
@@ -48,12 +48,12 @@ pub fn home_core(partition: Partition, cores: usize) -> usize {
     usize::from(partition) % cores
 }
 
-/// How a blob is coded: k shards of data and m of parity.
+/// How a blob is coded: k data shards and m parity shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Profile {
-    /// Shards of data.
+    /// Data shards.
     pub k: u8,
-    /// Shards of parity.
+    /// Parity shards.
     pub m: u8,
 }
 
@@ -69,7 +69,7 @@ impl Profile {
         }
     }
 
-    /// The profile of a small blob: whole copies, as many as the profile can lose and one.
+    /// The profile of a small blob: whole copies, one more than the number of shards that the profile can lose.
     pub const fn for_small(self) -> Profile {
         Profile { k: 1, m: self.m }
     }

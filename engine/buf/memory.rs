@@ -7,14 +7,14 @@ use std::ptr::NonNull;
 
 use super::PAGE_BYTES;
 
-/// Page-aligned memory of a fixed length, owned alone.
+/// Page-aligned memory of a fixed length with one owner.
 pub struct Memory {
     start: NonNull<u8>,
     layout: Layout,
 }
 
 impl Memory {
-    /// Zeroed memory of `length` bytes, not 0.
+    /// Zeroed memory of `length` bytes, which must not be 0.
     pub fn zeroed(length: usize) -> Memory {
         assert!(length > 0, "memory of no bytes");
         let layout = Layout::from_size_align(length, PAGE_BYTES)
@@ -25,12 +25,12 @@ impl Memory {
         Memory { start, layout }
     }
 
-    /// Bytes.
+    /// Length, bytes.
     pub fn length(&self) -> usize {
         self.layout.size()
     }
 
-    /// Its first byte.
+    /// A pointer to the first byte.
     #[cfg(not(any(sim, feature = "glommio")))]
     pub fn pointer(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -42,16 +42,16 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length()) }
     }
 
-    /// The bytes, to be changed.
+    /// The bytes, mutable.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `bytes`, and `self` is borrowed alone.
+        // SAFETY: as for `bytes`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length()) }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: `start` was allocated with this layout and is given back once.
+        // SAFETY: `start` was allocated with this layout and is freed once.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }

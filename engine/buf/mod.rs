@@ -1,8 +1,8 @@
 //! Aligned buffers for direct I/O, pooled per core.
 //!
-//! A [`Buf`] of up to 1 MiB returns to its core's pool, by its number of pages, on drop and after a write, so that
-//! in steady state no memory is allocated and none is page-faulted in. What the pool keeps is bounded; what requests
-//! may hold is bounded by the permits that they take ([`crate::io::Semaphore`]).
+//! A [`Buf`] of up to 1 MiB returns to its core's pool on drop and after a write. The pool sorts buffers by their
+//! number of pages. So in steady state no memory is allocated and no page faults occur. The pool's size is bounded;
+//! what requests may hold is bounded by the permits that they acquire ([`crate::io::Semaphore`]).
 
 mod memory;
 
@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 
 use memory::Memory;
 
-/// Capacities are multiples of it.
+/// Every capacity is a multiple of this.
 const PAGE_BYTES: usize = 4096;
 /// Largest pooled capacity, bytes.
 const MAX_POOLED_BYTES: usize = 1 << 20;
@@ -30,14 +30,14 @@ thread_local! {
         const { Pool { free: RefCell::new([const { Vec::new() }; CLASSES]), free_bytes: Cell::new(0) } };
 }
 
-/// A buffer aligned to 4096 bytes, with a length up to its capacity. Stays on its core.
+/// A buffer aligned to 4096 bytes whose length goes up to its capacity. It stays on its core.
 pub struct Buf {
-    /// None in a buffer of no memory.
+    /// `None` in a buffer without memory.
     memory: Option<Memory>,
     len: usize,
 }
 
-/// The class of a capacity, if buffers of it are pooled.
+/// The size class of a capacity, if buffers of that capacity are pooled.
 fn class_of(capacity: usize) -> Option<usize> {
     (capacity > 0 && capacity <= MAX_POOLED_BYTES && capacity.is_multiple_of(PAGE_BYTES))
         .then_some(capacity / PAGE_BYTES)
@@ -56,13 +56,13 @@ fn allocate(capacity: usize) -> Memory {
 }
 
 impl Buf {
-    /// An empty buffer for `capacity` bytes at least; its bytes are arbitrary until written.
+    /// An empty buffer for at least `capacity` bytes. Its bytes are arbitrary until written.
     pub fn with_capacity(capacity: usize) -> Buf {
         let capacity = capacity.max(1).next_multiple_of(PAGE_BYTES);
         Buf { memory: Some(allocate(capacity)), len: 0 }
     }
 
-    /// A buffer of no memory.
+    /// A buffer without memory.
     pub fn empty() -> Buf {
         Buf { memory: None, len: 0 }
     }
@@ -72,13 +72,14 @@ impl Buf {
         self.memory.as_ref().map_or(0, Memory::length)
     }
 
-    /// Where the kernel finds the memory, all of the capacity; it stays there as long as the buffer lives.
+    /// Where the kernel finds the memory, the whole capacity. The memory stays in place for as long as the buffer
+    /// lives.
     #[cfg(not(any(sim, feature = "glommio")))]
     pub(crate) fn memory(&self) -> *mut u8 {
         self.memory.as_ref().map_or(std::ptr::null_mut(), Memory::pointer)
     }
 
-    /// Sets the length; what lies between the old and the new one is whatever the memory held.
+    /// Sets the length. Bytes between the old and the new length are whatever the memory held.
     ///
     /// # Panics
     /// If `len` exceeds the capacity.
@@ -90,7 +91,7 @@ impl Buf {
     /// Appends `bytes`.
     ///
     /// # Panics
-    /// If they do not fit.
+    /// If `bytes` do not fit.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let start = self.len;
         self.set_len(start + bytes.len());
@@ -105,14 +106,14 @@ impl Buf {
     }
 }
 
-/// Returns memory to this core's pool, if it has a pooled size.
+/// Returns memory to this core's pool if its size is pooled.
 fn recycle(memory: Memory) {
     let capacity = memory.length();
     let Some(class) = class_of(capacity) else { return };
-    // The thread may be ending: then the memory is simply freed.
+    // The thread may be ending: then the memory is freed.
     let _ = POOL.try_with(|pool| {
         if pool.free_bytes.get() + capacity > POOL_LIMIT_BYTES {
-            // Full of sizes that are not asked for now: start over with those that are.
+            // The pool is full of sizes that nobody asks for now: start over with the ones in use.
             pool.free_bytes.set(0);
             pool.free.borrow_mut().iter_mut().for_each(Vec::clear);
         }

@@ -26,7 +26,7 @@ use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
 use crate::io::{Permit, Semaphore, spawn};
-use crate::limits::{COPIES, PEER_OPERATIONS, PEER_OPERATIONS_A_PAIR};
+use crate::limits::{COPIES, PEER_OPERATIONS, PEER_OPERATIONS_PER_PAIR};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
@@ -122,7 +122,7 @@ pub enum Reply {
 
 /// The seeds of a node's mesh of byte operations, one per core.
 pub fn seeds(cores: usize) -> Vec<MeshSeed<Request, Result<Reply>>> {
-    let (least, most) = PEER_OPERATIONS_A_PAIR;
+    let (least, most) = PEER_OPERATIONS_PER_PAIR;
     mesh::mesh(cores, (PEER_OPERATIONS / cores.max(1)).clamp(least, most))
 }
 
