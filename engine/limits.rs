@@ -45,8 +45,8 @@ pub const LEAVE_AFTER_STALL: Duration = Duration::from_secs(1);
 pub const PIECE_BLOCKS: usize = 16;
 /// Maximum number of writes in flight for one request.
 pub const WRITES_IN_FLIGHT: usize = 4;
-/// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to write, so too
-/// many copies could hold the whole budget and wait for one another.
+/// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to
+/// write, so too many copies could hold the whole budget and wait for one another.
 pub const COPIES: usize = 16;
 /// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;

@@ -210,7 +210,7 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
     on_one_core(|bytes| async move {
         let plan = Plan { md5: true, ..Plan::default() };
         // Another request is under way, so that the hash waits for its company.
-        let _both = (io::underway(), io::underway());
+        let _both = (io::begin_request(), io::begin_request());
         let mut writer =
             BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([1; 16]), PROFILE, None, plan)
                 .expect("writer");

@@ -56,7 +56,7 @@ impl std::error::Error for Error {}
 
 /// Prints one line for the operator to standard error; the node goes on.
 pub fn note(text: fmt::Arguments<'_>) {
-    engine::io::tell(&format!("hamster: {}", one_line(text.to_string())));
+    engine::io::log_line(&format!("hamster: {}", one_line(text.to_string())));
 }
 
 /// Replaces line breaks by spaces: operators grep for these lines, and supervisors show only the last one.

@@ -129,7 +129,7 @@ fn batch_records(sizes: &[u64]) -> Option<Histogram<u64>> {
 /// Prints what recovery found damaged in a core's segments. It stays in place for repair and is never dropped silently.
 pub fn damage(core: usize, store: &Store) {
     for damage in store.report().damage {
-        io::tell(&format!("hamster: core {core}: damaged: {damage:?}"));
+        io::log_line(&format!("hamster: core {core}: damaged: {damage:?}"));
     }
 }
 

@@ -147,7 +147,7 @@ impl BodyHash {
         let bytes = &buf[range.clone()];
         self.update_others(bytes);
         let Some(lane) = &self.lane else { return buf };
-        if io::requests_underway() < 2 || bytes.len() < QUEUE_MIN_BYTES {
+        if io::requests_in_flight() < 2 || bytes.len() < QUEUE_MIN_BYTES {
             self.update_md5(bytes);
             return buf;
         }

@@ -75,7 +75,7 @@ proptest! {
     ) {
         run(async move {
             // With one request alone, nothing would wait for company.
-            let _underway = (io::underway(), io::underway());
+            let _requests = (io::begin_request(), io::begin_request());
             let service = HashService::new();
             let mut tasks = Vec::new();
             for (len, cuts, seed, algorithm) in bodies {
@@ -101,7 +101,7 @@ proptest! {
 #[test]
 fn a_body_given_up_while_it_waits_disturbs_nobody() {
     run(async {
-        let _underway = (io::underway(), io::underway());
+        let _requests = (io::begin_request(), io::begin_request());
         let service = HashService::new();
         let bytes = vec![3; 10_000];
         let mut given_up = service.open(Plan { md5: true, ..Plan::default() });
@@ -129,9 +129,9 @@ fn a_body_waits_only_while_another_request_is_under_way() {
     run(async {
         let service = HashService::new();
         let mut body = service.open(Plan { md5: true, ..Plan::default() });
-        let _own = io::underway();
+        let _own = io::begin_request();
         for (others, waits) in [(0, false), (1, true)] {
-            let _others: Vec<_> = (0..others).map(|_| io::underway()).collect();
+            let _others: Vec<_> = (0..others).map(|_| io::begin_request()).collect();
             let mut buf = Buf::with_capacity(4096);
             buf.extend_from_slice(&[7; 4096]);
             let mut taken = Box::pin(body.update(buf, 0..4096));

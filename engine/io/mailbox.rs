@@ -1,7 +1,7 @@
 //! Bounded mailboxes between cores (and between a core and a plain thread).
 //!
-//! Many senders, one receiver. A full mailbox makes the sender wait: back-pressure, never a drop. A wake is
-//! paid for only when the receiver sleeps, so under load a message costs a push and a pop.
+//! Many senders, one receiver. A full mailbox makes the sender wait: back-pressure, never a drop. A wake-up costs
+//! something only when the receiver sleeps, so under load a message costs a push and a pop.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -27,11 +27,11 @@ pub struct Sender<T>(Arc<Shared<T>>);
 /// The receiving half of a mailbox.
 pub struct Receiver<T>(Arc<Shared<T>>);
 
-/// The receiver is gone; the message comes back.
+/// The receiver is gone. The message is returned.
 #[derive(Debug)]
 pub struct SendError<T>(pub T);
 
-/// A mailbox that holds `capacity` messages at most.
+/// A mailbox that holds at most `capacity` messages.
 pub fn mailbox<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         queue: ArrayQueue::new(capacity),
@@ -51,7 +51,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl<T> Shared<T> {
     fn wake_receiver(&self) {
-        // Pairs with the fence in poll_recv: either we see that it sleeps, or it sees our message.
+        // Pairs with the fence in poll_recv: either we see that the receiver sleeps, or it sees our message.
         std::sync::atomic::fence(Ordering::SeqCst);
         if self.receiver_sleeps.swap(false, Ordering::SeqCst) {
             let waker = locked(&self.receiver).take();
@@ -77,7 +77,7 @@ impl<T> Shared<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends at once, or gives the message back when the mailbox is full or its receiver gone.
+    /// Sends at once, or returns the message if the mailbox is full or its receiver is gone.
     pub fn try_send(&self, message: T) -> Result<(), T> {
         if self.0.receiver_gone.load(Ordering::Acquire) {
             return Err(message);
@@ -87,7 +87,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Sends, waiting for room.
+    /// Sends, and waits for room if the mailbox is full.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
         let mut held = Some(message);
         poll_fn(|cx| self.poll_send(cx, &mut held)).await
@@ -134,7 +134,7 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The next message, if one waits.
+    /// The next message, if there is one.
     pub fn try_recv(&mut self) -> Option<T> {
         let message = self.0.queue.pop();
         if message.is_some() {

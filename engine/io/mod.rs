@@ -1,10 +1,10 @@
 //! The seam between Hamster and the machine: tasks, time, randomness, files, sockets and mailboxes.
 //!
-//! Promises: nothing outside this folder names the executor library; every signature here is fit for a
-//! simulated twin. Invariants: a task stays on the core that spawned it; a detached task runs to its end
-//! even if nobody waits for it; file positions and lengths are multiples of [`ALIGNMENT`].
+//! Promises: nothing outside this folder names the executor library, and every signature here can have a simulated
+//! twin. Invariants: a task stays on the core that spawned it; a detached task runs to completion even if nobody waits
+//! for it; file positions and lengths are multiples of [`ALIGNMENT`].
 //!
-//! It leaves to others: what the bytes mean ([`crate::segment`]), and which core does what.
+//! Left to others: what the bytes mean ([`crate::segment`]), and which core does what.
 
 #[cfg(all(not(sim), feature = "glommio"))]
 mod glommio;
@@ -28,10 +28,10 @@ use sim as machine;
 use uring as machine;
 
 pub use machine::{
-    Accepted, Executors, File, JoinHandle, Listener, Sleep, Stream, Underway, block_on, busy_share,
-    create_dir_all, end_process, file_exists, fill_random, free_bytes, is_planted, now, preemption_point,
-    read_dir, read_small_file, remove_file, rename, requests_underway, run_executors, sleep, spawn,
-    spawn_thread, spawn_worker, sync_dir, tell, underway, unix_ms, yield_if_needed,
+    Accepted, Executors, File, JoinHandle, Listener, RequestInFlight, Sleep, Stream, begin_request, block_on,
+    busy_share, create_dir_all, end_process, file_exists, fill_random, free_bytes, is_planted, log_line, now,
+    preemption_point, read_dir, read_small_file, remove_file, rename, requests_in_flight, run_executors,
+    sleep, spawn, spawn_thread, spawn_worker, sync_dir, unix_ms, yield_if_needed,
 };
 pub use mailbox::{Receiver, SendError, Sender, mailbox};
 pub use pace::{Pacer, Writer, Writers};
@@ -39,11 +39,11 @@ pub use space::{Claim, DiskSpace};
 pub use sync::{Canceled, Event, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot, yield_now};
 pub use time::{Elapsed, Instant, timeout};
 
-/// Direct I/O alignment, bytes: positions, lengths and memory of every file access.
+/// Alignment of direct I/O, bytes: applies to the position, length and memory of every file access.
 pub const ALIGNMENT: usize = 4096;
 
-/// Locked memory that the rings of one core take, rounded up; newer kernels count their queues. glommio has three rings and
-/// registers 512 KiB with each.
+/// Locked memory that the rings of one core take, rounded up. Newer kernels count the rings' queues as well. glommio
+/// has three rings and registers 512 KiB with each.
 pub const LOCKED_BYTES_PER_CORE: u64 = if cfg!(feature = "glommio") { 2 << 20 } else { 128 << 10 };
 
 /// Rounds `bytes` up to the next multiple of [`ALIGNMENT`].

@@ -1,12 +1,12 @@
 //! The pace of group commits.
 //!
-//! A commit that starts as soon as the last one ends finds few writers: the others are still on their way back with
-//! their next record. Where writers are many, a short wait makes batches several times as large, and each costs one
-//! write, one sync and one round of wake-ups. A lone writer never waits, nor does the first of many after a pause.
+//! A commit that starts as soon as the last one ends finds few records: most writers are still on their way back with
+//! their next one. When there are many writers, a short wait makes batches several times as large, and each batch costs
+//! one write, one sync and one round of wake-ups. A lone writer never waits, nor does the first of many after a pause.
 //!
-//! A writer counts from the moment that its record is certain to come (its body is here) until it has its answer, and is
-//! soon back with the next. Requests that only read, or whose bodies are still on their way, don't count: their record
-//! may never come.
+//! A writer counts from the moment when its record is certain to come (its body has arrived) until it has its reply; it
+//! soon returns with the next record. Requests that only read, or whose bodies have not arrived, don't count: their
+//! record may never come.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use std::time::Duration;
 
 use super::{Event, Instant};
 
-/// Batches start at most so far apart while something waits.
+/// Longest time between the starts of two batches while records are waiting.
 const LONGEST: Duration = Duration::from_millis(6);
 
-/// The writers of one log, on whichever core they are.
+/// The writers of one log, on all cores.
 #[derive(Clone, Debug, Default)]
 pub struct Writers(Arc<AtomicUsize>);
 
-/// A writer whose record comes to the log, or who waits for its answer; it leaves on drop.
+/// A writer whose record is about to be queued or that waits for its reply. It stops counting on drop.
 #[derive(Debug)]
 pub struct Writer(Arc<AtomicUsize>);
 
 impl Writers {
-    /// Counts a writer in.
+    /// Counts a new writer.
     pub fn enter(&self) -> Writer {
         self.0.fetch_add(1, Ordering::Relaxed);
         Writer(self.0.clone())
@@ -49,20 +49,20 @@ pub struct Pacer {
     writers: Writers,
     cores: usize,
     last: Cell<Option<Instant>>,
-    /// Records that are waited for; 0 while nobody waits.
+    /// The number of records that the pacer waits for; 0 while nobody waits.
     wanted: Cell<usize>,
     enough: Event,
 }
 
 impl Pacer {
-    /// The pace of a log with these writers, on so many cores: it waits for one core's share of them, since the cores
+    /// The pacer of a log with these writers, on `cores` cores. It waits for one core's share of them, since the cores
     /// don't keep step.
     pub fn new(writers: Writers, cores: usize) -> Pacer {
         Pacer { writers, cores, last: Cell::default(), wanted: Cell::default(), enough: Event::new() }
     }
 
-    /// Waits until three quarters of a core's writers, `queued` records being here already, have come to the log, but
-    /// not longer than until the last batch's start lies 6 ms back. Call it when something is there to be written.
+    /// Waits until three quarters of a core's writers have queued their records (`queued` are queued already), but no
+    /// later than 6 ms after the start of the last batch. Call it when there is something to write.
     pub async fn wait(&self, queued: usize) {
         let wanted = self.writers.count() * 3 / (4 * self.cores);
         let Some(last) = self.last.get() else { return };
@@ -75,7 +75,7 @@ impl Pacer {
         self.wanted.set(0);
     }
 
-    /// Notes that `queued` records are in the queue now.
+    /// Notes that `queued` records are queued now.
     pub fn queued(&self, queued: usize) {
         let wanted = self.wanted.get();
         if wanted > 0 && queued >= wanted {
@@ -97,18 +97,18 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::io::{block_on, underway};
+    use crate::io::{begin_request, block_on};
 
-    /// Every request under way was waited for: beside sixteen downloads whose clients read nothing, a lone small PUT
-    /// took 6 ms.
+    /// The pacer used to wait for every request in flight: next to sixteen downloads whose clients read nothing, a lone
+    /// small PUT took 6 ms.
     #[test]
-    fn a_batch_waits_for_other_writers_and_not_for_requests_that_write_nothing() {
+    fn a_batch_waits_for_other_writers_but_not_for_requests_that_write_nothing() {
         block_on(async {
             let writers = Writers::default();
             let pacer = Pacer::new(writers.clone(), 1);
             let waits = || pin!(pacer.wait(1)).poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending;
             pacer.started();
-            let downloads: Vec<_> = (0..16).map(|_| underway()).collect();
+            let downloads: Vec<_> = (0..16).map(|_| begin_request()).collect();
             let lone = writers.enter();
             assert!(!waits());
             let others: Vec<_> = (0..3).map(|_| writers.enter()).collect();

@@ -1,7 +1,7 @@
-//! The free space of a file system, shared by all cores whose files grow on it.
+//! Accounting of the free space of a file system, shared by all cores whose files grow on it.
 //!
-//! Promises: whoever claims bytes before a file grows by them leaves the reserve that it names untouched, however many
-//! grow at once. What the file system calls free says nothing of growth that is under way; the claims do.
+//! Promises: a claim made before a file grows leaves the reserve that it names untouched, however many files grow at
+//! the same time. The file system's own count of free bytes does not include growth in progress; the claims do.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{free_bytes, unix_ms};
 
-/// How long a look at the free bytes stays good where no growth depends on it, milliseconds.
-const LOOK_MS: u64 = 50;
+/// How long a reading of the free bytes stays valid where no growth depends on it, milliseconds.
+const READING_MS: u64 = 50;
 
 /// The ledger of one file system.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ pub struct DiskSpace {
     path: PathBuf,
     /// Bytes that files are about to grow by.
     claimed: AtomicU64,
-    /// Free bytes at the last look, and when that was.
+    /// Free bytes at the last reading, and when that was.
     seen: AtomicU64,
     seen_ms: AtomicU64,
 }
 
-/// Bytes that a file is about to grow by. Drop it once the file has grown, or has failed to.
+/// Bytes that a file is about to grow by. Drop it once the file has grown or has failed to grow.
 #[derive(Debug)]
 pub struct Claim {
     space: Arc<DiskSpace>,
@@ -31,7 +31,7 @@ pub struct Claim {
 }
 
 impl DiskSpace {
-    /// The ledger of the file system of `path`: one for all that grows there.
+    /// The ledger of the file system that holds `path`. Everything that grows there shares one.
     pub fn new(path: impl Into<PathBuf>) -> Arc<DiskSpace> {
         Arc::new(DiskSpace {
             path: path.into(),
@@ -50,36 +50,36 @@ impl DiskSpace {
     pub fn claim(self: &Arc<DiskSpace>, bytes: u64, reserve: u64) -> Option<Claim> {
         let before = self.claimed.fetch_add(bytes, Ordering::AcqRel);
         let claim = Claim { space: self.clone(), bytes };
-        // After the claim: growth that is no longer claimed shows in the free bytes.
-        let free = self.look();
+        // Read after claiming: growth that is no longer claimed shows up in the free bytes.
+        let free = self.read_free();
         let needed = before.saturating_add(bytes).saturating_add(reserve);
         (free >= needed).then_some(claim)
     }
 
-    /// Bytes that are free and not claimed, by a look that may be a moment old.
+    /// Bytes that are free and not claimed, from a reading that may be a moment old.
     pub fn unclaimed_bytes(&self) -> u64 {
-        let fresh = unix_ms().abs_diff(self.seen_ms.load(Ordering::Relaxed)) < LOOK_MS;
-        let free = if fresh { self.seen.load(Ordering::Relaxed) } else { self.look() };
+        let fresh = unix_ms().abs_diff(self.seen_ms.load(Ordering::Relaxed)) < READING_MS;
+        let free = if fresh { self.seen.load(Ordering::Relaxed) } else { self.read_free() };
         free.saturating_sub(self.claimed.load(Ordering::Relaxed))
     }
 
-    fn look(&self) -> u64 {
-        // Not knowing is no reason to refuse: the growth itself will tell.
+    fn read_free(&self) -> u64 {
+        // Failing to find out is no reason to refuse: the growth itself will show.
         let free = free_bytes(&self.path).unwrap_or(u64::MAX);
         self.seen.store(free, Ordering::Relaxed);
         self.seen_ms.store(unix_ms(), Ordering::Relaxed);
         free
     }
 
-    /// Has the next question look afresh: bytes were freed.
-    pub fn look_again(&self) {
+    /// Makes the next query read the free bytes afresh, because some were freed.
+    pub fn expire_reading(&self) {
         self.seen_ms.store(0, Ordering::Relaxed);
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.space.look_again();
+        self.space.expire_reading();
         self.space.claimed.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
@@ -93,7 +93,7 @@ mod tests {
         let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
         let space = DiskSpace::new(directory.path());
         let free = space.unclaimed_bytes();
-        // Others use the disk, too: the claims are some orders larger than what they may do meanwhile.
+        // Others use the disk too: the claims are orders of magnitude larger than what those may use in the meantime.
         let (step, reserve) = (free / 16, free / 2);
         let claims: Vec<_> = std::thread::scope(|threads| {
             let cores: Vec<_> = (0..12).map(|_| threads.spawn(|| space.claim(step, reserve))).collect();
@@ -101,8 +101,8 @@ mod tests {
         });
         assert!((6..=8).contains(&claims.len()), "{} of 8 claims fit", claims.len());
         assert!(space.unclaimed_bytes() < reserve + 3 * step);
-        assert!(space.claim(step, reserve / 4).is_some(), "a smaller reserve leaves more to its own");
+        assert!(space.claim(step, reserve / 4).is_some(), "a smaller reserve leaves room for more claims");
         drop(claims);
-        assert!(space.claim(step, reserve).is_some(), "a claim comes back when it is dropped");
+        assert!(space.claim(step, reserve).is_some(), "a dropped claim frees its bytes");
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting within one core: an oneshot, an event, a counting semaphore. None of them is Send; order is first
+//! Waiting within one core: a oneshot, an event, a counting semaphore. None of them is `Send`. Waiters are served first
 //! come, first served, so a run is repeatable.
 
 use std::cell::{Cell, RefCell};
@@ -30,7 +30,7 @@ struct Slot<T> {
 /// The sending half of [`oneshot`].
 pub struct OneshotSender<T>(Rc<Slot<T>>);
 
-/// The receiving half of [`oneshot`]: a future of the value.
+/// The receiving half of [`oneshot`]: a future that yields the value.
 pub struct OneshotReceiver<T>(Rc<Slot<T>>);
 
 /// The sender was dropped without sending.
@@ -45,7 +45,7 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 }
 
 impl<T> OneshotSender<T> {
-    /// Hands the value over. A receiver that is gone is no error: a value that nobody takes is dropped.
+    /// Sends the value. A receiver that is gone is not an error: the value is dropped.
     pub fn send(self, value: T) {
         *self.0.value.borrow_mut() = Some(value);
     }
@@ -76,7 +76,7 @@ impl<T> Future for OneshotReceiver<T> {
     }
 }
 
-/// Wakes all tasks that wait on it; a notification with no waiter is remembered once.
+/// Wakes all tasks that wait on it. One notification is remembered while there is no waiter.
 #[derive(Default)]
 pub struct Event {
     set: Cell<bool>,
@@ -98,7 +98,8 @@ impl Event {
         }
     }
 
-    /// Waits for a notification and takes it. With several waiters one takes it and the others wait on.
+    /// Waits for a notification and consumes it. If there are several waiters, one consumes it and the others keep
+    /// waiting.
     pub async fn wait(&self) {
         std::future::poll_fn(|cx| {
             if self.set.replace(false) {
@@ -126,11 +127,11 @@ struct Waiter {
     waker: RefCell<Option<Waker>>,
 }
 
-/// A counting semaphore of one core, first come, first served.
+/// A counting semaphore of one core. Waiters are served first come, first served.
 #[derive(Clone)]
 pub struct Semaphore(Rc<SemaphoreState>);
 
-/// Units taken from a [`Semaphore`]; they return on drop.
+/// Units acquired from a [`Semaphore`]. They return on drop.
 pub struct Permit {
     semaphore: Semaphore,
     units: usize,
@@ -142,12 +143,12 @@ impl Semaphore {
         Semaphore(Rc::new(SemaphoreState { free: Cell::new(units), waiters: RefCell::default() }))
     }
 
-    /// Units nobody holds.
+    /// Units that nobody holds.
     pub fn available(&self) -> usize {
         self.0.free.get()
     }
 
-    /// Takes `units` at once if they are free and nobody waits.
+    /// Acquires `units` at once if they are free and nobody is waiting.
     pub fn try_acquire(&self, units: usize) -> Option<Permit> {
         if !self.0.waiters.borrow().is_empty() || self.0.free.get() < units {
             return None;
@@ -156,7 +157,7 @@ impl Semaphore {
         Some(Permit { semaphore: self.clone(), units })
     }
 
-    /// Takes `units`, waiting until they are free.
+    /// Acquires `units`, and waits until they are free.
     pub async fn acquire(&self, units: usize) -> Permit {
         if let Some(permit) = self.try_acquire(units) {
             return permit;
@@ -210,7 +211,7 @@ impl Semaphore {
     }
 }
 
-/// A place in the queue; leaving it early gives back what was granted meanwhile.
+/// A place in the queue. Leaving it early gives back what was granted in the meantime.
 struct Turn {
     semaphore: Semaphore,
     waiter: Rc<Waiter>,

@@ -155,7 +155,7 @@ fn bytes_that_come_with_the_end_of_the_stream_do_not_hide_it() {
         let mut far = listener.accept().await.expect("accept");
         near.write_all(b"last words").await.expect("write");
         near.close().await.expect("close");
-        // Both are there before the first read, which has room for more than it finds.
+        // Both are there before the first read, which has more room than there are bytes.
         sleep(Duration::from_millis(5)).await;
         let mut bytes = [0; 64];
         assert_eq!(far.read(&mut bytes).await.expect("read"), 10);
@@ -165,8 +165,8 @@ fn bytes_that_come_with_the_end_of_the_stream_do_not_hide_it() {
     });
 }
 
-/// Bytes that came between a connection's last wait and its end kept the connection open for ever: the kernel does not
-/// remove a poll whose event it has still to tell.
+/// Bytes that arrived between a connection's last wait and its end used to keep the connection open forever: the kernel
+/// does not remove a poll with an event that it has not reported yet.
 #[test]
 fn a_stream_dropped_while_bytes_arrive_is_closed() {
     run(async {
@@ -176,8 +176,8 @@ fn a_stream_dropped_while_bytes_arrive_is_closed() {
         let mut bytes = [0; 8];
         let polled =
             std::future::poll_fn(|cx| Poll::Ready(near.poll_read(cx, &mut bytes).is_pending())).await;
-        assert!(polled, "nothing is there to be read");
-        // The kernel watches from now on.
+        assert!(polled, "there is nothing to read");
+        // The kernel watches the socket from now on.
         sleep(Duration::from_millis(5)).await;
         far.write_all(b"x").await.expect("write");
         drop(near);
@@ -263,7 +263,7 @@ fn more_connections_than_the_ring_has_entries_are_all_served() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_refuses() {
+fn connecting_to_a_port_where_nobody_listens_is_refused() {
     run(async {
         let address = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind").local_addr();
         let error = Stream::connect(address.expect("address")).await.err().expect("nobody listens there");
@@ -272,7 +272,7 @@ fn a_port_where_nobody_listens_refuses() {
 }
 
 #[test]
-fn operations_that_nobody_waits_for_run_to_their_end() {
+fn operations_that_nobody_waits_for_run_to_completion() {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
     let path = directory.path().join("f");
     let page = |byte: u8| {
@@ -283,7 +283,7 @@ fn operations_that_nobody_waits_for_run_to_their_end() {
     run(async {
         let file = File::create(&path).await.expect("create");
         file.allocate(0, 4 << 20).await.expect("allocate");
-        // Each is begun by its first poll and given up at once.
+        // Each operation begins with its first poll and is dropped at once.
         for at in 0..600_u64 {
             let mut write = Box::pin(file.write_at(page(at as u8), at * ALIGNMENT as u64));
             let mut read = Box::pin(file.read_at(0, 16 * ALIGNMENT));
@@ -301,9 +301,9 @@ fn operations_that_nobody_waits_for_run_to_their_end() {
 }
 
 #[test]
-fn an_executor_ends_the_tasks_that_have_not_ended() {
-    struct Noted(std::rc::Rc<std::cell::Cell<u32>>);
-    impl Drop for Noted {
+fn an_executor_ends_its_unfinished_tasks() {
+    struct CountsDrops(std::rc::Rc<std::cell::Cell<u32>>);
+    impl Drop for CountsDrops {
         fn drop(&mut self) {
             self.0.set(self.0.get() + 1);
         }
@@ -311,14 +311,14 @@ fn an_executor_ends_the_tasks_that_have_not_ended() {
     let ended = std::rc::Rc::new(std::cell::Cell::new(0));
     run(async {
         let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
-        let noted = || Noted(ended.clone());
-        let (a, b, c) = (noted(), noted(), noted());
+        let counter = || CountsDrops(ended.clone());
+        let (a, b, c) = (counter(), counter(), counter());
         spawn(async move {
-            let _noted = a;
+            let _counter = a;
             let _ = listener.accept().await;
         });
         spawn(async move {
-            let _noted = b;
+            let _counter = b;
             sleep(Duration::from_secs(1000)).await;
         });
         yield_now().await;
@@ -328,7 +328,7 @@ fn an_executor_ends_the_tasks_that_have_not_ended() {
 }
 
 #[test]
-fn a_task_runs_on_without_its_handle_and_hands_its_value_to_one_that_waits() {
+fn a_task_outlives_its_handle_and_a_kept_handle_yields_its_value() {
     run(async {
         let (sender, receiver) = oneshot();
         drop(spawn(async move {
@@ -368,7 +368,7 @@ fn a_plain_thread_wakes_a_core_that_sleeps() {
     let thread = spawn_thread("sender", move || {
         for number in 0..2_000 {
             assert!(sender.try_send(number).is_ok());
-            // The next is sent once the core has taken this one, and goes to sleep again.
+            // The next message is sent once the core has taken this one and is going back to sleep.
             assert_eq!(answers.recv(), Ok(number));
         }
     })
@@ -382,17 +382,17 @@ fn a_plain_thread_wakes_a_core_that_sleeps() {
 }
 
 #[test]
-fn a_core_with_many_requests_under_way_still_serves_a_lone_event() {
+fn a_core_with_many_requests_in_flight_still_serves_a_lone_event() {
     run(async {
-        let busy: Vec<Underway> = (0..50).map(|_| underway()).collect();
-        assert_eq!(requests_underway(), 50);
+        let busy: Vec<RequestInFlight> = (0..50).map(|_| begin_request()).collect();
+        assert_eq!(requests_in_flight(), 50);
         sleep(Duration::from_millis(1)).await;
         let (sender, mut receiver) = mailbox::<u32>(1);
         let thread = spawn_thread("sender", move || assert!(sender.try_send(1).is_ok())).expect("thread");
         assert_eq!(receiver.recv().await, Some(1));
         thread.join().expect("the thread ends");
         drop(busy);
-        assert_eq!(requests_underway(), 0);
+        assert_eq!(requests_in_flight(), 0);
     });
 }
 

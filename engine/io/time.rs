@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// A point of monotonic time: nanoseconds since the process (or the simulated world) began.
+/// A point in monotonic time: nanoseconds since the process (or the simulated world) began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// Time since this instant; zero if it lies ahead.
+    /// Time since this instant; zero if it lies in the future.
     pub fn elapsed(self) -> Duration {
         super::now() - self
     }
@@ -65,7 +65,7 @@ impl std::fmt::Display for Elapsed {
     }
 }
 
-/// Waits for `future`, for `duration` at most; the future is dropped when time is up.
+/// Waits for `future`, for at most `duration`. The future is dropped when the time is up.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let mut sleep = pin!(super::sleep(duration));

@@ -50,7 +50,7 @@ impl Shared {
         }
         done |= self.punch(short).await?;
         if done {
-            self.config.disk.look_again();
+            self.config.disk.expire_reading();
         }
         if self.pool.is_starved() {
             done |= self.prepare_ahead().await.is_ok();

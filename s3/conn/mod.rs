@@ -162,7 +162,7 @@ async fn exchange(
     }
     let peer = peer.map(|peer| service.client(peer, head));
     let started = io::now();
-    let _underway = io::underway();
+    let _request = io::begin_request();
     let request_id = service.next_request_id();
     let (bytes_in, bytes_out) = (wire.bytes_in, wire.bytes_out);
     let mut record = Finished::begin(head, peer, &request_id);

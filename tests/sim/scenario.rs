@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::io::sim::control::Parted;
+use engine::io::sim::control::PartitionKind;
 use engine::io::sim::{Fault, FaultRates, NetworkRates, Random, control};
 use engine::io::{now, sleep, spawn};
 use hamster::core::DRAIN_LIMIT;
@@ -220,9 +220,9 @@ async fn torment(
 fn calm(machine: &Machine) {
     control::set_rates(machine.id, FaultRates { torn: true, lost: true, ..FaultRates::default() });
     control::set_network_rates(NetworkRates::default());
-    control::join();
+    control::heal();
     control::fill_disk(machine.id, None);
-    control::right_clock(machine.id);
+    control::reset_clock(machine.id);
 }
 
 /// Injects one momentary fault.
@@ -255,10 +255,11 @@ async fn strike(fault: Fault, machine: &Rc<Machine>, random: &mut Random) {
             control::fill_disk(machine.id, None);
         }
         // Between faults there must be time to get something done.
-        Fault::Partition if !control::is_parted() && random.one_in(3) => {
-            let ways = [Parted::ToNodes, Parted::ToClients, Parted::BothWays][random.index(3)];
+        Fault::Partition if !control::is_partitioned() && random.one_in(3) => {
+            let kind =
+                [PartitionKind::ToNodes, PartitionKind::ToClients, PartitionKind::BothWays][random.index(3)];
             let longest = [20, 200, 2000, 30_000][random.index(4)];
-            control::part(ways, Duration::from_millis(random.between(1, longest)));
+            control::partition(kind, Duration::from_millis(random.between(1, longest)));
         }
         Fault::BitRot if random.one_in(4) => {
             let _ = control::rot(machine.id, |path| path.starts_with("/data"));

@@ -1,4 +1,4 @@
-//! glommio's executor on the thread of a core: its tasks, its end, and the heartbeat that keeps it awake.
+//! glommio's executor on a core's thread: its tasks, its end, and the heartbeat that keeps it awake.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -17,12 +17,12 @@ use crate::io::host::cores::{self, Executor, Executors};
 use crate::io::host::watchdog::Pulse;
 use crate::io::{Event, yield_now};
 
-/// Below 10 ms glommio loses wake-ups when it is preempted before it ran anything.
+/// Below 10 ms glommio loses wake-ups when it is preempted before it has run anything.
 const PREEMPT_TIMER: Duration = Duration::from_millis(10);
-/// Locked three times by each executor, so that it has to be small. With less than 512 KiB glommio reports a limit that
-/// is too low where a user may lock 8 MiB.
+/// Each executor locks this three times, so it has to be small. With less than 512 KiB glommio reports that the limit
+/// is too low even where a user may lock 8 MiB.
 const IO_MEMORY_BYTES: usize = 512 << 10;
-/// Submission entries of each of its three rings.
+/// Submission entries of each of the executor's three rings.
 const RING_DEPTH: usize = 512;
 /// Ring set-up may fail with ENOMEM just after another process ended: the kernel frees locked memory late.
 const SETUP_ATTEMPTS: u32 = 6;
@@ -35,12 +35,12 @@ thread_local! {
 #[derive(Default)]
 struct Core {
     ending: Cell<bool>,
-    /// The tasks that have not ended, each with its waker once it has run.
+    /// The unfinished tasks, each with its waker once it has run.
     tasks: RefCell<Slab<Option<Waker>>>,
-    /// Operations on files that the kernel has not completed.
+    /// Number of file operations that the kernel has not completed.
     operations: Cell<usize>,
     operation_done: Event,
-    /// Devices on which a file has been opened.
+    /// Devices on which a file that was not empty has been opened.
     primed: RefCell<Vec<u64>>,
 }
 
@@ -52,7 +52,7 @@ pub fn is_running() -> bool {
 fn current() -> Rc<Core> {
     CURRENT
         .with(|current| current.borrow().clone())
-        .unwrap_or_else(|| panic!("a plain thread has no tasks, timers, files and sockets"))
+        .unwrap_or_else(|| panic!("a plain thread has no tasks, timers, files or sockets"))
 }
 
 impl Core {
@@ -71,7 +71,7 @@ impl Core {
     }
 }
 
-/// A task's place in the list of those that have not ended.
+/// A task's entry in the list of unfinished tasks.
 struct Place {
     core: Rc<Core>,
     key: usize,
@@ -85,13 +85,14 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The waker is dropped when the list is free again: it may be the last one, and take its task apart.
+        // Drop the waker once the list is no longer borrowed: it may be the last one, and then dropping it destroys the
+        // task.
         let waker = self.core.tasks.borrow_mut().remove(self.key);
         drop(waker);
     }
 }
 
-/// A task's result; dropping it neither cancels nor blocks the task.
+/// A task's result. Dropping it neither cancels the task nor blocks it.
 pub struct JoinHandle<T>(glommio::task::JoinHandle<Option<T>>);
 
 impl<T> Future for JoinHandle<T> {
@@ -101,7 +102,7 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// Starts a task on this core. It runs to its end whether or not the handle is kept.
+/// Starts a task on this core. It runs to completion whether or not the handle is kept.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let core = current();
     let key = core.tasks.borrow_mut().insert(None);
@@ -121,10 +122,10 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandl
     JoinHandle(glommio::spawn_local(task).detach())
 }
 
-/// Performs an operation on a file to its end, whoever stops waiting for it.
+/// Runs a file operation to completion, even if the task stops waiting for it.
 pub async fn operate<T: 'static>(operation: impl Future<Output = io::Result<T>> + 'static) -> io::Result<T> {
-    struct Underway(Rc<Core>);
-    impl Drop for Underway {
+    struct InFlight(Rc<Core>);
+    impl Drop for InFlight {
         fn drop(&mut self) {
             self.0.operations.set(self.0.operations.get() - 1);
             self.0.operation_done.notify();
@@ -132,9 +133,9 @@ pub async fn operate<T: 'static>(operation: impl Future<Output = io::Result<T>> 
     }
     let core = current();
     core.operations.set(core.operations.get() + 1);
-    let underway = Underway(core);
+    let in_flight = InFlight(core);
     let task = async move {
-        let _underway = underway;
+        let _in_flight = in_flight;
         operation.await
     };
     let result = glommio::spawn_local(task).detach().await;
@@ -151,7 +152,7 @@ pub fn set_primed(device: u64) {
     current().primed.borrow_mut().push(device);
 }
 
-/// A future that is ready once its time has come.
+/// A future that is ready when its time has come.
 pub struct Sleep(glommio::timer::Timer);
 
 impl Future for Sleep {
@@ -166,12 +167,12 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep(glommio::timer::Timer::new(duration))
 }
 
-/// Lets other tasks run if this one has had its share of time. Call it in every loop over ready data.
+/// Lets other tasks run if this one has used up its time slice. Call it in every loop over ready data.
 pub async fn yield_if_needed() {
     glommio::executor().yield_if_needed().await;
 }
 
-/// What other threads may touch of a core: its heartbeat, which the watchdog wakes.
+/// The part of a core that other threads may touch: its heartbeat, which the watchdog wakes.
 #[derive(Default)]
 pub struct Heart {
     beats: AtomicU64,
@@ -184,7 +185,7 @@ impl Heart {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the wake-ups by the watchdog. Each makes the executor look at all that is runnable.
+    /// Counts the watchdog's wake-ups. Each makes the executor look at everything that is runnable.
     fn beat(self: Arc<Self>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
             self.beats.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +237,7 @@ impl Executor for Heart {
     }
 }
 
-/// Takes the executor off its thread, however it ends.
+/// Takes the executor off its thread, however the executor ends.
 struct Leave(Arc<Heart>);
 
 impl Drop for Leave {
@@ -265,11 +266,12 @@ fn set_up() -> io::Result<LocalExecutor> {
     }
 }
 
-/// Starts `cores` pinned executors, each running the future that `main(core)` builds on it. They may be more than the
-/// machine has CPUs.
+/// Starts `cores` pinned executors. Each runs the future that `main(core)` builds on it. There may be more of them than
+/// the machine has CPUs.
 ///
 /// # Errors
-/// The rings cannot be set up (io_uring forbidden, locked memory too small), or no thread can be had.
+/// The rings cannot be set up (io_uring is forbidden, the limit on locked memory is too low), or a thread cannot be
+/// started.
 pub fn run_executors<G, F>(cores: usize, main: G) -> io::Result<Executors>
 where
     G: Fn(usize) -> F + Clone + Send + 'static,
@@ -278,7 +280,7 @@ where
     Executors::start::<Heart, G, F>(cores, main)
 }
 
-/// Runs one future to its end on an executor of its own on this thread. For tests and tools.
+/// Runs one future to completion on its own executor on this thread. For tests and tools.
 ///
 /// # Errors
 /// The rings cannot be set up.

@@ -1,4 +1,4 @@
-//! Files by direct I/O.
+//! Files with direct I/O.
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -18,7 +18,7 @@ pub struct File {
     inner: Rc<DmaFile>,
 }
 
-/// The kernel's error, without what glommio adds to it.
+/// The kernel's error, without glommio's additions.
 fn plain(error: glommio::GlommioError<()>) -> io::Error {
     match error {
         glommio::GlommioError::EnhancedIoError { source, .. } => source,
@@ -26,7 +26,7 @@ fn plain(error: glommio::GlommioError<()>) -> io::Error {
     }
 }
 
-/// Sees to it that the first file this executor opens on a device is not an empty one; `path` may be it.
+/// Makes sure that the first file that this executor opens on a device is not empty. `path` itself may be that file.
 async fn prime(path: &Path, is_emptied: bool) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let device = rustix::fs::stat(directory)?.st_dev;
@@ -45,7 +45,7 @@ async fn prime(path: &Path, is_emptied: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that is not empty and leaves nothing behind.
+/// A file that is not empty, has no name and disappears on close.
 async fn nameless_file(directory: PathBuf) -> io::Result<std::fs::File> {
     blocking(move || {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -65,17 +65,17 @@ impl File {
         Ok(File { inner: Rc::new(inner) })
     }
 
-    /// Opens a file that exists, for reading and writing.
+    /// Opens an existing file for reading and writing.
     pub async fn open(path: &Path) -> io::Result<File> {
         File::open_with(path, false).await
     }
 
-    /// Creates a file, or empties the one that is there.
+    /// Creates a file, or truncates an existing one.
     pub async fn create(path: &Path) -> io::Result<File> {
         File::open_with(path, true).await
     }
 
-    /// Reads up to `len` bytes at `pos`, both multiples of the alignment; fewer come back at the file's end.
+    /// Reads up to `len` bytes at `pos`, both multiples of the alignment. Returns fewer at the file's end.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
         let file = self.inner.clone();
@@ -112,8 +112,8 @@ impl File {
         operate(async move { file.fdatasync().await.map_err(plain) }).await
     }
 
-    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs. glommio itself reserves
-    /// from a file's start only, which would fill its holes.
+    /// Reserves space for `len` bytes from `pos` on, and extends the file if necessary. glommio itself reserves only
+    /// from a file's start, which would fill its holes.
     pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         let file = self.inner.clone();
         operate(async move {
@@ -123,20 +123,20 @@ impl File {
                 Ok(rustix::fs::fallocate(&opened, FallocateFlags::empty(), pos, len)?)
             });
             let allocated = allocated.await;
-            // Until here its descriptor must stay what it was.
+            // Up to here the file's descriptor must stay open.
             drop(file);
             allocated
         })
         .await
     }
 
-    /// Gives the space of a range back to the file system; it reads as zeros afterwards.
+    /// Returns the space of a range to the file system. The range reads as zeros afterwards.
     pub async fn punch_hole(&self, pos: u64, len: u64) -> io::Result<()> {
         let file = self.inner.clone();
         operate(async move { file.deallocate(pos, len).await.map_err(plain) }).await
     }
 
-    /// Cuts or extends the file to `len` bytes.
+    /// Truncates or extends the file to `len` bytes.
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         let file = self.inner.clone();
         operate(async move { file.truncate(len).await.map_err(plain) }).await
@@ -147,7 +147,7 @@ impl File {
         self.inner.file_size().await.map_err(plain)
     }
 
-    /// Closes the file; dropping it does so too, without telling of errors.
+    /// Closes the file. Dropping it closes it too, but reports no errors.
     pub async fn close(self) -> io::Result<()> {
         drop(self);
         Ok(())

@@ -8,7 +8,7 @@ use glommio::net::{AcceptedTcpStream, TcpListener, TcpStream};
 use super::executor;
 use crate::io::host::stream;
 
-/// A listening socket. Several cores may listen on one address: the kernel spreads the connections.
+/// A listening socket. Several cores may listen on one address; the kernel distributes the connections among them.
 pub struct Listener {
     inner: TcpListener,
 }
@@ -19,12 +19,12 @@ impl Listener {
         Ok(Listener { inner: TcpListener::bind(address)? })
     }
 
-    /// The address in use, with the port that the system chose.
+    /// The local address, including the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.inner.local_addr()?)
     }
 
-    /// The next connection, for this core; small writes leave at once.
+    /// The next connection, for this core. Nagle's algorithm is off, so small writes are sent at once.
     pub async fn accept(&self) -> io::Result<Stream> {
         self.accept_unbound().await.map(Accepted::into_stream)
     }
@@ -35,15 +35,15 @@ impl Listener {
     }
 }
 
-/// A connection that no core reads or writes yet. It may be sent to another core; dropping it on a core closes it.
+/// A connection that no core reads or writes yet. It may be sent to another core. Dropping it on a core closes it.
 pub struct Accepted(Option<AcceptedTcpStream>);
 
 impl Accepted {
     /// Binds the connection to this core.
     pub fn into_stream(mut self) -> Stream {
-        let accepted = self.0.take().unwrap_or_else(|| unreachable!("it is taken once"));
+        let accepted = self.0.take().unwrap_or_else(|| unreachable!("it is taken only once"));
         let socket = accepted.bind_to_executor();
-        // A connection that has ended already refuses it, and the first read tells.
+        // A connection that has already ended refuses the option, and the first read reports the error.
         let _ = socket.set_nodelay(true);
         Stream::plain(socket)
     }
@@ -51,7 +51,7 @@ impl Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        // glommio closes only what was bound to an executor. Where none runs, the process is ending.
+        // glommio closes only sockets that are bound to an executor. If no executor runs here, the process is ending.
         if let Some(accepted) = self.0.take().filter(|_| executor::is_running()) {
             drop(accepted.bind_to_executor());
         }

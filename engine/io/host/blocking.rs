@@ -1,10 +1,10 @@
-//! Calls that block, on threads of their own: the few file operations that are rare.
+//! Blocking calls on dedicated threads: the few file operations that are rare.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-/// Threads of the process for blocking calls.
+/// Threads that the process has for blocking calls.
 const THREADS: usize = 2;
 
 type Call = Box<dyn FnOnce() + Send>;
@@ -20,7 +20,7 @@ fn calls() -> io::Result<&'static flume::Sender<Call>> {
         let body = move || receiver.iter().for_each(|call| call());
         std::thread::Builder::new().name(format!("blocking-{number}")).spawn(body)?;
     }
-    // Where two threads came here at once, one set of threads ends with its sender.
+    // If two threads get here at the same time, one set of worker threads ends together with its sender.
     Ok(CALLS.get_or_init(|| sender))
 }
 

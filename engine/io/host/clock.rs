@@ -26,14 +26,14 @@ pub fn unix_ms() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// CPU time that this core's thread has used, and the time since the process began.
+/// CPU time that this core's thread has used, and time since the process began.
 pub fn busy_share() -> (Duration, Duration) {
     let spent = clock_gettime(ClockId::ThreadCPUTime);
     let busy = Duration::try_from(spent).unwrap_or_default();
     (busy, epoch().elapsed())
 }
 
-/// Fills `bytes` from a cryptographic generator of this thread, which the system's generator seeds.
+/// Fills `bytes` from this thread's cryptographic generator, which the system's generator seeds.
 pub fn fill_random(bytes: &mut [u8]) {
     rand::Rng::fill_bytes(&mut rand::rng(), bytes);
 }
@@ -46,7 +46,7 @@ pub fn spawn_thread(
     std::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-/// Starts a plain OS thread that runs one future to its end. What it waits for may be woken from any core.
+/// Starts a plain OS thread that runs one future to completion. Wakers of that future may be called from any core.
 pub fn spawn_worker<F: Future<Output = ()>>(
     name: &str,
     body: impl FnOnce() -> F + Send + 'static,
@@ -54,24 +54,25 @@ pub fn spawn_worker<F: Future<Output = ()>>(
     spawn_thread(name, move || futures_lite::future::block_on(body())).map(drop)
 }
 
-/// A place at which the system may let another thread run, as it may anywhere; a simulated world needs to be told.
+/// A point where the system may switch to another thread. On a real machine it may do so anywhere; a simulated world
+/// has to be given the points.
 #[inline]
 pub async fn preemption_point() {}
 
-/// Whether a bug that was compiled in is planted: outside of the simulator it always is.
+/// Whether a compiled-in bug is planted. Outside the simulator it always is.
 pub fn is_planted(_name: &str) -> bool {
     true
 }
 
-/// Tells the operator a line, on standard error.
-pub fn tell(line: &str) {
+/// Writes a line for the operator to standard error.
+pub fn log_line(line: &str) {
     use std::io::Write;
-    // Where it is closed there is nobody left to tell.
+    // If standard error is closed, nobody is left to read the line.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Ends the process with a line for its operator: what is durable stays, what was not acknowledged is gone.
+/// Ends the process with a line for its operator. What is durable stays; what was not acknowledged is gone.
 pub fn end_process(line: &str, code: u8) -> ! {
-    tell(line);
+    log_line(line);
     std::process::exit(i32::from(code))
 }

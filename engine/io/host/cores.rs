@@ -1,4 +1,4 @@
-//! The threads of a node's cores, whichever executor runs on them.
+//! The threads of a node's cores, for either executor.
 
 use std::future::Future;
 use std::io;
@@ -6,16 +6,16 @@ use std::sync::{Arc, mpsc};
 
 use super::watchdog::{Pulse, Watchdog};
 
-/// What other threads may touch of a core, and how to run its executor.
+/// The part of a core that other threads may touch, and how to run its executor.
 pub trait Executor: Pulse + Sized {
     /// A core whose executor has not started.
     ///
     /// # Errors
-    /// No descriptor can be had.
+    /// The system has no free descriptor.
     fn new() -> io::Result<Self>;
 
-    /// Makes this thread an executor for as long as `future` runs. `started` learns whether it could start; where it
-    /// couldn't, there is no result.
+    /// Makes this thread an executor for as long as `future` runs. `started` learns whether the executor could start;
+    /// if it couldn't, there is no result.
     fn run<T>(
         self: Arc<Self>,
         future: impl Future<Output = T>,
@@ -41,7 +41,7 @@ impl Executors {
         result
     }
 
-    /// Starts `cores` pinned executors, each running the future that `main(core)` builds on it.
+    /// Starts `cores` pinned executors. Each runs the future that `main(core)` builds on it.
     pub fn start<E: Executor, G, F>(cores: usize, main: G) -> io::Result<Executors>
     where
         G: Fn(usize) -> F + Clone + Send + 'static,
@@ -56,8 +56,8 @@ impl Executors {
             let (sender, started) = mpsc::channel();
             let body = move || {
                 pin_to_cpu(core);
-                let tell = move |result| drop(sender.send(result));
-                executor.run(async move { main(core).await }, tell);
+                let report = move |result| drop(sender.send(result));
+                executor.run(async move { main(core).await }, report);
             };
             threads.push(std::thread::Builder::new().name(format!("core-{core}")).spawn(body)?);
             started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
@@ -66,7 +66,7 @@ impl Executors {
     }
 }
 
-/// Runs one future to its end on an executor of its own on this thread.
+/// Runs one future to completion on its own executor on this thread.
 pub fn block_on<E: Executor, T>(future: impl Future<Output = T>) -> io::Result<T> {
     let mut result = Ok(());
     let executor = Arc::new(E::new()?);
@@ -75,7 +75,7 @@ pub fn block_on<E: Executor, T>(future: impl Future<Output = T>) -> io::Result<T
     result.map(|()| value.unwrap_or_else(|| unreachable!("it has started")))
 }
 
-/// Keeps this thread on one of the CPUs that the process may use. It is a wish: a machine may forbid it.
+/// Pins this thread to one of the CPUs that the process may use. Best effort: a machine may forbid it.
 fn pin_to_cpu(core: usize) {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let Ok(allowed) = sched_getaffinity(None) else { return };

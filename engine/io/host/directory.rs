@@ -36,15 +36,15 @@ pub fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// Whether a file is there. Blocks: for start-up.
+/// Whether a file exists. Blocks: for start-up.
 pub fn file_exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// A whole small file of `limit` bytes at most. Blocks: for start-up.
+/// Reads a whole small file of at most `limit` bytes. Blocks: for start-up.
 pub fn read_small_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.len() > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "file is larger than it may be"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is larger than its limit"));
     }
     std::fs::read(path)
 }

@@ -1,4 +1,4 @@
-//! Requests under way on this core.
+//! Requests in flight on this core.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,22 +7,22 @@ thread_local! {
     static REQUESTS: Rc<Cell<usize>> = Rc::default();
 }
 
-/// A request under way on this core; it ends on drop.
-pub struct Underway(Rc<Cell<usize>>);
+/// A request in flight on this core. It ends on drop.
+pub struct RequestInFlight(Rc<Cell<usize>>);
 
-/// Notes that a request begins.
-pub fn underway() -> Underway {
+/// Counts a request that begins.
+pub fn begin_request() -> RequestInFlight {
     let requests = REQUESTS.with(Rc::clone);
     requests.set(requests.get() + 1);
-    Underway(requests)
+    RequestInFlight(requests)
 }
 
-/// Requests under way on this core.
-pub fn requests_underway() -> usize {
+/// Number of requests in flight on this core.
+pub fn requests_in_flight() -> usize {
     REQUESTS.with(|requests| requests.get())
 }
 
-impl Drop for Underway {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

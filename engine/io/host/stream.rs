@@ -1,4 +1,4 @@
-//! A connection over an executor's own socket, with TLS where asked.
+//! A connection over an executor's own socket, with TLS if requested.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,18 +15,18 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// The other end's address.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Pending while there is surely nothing to read. A hint: a socket that can't tell is always ready.
+    /// Pending while there is certainly nothing to read. A hint: a socket that can't tell is always ready.
     fn poll_readable(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
-    /// Pending while there is surely no room to write. A hint, like [`Socket::poll_readable`].
+    /// Pending while there is certainly no room to write. A hint, like [`Socket::poll_readable`].
     fn poll_writable(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 }
 
-/// A socket whose next reads first return bytes that were put back.
+/// A socket whose next reads return bytes that were put back first.
 struct Rewound<S> {
     socket: S,
     unread: Vec<u8>,
@@ -69,12 +69,12 @@ pub struct Stream<S> {
 }
 
 impl<S: Socket> Stream<S> {
-    /// A connection whose bytes travel as they are.
+    /// A connection without encryption.
     pub(in crate::io) fn plain(socket: S) -> Stream<S> {
         Stream { inner: Transport::Plain(Rewound { socket, unread: Vec::new() }) }
     }
 
-    /// Performs the server's side of a TLS handshake on a fresh connection.
+    /// Performs the server side of a TLS handshake on a new connection.
     pub async fn accept_tls(self, config: Arc<rustls::ServerConfig>) -> io::Result<Stream<S>> {
         match self.inner {
             Transport::Plain(socket) => {
@@ -85,7 +85,7 @@ impl<S: Socket> Stream<S> {
         }
     }
 
-    /// Whether bytes travel encrypted.
+    /// Whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(self.inner, Transport::Tls(_))
     }
@@ -102,24 +102,24 @@ impl<S: Socket> Stream<S> {
         }
     }
 
-    /// Puts bytes back that were read from a connection without TLS: the next reads return them first, and so do
-    /// those of a TLS handshake.
+    /// Puts back bytes that were read from a connection without TLS. The next reads return them first, and so do those
+    /// of a TLS handshake.
     ///
     /// # Panics
     /// If the connection is encrypted.
     pub fn unread(&mut self, bytes: &[u8]) {
         match &mut self.inner {
             Transport::Plain(plain) => drop(plain.unread.splice(..0, bytes.iter().copied())),
-            Transport::Tls(_) => panic!("what was decrypted can't be put back"),
+            Transport::Tls(_) => panic!("decrypted bytes can't be put back"),
         }
     }
 
-    /// Waits until there may be something to read, so that no memory is taken before. A hint.
+    /// Waits until there may be something to read, so that no memory is taken before then. A hint.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Transport::Tls(stream) = &self.inner
             && !stream.get_ref().1.wants_read()
         {
-            // What was decrypted and not yet read.
+            // Some bytes are decrypted but not yet read.
             return Poll::Ready(());
         }
         let rewound = self.rewound();
@@ -131,12 +131,12 @@ impl<S: Socket> Stream<S> {
         self.rewound().socket.poll_writable(cx)
     }
 
-    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
+    /// Reads the available bytes, at most `buf.len()`; 0 at the end of the stream.
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
-    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
+    /// Reads without keeping `buf` while it waits, so that an idle connection needs no memory.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.inner {
             Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
@@ -152,7 +152,7 @@ impl<S: Socket> Stream<S> {
         }
     }
 
-    /// Sends what TLS still holds back.
+    /// Sends what TLS still buffers.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.inner {
             Transport::Plain(_) => Poll::Ready(Ok(())),
@@ -171,7 +171,7 @@ impl<S: Socket> Stream<S> {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the outgoing direction: nothing more will be sent.
     pub async fn close(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Transport::Plain(socket) => socket.close().await,

@@ -1,5 +1,5 @@
-//! One plain thread that sees whether each core still begins rounds, and ends the process with a report when one has
-//! been stuck for long.
+//! One plain thread that checks whether each core still begins rounds, and ends the process with a report when one has
+//! been stuck for too long.
 
 use std::io;
 use std::sync::Arc;
@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-/// A core that is awake and begins no round for so long ends the process.
+/// If a core is awake and begins no round for this long, the process ends.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
-/// How the watchdog sees that a core lives.
+/// How the watchdog sees that a core is alive.
 pub trait Pulse: Send + Sync + 'static {
-    /// Between two looks at the cores.
+    /// Time between two checks of the cores.
     const INTERVAL: Duration;
 
-    /// Rounds begun, and whether the core waits for something to happen.
+    /// Number of rounds begun, and whether the core is asleep.
     fn pulse(&self) -> (u64, bool);
 }
 
-/// The thread that watches, until this is dropped.
+/// The watching thread. It stops when this is dropped.
 pub struct Watchdog {
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Watchdog {
-    /// Starts to watch these cores.
+    /// Starts watching these cores.
     pub fn start<P: Pulse>(cores: Vec<Arc<P>>) -> io::Result<Watchdog> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();

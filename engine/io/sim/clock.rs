@@ -18,12 +18,12 @@ pub fn unix_ms() -> u64 {
     with(|world| world.unix_ms(current().0))
 }
 
-/// CPU time of this core, which is not simulated, and the time since the world began.
+/// CPU time of this core, which is not simulated, and time since the world began.
 pub fn busy_share() -> (Duration, Duration) {
     (Duration::ZERO, now() - Instant(0))
 }
 
-/// Whether this bug is planted in this world, of those that were compiled in.
+/// Whether this compiled-in bug is planted in this world.
 pub fn is_planted(name: &str) -> bool {
     try_with(|world| world.planted == Some(name)).unwrap_or_default()
 }
@@ -33,7 +33,7 @@ pub fn fill_random(bytes: &mut [u8]) {
     with(|world| world.random.fill(bytes));
 }
 
-/// A future that is ready once its time has come.
+/// A future that is ready when its time has come.
 pub struct Sleep {
     at: Instant,
     event: Option<(u64, u64)>,
@@ -63,7 +63,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(event) = self.event {
-            // Where the world is in use, the event comes and wakes nobody.
+            // If the world is in use, the event stays: it fires later and wakes nobody.
             try_with(|world| world.events.remove(&event));
         }
     }

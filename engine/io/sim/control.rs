@@ -1,4 +1,4 @@
-//! What a test does to the world: it starts machines, kills them, and looks at what is left.
+//! How a test controls the world: it starts machines, kills them, and looks at what is left.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::net::NetworkRates;
 use super::random::Random;
 use super::world::{self, Node, NodeId, ProcessId, World, run_as, with};
 
-/// What a run was.
+/// Summary of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// Polls of tasks.
+    /// Number of task polls.
     pub steps: u64,
-    /// The hash of all that happened.
+    /// The hash of everything that happened.
     pub hash: u64,
     /// Virtual time.
     pub time: Duration,
@@ -23,11 +23,11 @@ pub struct Summary {
     pub faults: Vec<(Fault, u64)>,
 }
 
-/// Runs `main` outside of all nodes, in the world of a seed, for so many steps at most. `planted` is the bug that it
-/// has, of those that were compiled in.
+/// Runs `main` outside all nodes, in the world of a seed, for at most `steps` steps. `planted` is the compiled-in bug
+/// that this world has.
 ///
 /// # Errors
-/// It did not end: everything waits, or it goes on for ever.
+/// The run did not end: everything waits, or it goes on forever.
 pub fn run<T: 'static>(
     seed: u64,
     steps: u64,
@@ -44,7 +44,7 @@ pub fn run<T: 'static>(
     for node in 0..with(|world| world.nodes.len()) {
         kill(node);
     }
-    // Tasks outside of nodes are dropped while the world is still there, as they may touch it.
+    // Tasks outside the nodes are dropped while the world still exists, because they may touch it.
     drop(with(|world| world.take_tasks(0)));
     let summary = with(|world| summary(world));
     drop(world::replace(before));
@@ -61,7 +61,7 @@ fn summary(world: &World) -> Summary {
     }
 }
 
-/// Leaves a world in which something panicked, as it is: what is in it may not be fit to be dropped.
+/// Leaks a world in which something panicked: what it holds may not be safe to drop.
 pub fn abandon() -> Summary {
     let Some(world) = world::replace(None) else { return summary(&World::new(0)) };
     let summary = summary(&world);
@@ -69,7 +69,7 @@ pub fn abandon() -> Summary {
     summary
 }
 
-/// Adds a machine with a disk of so many bytes.
+/// Adds a machine with a disk of `disk_bytes` bytes.
 pub fn add_node(disk_bytes: u64) -> NodeId {
     with(|world| {
         world.nodes.push(Node {
@@ -84,7 +84,7 @@ pub fn add_node(disk_bytes: u64) -> NodeId {
     })
 }
 
-/// Starts a process on a machine: `body` runs as its first core.
+/// Starts a process on a machine. `body` runs as its first core.
 pub fn start<T>(node: NodeId, body: impl FnOnce() -> T) -> T {
     let process = with(|world| {
         assert!(world.nodes[node].process.is_none(), "one process at a time");
@@ -103,7 +103,7 @@ fn stop(node: NodeId, silently: bool) -> Option<ProcessId> {
         let process = world.nodes[node].process?;
         let World { nodes, random, .. } = &mut *world;
         nodes[node].disk.kill(random);
-        // Its tasks can't see it any more, nor can what they do while they are dropped reach the disk.
+        // From here on its tasks see no disk, even while they are dropped.
         nodes[node].process = None;
         world.hang_up(process, silently);
         world.trace(|| format!("node {node}: process {process} is gone"));
@@ -115,12 +115,12 @@ fn stop(node: NodeId, silently: bool) -> Option<ProcessId> {
     Some(process)
 }
 
-/// Kills the process of a machine; what it wrote stays.
+/// Kills the process of a machine. What it wrote stays.
 pub fn kill(node: NodeId) {
     stop(node, false);
 }
 
-/// The machine loses its power: what was not synced may be lost or torn, as the rates of its faults allow.
+/// Cuts the power of a machine. What was not synced may be lost or torn, as its fault rates allow.
 pub fn power_off(node: NodeId) {
     stop(node, true);
     with(|world| {
@@ -146,7 +146,7 @@ pub fn ended(node: NodeId) -> Option<String> {
     with(|world| world.nodes[node].ended.clone())
 }
 
-/// Lets a machine stand still.
+/// Makes a machine stand still for `duration`.
 pub fn pause(node: NodeId, duration: Duration) {
     with(|world| {
         let until = world.now + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -168,17 +168,17 @@ pub fn move_clock(node: NodeId, by_ms: i64) {
     });
 }
 
-/// Puts the wall clock of a machine right.
-pub fn right_clock(node: NodeId) {
+/// Resets the wall clock of a machine to the right time.
+pub fn reset_clock(node: NodeId) {
     with(|world| world.nodes[node].clock_ms = 0);
 }
 
-/// Has somebody else take all but so many bytes of a machine's disk; `None` gives them back.
-pub fn fill_disk(node: NodeId, but_bytes: Option<u64>) {
+/// Fills a machine's disk up to `left_bytes` free bytes, as if another program did; `None` frees the space again.
+pub fn fill_disk(node: NodeId, left_bytes: Option<u64>) {
     with(|world| {
         let disk = &mut world.nodes[node].disk;
         disk.pages_taken = 0;
-        if let Some(bytes) = but_bytes {
+        if let Some(bytes) = left_bytes {
             disk.pages_taken = disk.free_bytes().saturating_sub(bytes) / super::disk::PAGE;
             world.fault(Fault::NoSpace, || format!("node {node} has {bytes} bytes left"));
         }
@@ -195,9 +195,9 @@ pub fn set_network_rates(rates: NetworkRates) {
     with(|world| world.network.rates = rates);
 }
 
-/// The ways that a partition closes.
+/// The directions that a partition blocks.
 #[derive(Clone, Copy, Debug)]
-pub enum Parted {
+pub enum PartitionKind {
     /// Nodes don't hear clients.
     ToNodes,
     /// Clients don't hear nodes.
@@ -206,30 +206,30 @@ pub enum Parted {
     BothWays,
 }
 
-/// Parts nodes from clients for a while. What is sent meanwhile arrives later.
-pub fn part(ways: Parted, duration: Duration) {
-    let sides: &[usize] = match ways {
-        Parted::ToNodes => &[1],
-        Parted::ToClients => &[0],
-        Parted::BothWays => &[0, 1],
+/// Partitions nodes from clients for `duration`. What is sent in the meantime arrives later.
+pub fn partition(kind: PartitionKind, duration: Duration) {
+    let sides: &[usize] = match kind {
+        PartitionKind::ToNodes => &[1],
+        PartitionKind::ToClients => &[0],
+        PartitionKind::BothWays => &[0, 1],
     };
     with(|world| {
-        world.part(sides, duration);
-        world.fault(Fault::Partition, || format!("{ways:?} for {duration:?}"));
+        world.partition(sides, duration);
+        world.fault(Fault::Partition, || format!("{kind:?} for {duration:?}"));
     });
 }
 
-/// Whether a partition lasts.
-pub fn is_parted() -> bool {
-    with(|world| world.is_parted())
+/// Whether a partition is in effect.
+pub fn is_partitioned() -> bool {
+    with(|world| world.is_partitioned())
 }
 
 /// Ends all partitions.
-pub fn join() {
-    with(super::world::World::join);
+pub fn heal() {
+    with(super::world::World::heal);
 }
 
-/// Whether faults have damaged a file in a folder.
+/// Whether faults have damaged a file under `folder`.
 pub fn is_damaged(folder: &Path) -> bool {
     with(|world| world.damaged.iter().any(|path| path.starts_with(folder)))
 }
@@ -239,7 +239,7 @@ pub fn has_bad_pages(node: NodeId) -> bool {
     with(|world| world.nodes[node].disk.has_bad_pages())
 }
 
-/// Counts a fault that the test made itself.
+/// Counts a fault that the test itself caused.
 pub fn count(fault: Fault, what: &str) {
     with(|world| world.fault(fault, || what.to_owned()));
 }
@@ -249,7 +249,7 @@ pub fn counted(fault: Fault) -> u64 {
     with(|world| world.counts.get(&fault).copied().unwrap_or(0))
 }
 
-/// A stream of random numbers of its own, seeded by the world.
+/// A separate stream of random numbers, seeded by the world.
 pub fn random() -> Random {
     with(|world| Random::new(world.random.number()))
 }
@@ -259,7 +259,7 @@ pub fn trace(line: impl FnOnce() -> String) {
     with(|world| world.trace(line));
 }
 
-/// Flips a bit of what a machine's disk holds in a file that `of` chooses by its path; its path and place.
+/// Flips a bit of a file on a machine's disk. `of` selects the files by path. Returns whether a bit was flipped.
 pub fn rot(node: NodeId, of: impl Fn(&Path) -> bool) -> bool {
     with(|world| {
         let files: Vec<_> = world.nodes[node].disk.files().into_iter().filter(|(path, _)| of(path)).collect();

@@ -1,9 +1,9 @@
-//! A disk under a file system, as its writers must fear it.
+//! A disk with a file system that loses everything that a real one may lose.
 //!
-//! What is written is seen at once by readers, and durable only after a data sync that began later. At a loss of power
-//! each page that was not synced is any of the versions that were written since, or a mixture of their sectors; a
-//! directory holds what it held at its last sync and the first few changes after it; a length is any of those since
-//! the last sync. Space is counted: what is reserved or written takes room, and holes give it back.
+//! Readers see a write at once, but it is durable only after a data sync that began later. When the power fails, each
+//! page that was not synced becomes any of the versions written since the last sync, or a mixture of their sectors; a
+//! directory holds what it held at its last sync plus the first few changes after it; a length is any of those since
+//! the last sync. Space is counted: reserving and writing take space, and punching holes returns it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -15,38 +15,38 @@ use super::random::Random;
 
 /// The unit of reading, writing and reserving.
 pub const PAGE: u64 = 4096;
-/// What a disk writes at once or not at all.
+/// What a disk writes atomically.
 const SECTOR: usize = 512;
-/// Versions of a page that are remembered between syncs; of more, one in the middle is forgotten.
+/// Versions of a page that are remembered between syncs. Beyond that, one in the middle is forgotten.
 const VERSIONS: usize = 4;
 
 pub type FileId = u64;
 type Bytes = Option<Rc<[u8]>>;
 
-/// A page: the durable version first, then those that are not synced, each with the number of its write.
+/// A page: the durable version first, then the unsynced ones, each with the number of its write.
 struct Page(Vec<(u64, Bytes)>);
 
 #[derive(Default)]
 struct Inode {
     pages: BTreeMap<u64, Page>,
-    /// Pages with versions that are not synced.
+    /// Pages with unsynced versions.
     dirty: BTreeSet<u64>,
-    /// Lengths: the durable one first, then those that are not synced.
+    /// Lengths: the durable one first, then the unsynced ones.
     lengths: Vec<(u64, u64)>,
-    /// Space is reserved for pages below this one.
+    /// Space is reserved for the pages below this one, ...
     reserved: u64,
-    /// But not for these.
+    /// ... except these.
     holes: BTreeSet<u64>,
     handles: usize,
-    /// Pages that can't be read until they are written again.
-    sectors_bad: BTreeSet<u64>,
+    /// Pages that can't be read until they are rewritten.
+    bad_pages: BTreeSet<u64>,
 }
 
 #[derive(Default)]
 struct Directory {
     now: BTreeMap<OsString, FileId>,
     durable: BTreeMap<OsString, FileId>,
-    /// Changes that are not synced, in order.
+    /// Unsynced changes, in order.
     pending: Vec<Change>,
 }
 
@@ -62,11 +62,11 @@ pub struct Disk {
     made: u64,
     writes: u64,
     pages_used: u64,
-    pages_in_all: u64,
-    /// Pages that somebody else takes.
+    pages_total: u64,
+    /// Pages taken by other programs.
     pub pages_taken: u64,
-    /// Requests at the device, so that a killed process's writes can still take effect.
-    under_way: BTreeMap<u64, Write>,
+    /// Writes in flight at the device, so that a killed process's writes can still take effect.
+    in_flight: BTreeMap<u64, Write>,
 }
 
 struct Write {
@@ -75,7 +75,7 @@ struct Write {
     bytes: Rc<[u8]>,
 }
 
-/// What a loss of power did.
+/// The effects of a power failure.
 #[derive(Default)]
 pub struct Losses {
     pub torn: u64,
@@ -97,7 +97,7 @@ fn split(path: &Path) -> (PathBuf, OsString) {
 }
 
 fn page_bytes(bytes: &[u8]) -> Bytes {
-    // Zeros take no memory: logs are zeroed ahead of use.
+    // Pages of zeros take no memory: logs are zeroed ahead of use.
     bytes.iter().any(|byte| *byte != 0).then(|| Rc::from(bytes))
 }
 
@@ -130,7 +130,7 @@ impl Inode {
         self.dirty.insert(page);
     }
 
-    /// Makes durable what was written up to a write's number.
+    /// Makes durable everything written up to the write with number `upto`.
     fn sync(&mut self, upto: u64) {
         let pages = &mut self.pages;
         self.dirty.retain(|page| {
@@ -143,7 +143,7 @@ impl Inode {
         self.lengths.drain(..last);
     }
 
-    /// Settles every page and the length on one of their versions, as `choose` says among so many.
+    /// Reduces every page and the length to one of their versions. `choose` picks an index among a number of versions.
     fn settle(
         &mut self,
         torn: bool,
@@ -174,7 +174,7 @@ impl Inode {
     }
 }
 
-/// A page of which each sector is of one or the other.
+/// A page with each sector taken from one page or the other.
 fn mixture(a: &Bytes, b: &Bytes, random: &mut Random) -> Bytes {
     let zeros = [0; PAGE as usize];
     let (a, b) = (a.as_deref().unwrap_or(&zeros), b.as_deref().unwrap_or(&zeros));
@@ -188,7 +188,7 @@ fn mixture(a: &Bytes, b: &Bytes, random: &mut Random) -> Bytes {
 }
 
 impl Disk {
-    /// An empty disk of so many bytes.
+    /// An empty disk of `bytes` bytes.
     pub fn new(bytes: u64) -> Disk {
         Disk {
             inodes: BTreeMap::new(),
@@ -196,9 +196,9 @@ impl Disk {
             made: 0,
             writes: 0,
             pages_used: 0,
-            pages_in_all: bytes / PAGE,
+            pages_total: bytes / PAGE,
             pages_taken: 0,
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Disk {
     }
 
     fn pages_free(&self) -> u64 {
-        self.pages_in_all.saturating_sub(self.pages_used + self.pages_taken)
+        self.pages_total.saturating_sub(self.pages_used + self.pages_taken)
     }
 
     /// The number of the last write.
@@ -232,7 +232,7 @@ impl Disk {
         }
     }
 
-    /// The entries of a directory, files and directories, sorted.
+    /// The entries of a directory (files and directories), sorted.
     pub fn entries(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let directory = self.directories.get(path).ok_or_else(|| not_found(path))?;
         let files = directory.now.keys().map(|name| path.join(name));
@@ -242,13 +242,13 @@ impl Disk {
         Ok(all)
     }
 
-    /// The file of a name.
+    /// The file with this path.
     pub fn find(&self, path: &Path) -> Option<FileId> {
         let (parent, name) = split(path);
         self.directories.get(&parent)?.now.get(&name).copied()
     }
 
-    /// Opens a file; with `create` it is made if it is not there, and emptied if it is.
+    /// Opens a file. With `create`, the file is created if it does not exist and truncated if it does.
     pub fn open(&mut self, path: &Path, create: bool) -> io::Result<FileId> {
         let file = match self.find(path) {
             Some(file) => file,
@@ -273,15 +273,15 @@ impl Disk {
         Ok(file)
     }
 
-    /// Lets a handle go; a file without name and handle is no more.
+    /// Closes a handle. A file without names and handles is deleted.
     pub fn close(&mut self, file: FileId) {
         if let Some(inode) = self.inodes.get_mut(&file) {
             inode.handles = inode.handles.saturating_sub(1);
         }
-        self.forget_nameless(&[file]);
+        self.delete_unreferenced(&[file]);
     }
 
-    fn forget_nameless(&mut self, files: &[FileId]) {
+    fn delete_unreferenced(&mut self, files: &[FileId]) {
         for file in files {
             let held = |directory: &Directory| {
                 let adds = |change: &Change| matches!(change, Change::Add(_, added) if added == file);
@@ -302,7 +302,7 @@ impl Disk {
         let replaced = self.find(to);
         self.unlink(from);
         self.link(to, file)?;
-        self.forget_nameless(&replaced.into_iter().collect::<Vec<_>>());
+        self.delete_unreferenced(&replaced.into_iter().collect::<Vec<_>>());
         Ok(())
     }
 
@@ -310,7 +310,7 @@ impl Disk {
     pub fn remove(&mut self, path: &Path) -> io::Result<()> {
         let file = self.find(path).ok_or_else(|| not_found(path))?;
         self.unlink(path);
-        self.forget_nameless(&[file]);
+        self.delete_unreferenced(&[file]);
         Ok(())
     }
 
@@ -330,12 +330,12 @@ impl Disk {
         Ok(())
     }
 
-    /// How many changes of a directory there are to sync.
+    /// Number of unsynced changes of a directory.
     pub fn pending_changes(&self, path: &Path) -> usize {
         self.directories.get(path).map_or(0, |directory| directory.pending.len())
     }
 
-    /// Makes the first so many changes of a directory durable.
+    /// Makes the first `changes` changes of a directory durable.
     pub fn sync_directory(&mut self, path: &Path, changes: usize) -> io::Result<()> {
         let directory = self.directories.get_mut(path).ok_or_else(|| not_found(path))?;
         let mut files: Vec<FileId> = directory.durable.values().copied().collect();
@@ -347,7 +347,7 @@ impl Disk {
             }
         }
         files.retain(|file| !directory.durable.values().any(|kept| kept == file));
-        self.forget_nameless(&files);
+        self.delete_unreferenced(&files);
         Ok(())
     }
 
@@ -356,7 +356,7 @@ impl Disk {
         self.inodes.get(&file).map_or(0, Inode::length)
     }
 
-    /// What a file holds from `at`, at most `length` bytes.
+    /// The bytes of a file from `at` on, at most `length`.
     pub fn read(&self, file: FileId, at: u64, length: usize) -> Vec<u8> {
         let Some(inode) = self.inodes.get(&file) else { return Vec::new() };
         let end = inode.length().min(at.saturating_add(length as u64));
@@ -371,18 +371,18 @@ impl Disk {
         bytes
     }
 
-    /// Whether a range has a sector that can't be read.
+    /// Whether a range has a page that can't be read.
     pub fn is_bad(&self, file: FileId, at: u64, length: usize) -> bool {
         let pages = at / PAGE..(at + length as u64).div_ceil(PAGE);
-        self.inodes.get(&file).is_some_and(|inode| inode.sectors_bad.range(pages).next().is_some())
+        self.inodes.get(&file).is_some_and(|inode| inode.bad_pages.range(pages).next().is_some())
     }
 
-    /// Takes room for a range that is written or reserved.
-    fn take_room(&mut self, file: FileId, from: u64, to: u64) -> io::Result<()> {
+    /// Takes space for a range that is written or reserved.
+    fn take_space(&mut self, file: FileId, from: u64, to: u64) -> io::Result<()> {
         let free = self.pages_free();
         let inode = self.inode(file);
         let holes = inode.holes.range(from..to).count() as u64;
-        // What lies between the end and the range stays a hole.
+        // The gap between the old end and the range stays a hole.
         let fresh = to.saturating_sub(inode.reserved.max(from));
         let wanted = fresh + holes;
         if wanted > free {
@@ -403,17 +403,17 @@ impl Disk {
         }
     }
 
-    /// Begins a write; the answer names it.
+    /// Begins a write and returns its number.
     pub fn begin_write(&mut self, file: FileId, at: u64, bytes: Rc<[u8]>) -> io::Result<u64> {
-        self.take_room(file, at / PAGE, (at + bytes.len() as u64).div_ceil(PAGE))?;
+        self.take_space(file, at / PAGE, (at + bytes.len() as u64).div_ceil(PAGE))?;
         let number = self.next_write();
-        self.under_way.insert(number, Write { file, at, bytes });
+        self.in_flight.insert(number, Write { file, at, bytes });
         Ok(number)
     }
 
-    /// Ends a write: it is seen by readers. With `part`, only some of its pages are.
+    /// Ends a write: readers see it. With `part`, only some of its pages are written.
     pub fn end_write(&mut self, number: u64, part: bool, random: &mut Random) {
-        let Some(Write { file, at, bytes }) = self.under_way.remove(&number) else { return };
+        let Some(Write { file, at, bytes }) = self.in_flight.remove(&number) else { return };
         let mut length = 0;
         let number = self.next_write();
         for (page, chunk) in bytes.chunks(PAGE as usize).enumerate() {
@@ -422,46 +422,46 @@ impl Disk {
             }
             let place = at / PAGE + page as u64;
             let inode = self.inode(file);
-            inode.sectors_bad.remove(&place);
+            inode.bad_pages.remove(&place);
             inode.write_page(place, number, page_bytes(chunk), random);
             length = (place + 1) * PAGE;
         }
         self.grow(file, length);
     }
 
-    /// Ends a write at another place of its file.
+    /// Ends a write at a wrong place in its file. Returns the place.
     pub fn misdirect_write(&mut self, number: u64, random: &mut Random) -> u64 {
-        let Some(write) = self.under_way.get_mut(&number) else { return 0 };
+        let Some(write) = self.in_flight.get_mut(&number) else { return 0 };
         let (file, length) = (write.file, write.bytes.len() as u64);
         let pages = self.inodes.get(&file).map_or(0, Inode::length).saturating_sub(length) / PAGE;
         let at = random.below(pages + 1) * PAGE;
-        if let Some(write) = self.under_way.get_mut(&number) {
+        if let Some(write) = self.in_flight.get_mut(&number) {
             write.at = at;
         }
         self.end_write(number, false, random);
         at
     }
 
-    /// Makes durable what was written to a file up to a write's number.
+    /// Makes durable everything written to a file up to the write with number `upto`.
     pub fn sync(&mut self, file: FileId, upto: u64) {
         self.inode(file).sync(upto);
     }
 
-    /// A sync that fails: each page is any of its versions from now on, for readers too.
+    /// Fails a sync: from now on each page is any of its versions, for readers too.
     pub fn fail_sync(&mut self, file: FileId, random: &mut Random) {
         let mut losses = Losses::default();
         self.inode(file).settle(false, &mut losses, random, |random, versions| random.index(versions));
     }
 
-    /// Reserves space for `length` bytes from `at` on, and makes the file as long as that needs.
+    /// Reserves space for `length` bytes from `at` on, and extends the file if necessary.
     pub fn allocate(&mut self, file: FileId, at: u64, length: u64) -> io::Result<()> {
         let end = at + length;
-        self.take_room(file, at / PAGE, end.div_ceil(PAGE))?;
+        self.take_space(file, at / PAGE, end.div_ceil(PAGE))?;
         self.grow(file, end);
         Ok(())
     }
 
-    /// Gives the space of a range back; it reads as zeros.
+    /// Frees the space of a range, which reads as zeros afterwards.
     pub fn punch_hole(&mut self, file: FileId, at: u64, length: u64, random: &mut Random) {
         let number = self.next_write();
         let inode = self.inode(file);
@@ -476,7 +476,7 @@ impl Disk {
         self.pages_used -= freed;
     }
 
-    /// Cuts or extends a file.
+    /// Truncates or extends a file.
     pub fn truncate(&mut self, file: FileId, length: u64) {
         let number = self.next_write();
         let inode = self.inode(file);
@@ -486,8 +486,8 @@ impl Disk {
         inode.lengths.push((number, length));
         let pages = length.div_ceil(PAGE);
         let before = inode.space();
-        // Bytes that come back with a later, greater length are zeros. A loss of power may bring the old length
-        // back with zeros in place of what was cut.
+        // Bytes that a later, greater length brings back are zeros. A power failure may bring the old length back with
+        // zeros in place of what was cut.
         inode.pages.split_off(&pages);
         inode.dirty.split_off(&pages);
         inode.holes.split_off(&pages);
@@ -496,22 +496,24 @@ impl Disk {
         self.pages_used -= before - after;
     }
 
-    /// A process was killed: what it had under way is done, in part or not at all; all else stays as it was seen.
+    /// Kills the process: each of its writes in flight takes effect fully, in part or not at all. Everything else stays
+    /// as it was seen.
     pub fn kill(&mut self, random: &mut Random) {
-        let under_way: Vec<u64> = self.under_way.keys().copied().collect();
-        for number in under_way {
+        let in_flight: Vec<u64> = self.in_flight.keys().copied().collect();
+        for number in in_flight {
             match random.below(3) {
-                0 => drop(self.under_way.remove(&number)),
+                0 => drop(self.in_flight.remove(&number)),
                 1 => self.end_write(number, true, random),
                 _ => self.end_write(number, false, random),
             }
         }
         self.inodes.values_mut().for_each(|inode| inode.handles = 0);
         let files: Vec<FileId> = self.inodes.keys().copied().collect();
-        self.forget_nameless(&files);
+        self.delete_unreferenced(&files);
     }
 
-    /// The machine lost its power: of what was not synced, anything may be there. `lost` and `torn` allow it.
+    /// Cuts the power: what was not synced may be in any state. `lost` and `torn` allow losing writes and tearing
+    /// pages.
     pub fn power_off(&mut self, lost: bool, torn: bool, random: &mut Random) -> Losses {
         self.kill(random);
         let mut losses = Losses::default();
@@ -537,11 +539,12 @@ impl Disk {
             );
         }
         let files: Vec<FileId> = self.inodes.keys().copied().collect();
-        self.forget_nameless(&files);
+        self.delete_unreferenced(&files);
         losses
     }
 
-    /// Flips one bit of a file's page that holds something, in a range of bytes; false if none does.
+    /// Flips one bit in a non-zero page of a file within a range of bytes, and returns its place; `None` if there is no
+    /// such page.
     pub fn flip_bit(&mut self, file: FileId, at: u64, length: u64, random: &mut Random) -> Option<u64> {
         let inode = self.inodes.get_mut(&file)?;
         let pages = at / PAGE..(at + length).div_ceil(PAGE);
@@ -561,14 +564,14 @@ impl Disk {
         Some(number * PAGE + bit as u64 / 8)
     }
 
-    /// Makes a page unreadable until it is written again.
+    /// Makes a page unreadable until it is rewritten.
     pub fn spoil(&mut self, file: FileId, at: u64) {
-        self.inode(file).sectors_bad.insert(at / PAGE);
+        self.inode(file).bad_pages.insert(at / PAGE);
     }
 
     /// Whether there are pages that can't be read.
     pub fn has_bad_pages(&self) -> bool {
-        self.inodes.values().any(|inode| !inode.sectors_bad.is_empty())
+        self.inodes.values().any(|inode| !inode.bad_pages.is_empty())
     }
 
     /// The paths of all files.

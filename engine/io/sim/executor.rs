@@ -1,4 +1,4 @@
-//! Tasks: which of those that are ready runs next is drawn by the seed; each step takes a moment of virtual time.
+//! Tasks. The seed decides which ready task runs next; each step takes a moment of virtual time.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,20 +17,20 @@ use super::control;
 use super::world::{self, Event, ProcessId, World, current, run_as, try_with, with};
 use crate::io::{OneshotReceiver, oneshot};
 
-/// Virtual time that a step takes at most, nanoseconds.
+/// Longest virtual time that a step takes, nanoseconds.
 const STEP_NS: u64 = 2_000;
-/// A plain thread that is woken runs within this time, and now and then within the second.
+/// A woken plain thread runs within the first time, and occasionally only within the second.
 const THREAD_LAG: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(8)];
 
 type Body = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
-    /// None while it is polled.
+    /// `None` while the task is being polled.
     body: Option<Body>,
     waker: Waker,
     process: ProcessId,
     core: usize,
-    /// It stands for a plain thread, which the system schedules.
+    /// The task stands for a plain thread, which the system schedules.
     is_thread: bool,
     queued: bool,
 }
@@ -41,11 +41,11 @@ pub struct Tasks {
     all: BTreeMap<u64, Task>,
     ready: Vec<u64>,
     made: u64,
-    underway: BTreeMap<(ProcessId, usize), Rc<Cell<usize>>>,
+    requests_in_flight: BTreeMap<(ProcessId, usize), Rc<Cell<usize>>>,
 }
 
 thread_local! {
-    /// Tasks that were woken and not queued yet: a waker may be called while the world is borrowed.
+    /// Tasks that were woken and are not queued yet: a waker may be called while the world is borrowed.
     static WOKEN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -61,15 +61,15 @@ impl Wake for TaskWaker {
     }
 }
 
-/// What a process unwinds with when it ends itself.
+/// The panic payload of a process that ends itself.
 struct Ended;
 
-/// Tells the operator a line.
-pub fn tell(line: &str) {
+/// Writes a line for the operator to the trace.
+pub fn log_line(line: &str) {
     with(|world| world.trace(|| format!("process {}: {line}", current().0)));
 }
 
-/// Ends the process that runs now, for a reason that its operator would read.
+/// Ends the current process, with a reason for its operator.
 pub fn end_process(line: &str, _code: u8) -> ! {
     let (process, _) = current();
     with(|world| {
@@ -90,7 +90,7 @@ impl World {
         self.tasks.all.insert(id, Task { body: Some(body), waker, process, core, is_thread, queued: false });
     }
 
-    /// Queues what was woken.
+    /// Queues the woken tasks.
     fn take_woken(&mut self) {
         let woken = WOKEN.with(|woken| std::mem::take(&mut *woken.borrow_mut()));
         for id in woken {
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Does what is due now.
+    /// Runs the events that are due.
     fn run_due(&mut self) {
         while let Some(first) = self.events.first_entry()
             && first.key().0 <= self.now
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// A task that may run now, drawn among those that are ready.
+    /// A task that may run now, drawn from the ready ones.
     fn pick(&mut self) -> Option<(u64, ProcessId, usize, Body, Waker)> {
         while !self.tasks.ready.is_empty() {
             let place = self.random.index(self.tasks.ready.len());
@@ -142,15 +142,15 @@ impl World {
         None
     }
 
-    /// Takes all tasks of a process out.
+    /// Removes all tasks of a process and returns them.
     pub fn take_tasks(&mut self, process: ProcessId) -> Vec<(usize, Body)> {
         let gone = |_: &u64, task: &mut Task| task.process == process;
-        self.tasks.underway.retain(|(owner, _), _| *owner != process);
+        self.tasks.requests_in_flight.retain(|(owner, _), _| *owner != process);
         self.tasks.all.extract_if(.., gone).filter_map(|(_, task)| Some((task.core, task.body?))).collect()
     }
 }
 
-/// One poll of one task, or one advance of time. False if nothing will ever happen any more.
+/// Polls one task, or advances the time. Returns false if nothing will ever happen again.
 pub fn step() -> bool {
     let picked = with(|world| {
         world.steps += 1;
@@ -163,7 +163,7 @@ pub fn step() -> bool {
                 world.note(picked.0);
                 return Some(picked);
             }
-            // Only events are left: the next of them is when something happens.
+            // Only events are left: jump to the time of the next one.
             world.now = world.events.first_key_value()?.0.0.max(world.now);
         }
     });
@@ -172,30 +172,30 @@ pub fn step() -> bool {
         catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(&mut Context::from_waker(&waker))))
     });
     match polled {
-        Ok(Poll::Pending) => keep(id, process, core, body),
+        Ok(Poll::Pending) => put_back(id, process, core, body),
         Ok(Poll::Ready(())) => {
             with(|world| world.tasks.all.remove(&id));
             run_as(process, core, || drop(body));
         }
-        Err(why) => unwound(why, process, core, body),
+        Err(payload) => unwound(payload, process, core, body),
     }
     true
 }
 
-fn keep(id: u64, process: ProcessId, core: usize, body: Body) {
+fn put_back(id: u64, process: ProcessId, core: usize, body: Body) {
     let mut body = Some(body);
     with(|world| {
         if let Some(task) = world.tasks.all.get_mut(&id) {
             task.body = body.take();
         }
     });
-    // Its process was killed while it ran.
+    // If the process was killed while the task ran, the body is still here.
     run_as(process, core, || drop(body));
 }
 
-fn unwound(why: Box<dyn Any + Send>, process: ProcessId, core: usize, body: Body) {
-    if !why.is::<Ended>() {
-        resume_unwind(why);
+fn unwound(payload: Box<dyn Any + Send>, process: ProcessId, core: usize, body: Body) {
+    if !payload.is::<Ended>() {
+        resume_unwind(payload);
     }
     run_as(process, core, || drop(body));
     if let Some(node) = with(|world| world.node_of(process)) {
@@ -203,7 +203,7 @@ fn unwound(why: Box<dyn Any + Send>, process: ProcessId, core: usize, body: Body
     }
 }
 
-/// A task's result; dropping it neither cancels nor blocks the task.
+/// A task's result. Dropping it neither cancels the task nor blocks it.
 pub struct JoinHandle<T>(OneshotReceiver<T>);
 
 impl<T> Future for JoinHandle<T> {
@@ -228,17 +228,17 @@ fn spawn_on<T: 'static>(
             world.add_task(process, core, is_thread, body);
         }
     });
-    // A process that is killed starts nothing any more.
+    // A killed process starts nothing any more.
     drop(body);
     JoinHandle(receiver)
 }
 
-/// Starts a task on this core. It runs to its end whether or not the handle is kept.
+/// Starts a task on this core. It runs to completion whether or not the handle is kept.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     spawn_on(current().1, false, future)
 }
 
-/// Starts what stands for a plain thread that runs one future to its end.
+/// Starts a task that stands for a plain thread and runs one future to completion.
 pub fn spawn_worker<F: Future<Output = ()> + 'static>(
     _name: &str,
     body: impl FnOnce() -> F + Send + 'static,
@@ -247,7 +247,7 @@ pub fn spawn_worker<F: Future<Output = ()> + 'static>(
     Ok(())
 }
 
-/// A place at which the system may let another thread run: call it in workers where others may see what is half done.
+/// A point where the system may switch to another thread. Call it in workers where others may see intermediate state.
 pub async fn preemption_point() {
     let pause = with(|world| {
         let longest = THREAD_LAG[usize::from(world.random.one_in(6))];
@@ -258,12 +258,15 @@ pub async fn preemption_point() {
     }
 }
 
-/// Plain threads have no place in the world.
+/// Fails: a simulated process has no plain threads.
 pub fn spawn_thread(
     name: &str,
     _body: impl FnOnce() + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<()>> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, format!("thread {name}: a simulated process has none")))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("thread {name}: a simulated process has no threads"),
+    ))
 }
 
 /// Running executors; [`Executors::join`] waits for all of their futures.
@@ -274,19 +277,19 @@ impl Executors {
     pub fn join(self) -> io::Result<()> {
         while self.0.get() > 0 {
             if !step() {
-                return Err(io::Error::other("the cores wait for what never happens"));
+                return Err(io::Error::other("the cores wait for something that never happens"));
             }
         }
         Ok(())
     }
 
-    /// Whether a core's future has not ended.
+    /// Whether a core's future is still running.
     pub fn is_running(&self) -> bool {
         self.0.get() > 0
     }
 }
 
-/// Starts `cores` executors in this process, each running the future that `main(core)` builds on it.
+/// Starts `cores` executors in this process. Each runs the future that `main(core)` builds on it.
 pub fn run_executors<G, F>(cores: usize, main: G) -> io::Result<Executors>
 where
     G: Fn(usize) -> F + Clone + Send + 'static,
@@ -311,7 +314,7 @@ impl Wake for MainWaker {
     }
 }
 
-/// Runs one future to its end as a process of a small world without faults. For tests.
+/// Runs one future to completion as a process of a small world without faults. For tests.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let before = world::replace(Some(World::new(1)));
     let node = control::add_node(1 << 40);
@@ -327,7 +330,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
             break Ok(value);
         }
         if !step() {
-            break Err(io::Error::other("the future waits for what never happens"));
+            break Err(io::Error::other("the future waits for something that never happens"));
         }
     };
     run_as(process, 0, || drop(future));
@@ -336,7 +339,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     value
 }
 
-/// Steps until a task has ended, for so many steps at most.
+/// Steps until a task has ended, for at most `steps` steps.
 pub fn drive<T>(handle: JoinHandle<T>, steps: u64) -> Result<T, &'static str> {
     let mut handle = std::pin::pin!(handle);
     let mut cx = Context::from_waker(Waker::noop());
@@ -346,41 +349,41 @@ pub fn drive<T>(handle: JoinHandle<T>, steps: u64) -> Result<T, &'static str> {
             return value.ok_or("the task was cut off");
         }
         if !step() {
-            return Err("everything waits for what never happens");
+            return Err("everything waits for something that never happens");
         }
         if with(|world| world.steps) > end {
-            return Err("it goes on for ever");
+            return Err("the run goes on forever");
         }
     }
 }
 
-/// Lets other tasks run now and then, as a core does whose slice may be over.
+/// Lets other tasks run from time to time, like a core whose time slice may be over.
 pub async fn yield_if_needed() {
     if with(|world| world.random.one_in(8)) {
         crate::io::yield_now().await;
     }
 }
 
-/// A request under way on this core; it ends on drop.
-pub struct Underway(Rc<Cell<usize>>);
+/// A request in flight on this core. It ends on drop.
+pub struct RequestInFlight(Rc<Cell<usize>>);
 
 fn requests() -> Rc<Cell<usize>> {
-    with(|world| world.tasks.underway.entry(current()).or_default().clone())
+    with(|world| world.tasks.requests_in_flight.entry(current()).or_default().clone())
 }
 
-/// Notes that a request begins.
-pub fn underway() -> Underway {
+/// Counts a request that begins.
+pub fn begin_request() -> RequestInFlight {
     let requests = requests();
     requests.set(requests.get() + 1);
-    Underway(requests)
+    RequestInFlight(requests)
 }
 
-/// Requests under way on this core.
-pub fn requests_underway() -> usize {
+/// Number of requests in flight on this core.
+pub fn requests_in_flight() -> usize {
     requests().get()
 }
 
-impl Drop for Underway {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

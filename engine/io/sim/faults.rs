@@ -5,9 +5,9 @@
 pub enum Fault {
     /// A process is killed, or its machine loses power, at any step.
     Crash,
-    /// The same before it has recovered from the last one.
+    /// The same, before the process has recovered from the last crash.
     CrashInRecovery,
-    /// A process stands still for a while.
+    /// A process stands still for a time.
     Pause,
     /// The wall clock of a machine jumps or runs at another speed.
     Clock,
@@ -15,7 +15,7 @@ pub enum Fault {
     ReadError,
     /// A write fails; some of its pages may have been written.
     WriteError,
-    /// A sync fails; what was to be synced is old or new, page by page.
+    /// A sync fails. Each page that it covered is old or new.
     SyncError,
     /// The file system is full.
     NoSpace,
@@ -23,26 +23,26 @@ pub enum Fault {
     TornWrite,
     /// At a loss of power, a write that was not synced is gone.
     LostWrite,
-    /// A write goes to another place than it should.
+    /// A write goes to the wrong place.
     MisdirectedWrite,
-    /// A bit of what is on the disk flips.
+    /// A bit on the disk flips.
     BitRot,
-    /// The disk takes long.
+    /// The disk is slow.
     SlowDisk,
     /// A connection is cut.
     Cut,
-    /// A connection delivers nothing for a while.
+    /// A connection delivers nothing for a time.
     Stall,
-    /// Nothing gets from the clients to the nodes, or the other way, or both, for a while.
+    /// For a time nothing gets from the clients to the nodes, or the other way, or both.
     Partition,
-    /// A client says that it sends no more once it has sent its request.
+    /// A client closes its sending direction once it has sent its request.
     HalfClose,
-    /// A client sends what is no request, or breaks one off.
+    /// A client sends something that is not a request, or breaks off a request.
     Garbage,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 18] = [
         Fault::Crash,
         Fault::CrashInRecovery,
@@ -94,7 +94,7 @@ impl Fault {
     }
 }
 
-/// How often the faults of one disk occur, in a million operations of the kind.
+/// How often the faults of one disk occur, per million operations of that kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultRates {
     /// Reads that fail.
@@ -103,11 +103,11 @@ pub struct FaultRates {
     pub write_error: u32,
     /// Syncs that fail.
     pub sync_error: u32,
-    /// Writes that go elsewhere.
+    /// Writes that go to the wrong place.
     pub misdirected_write: u32,
-    /// Reads before which a bit of what they read has flipped.
+    /// Reads before which a bit of the range flips.
     pub bit_rot: u32,
-    /// Operations that take long.
+    /// Slow operations.
     pub slow: u32,
     /// Whether a loss of power may tear a page.
     pub torn: bool,

@@ -1,4 +1,4 @@
-//! Files of the machine that the current process runs on.
+//! Files on the machine that the current process runs on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use super::world::{Event, Node, NodeId, ProcessId, World, current, try_with, wit
 use crate::buf::Buf;
 use crate::io::{ALIGNMENT, oneshot};
 
-/// How long an operation takes, and how long a slow one.
+/// Range of the time that an operation takes, and that a slow one takes.
 const LATENCY: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(200)];
 const SLOW: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(2)];
-/// Bytes that take as long as the operation itself.
+/// Bytes whose transfer takes as long as the operation itself.
 const BYTES_PER_LATENCY: usize = 256 << 10;
-/// Of so many reads that fail, one leaves its page unreadable.
+/// One in this many failed reads leaves its page unreadable.
 const LASTING: u64 = 4;
 const EIO: i32 = 5;
 
@@ -41,7 +41,7 @@ fn failed() -> io::Error {
     io::Error::from_raw_os_error(EIO)
 }
 
-/// Has `change` happen after the time that an operation over so many bytes takes, unless the process ends before.
+/// Applies `change` after the time that an operation on `bytes` bytes takes, unless the process ends before.
 async fn operate<T: 'static>(
     bytes: usize,
     change: impl FnOnce(&mut World, NodeId) -> io::Result<T> + 'static,
@@ -84,17 +84,17 @@ impl File {
         Ok(File { node, process, file, path })
     }
 
-    /// Opens a file that exists, for reading and writing.
+    /// Opens an existing file for reading and writing.
     pub async fn open(path: &Path) -> io::Result<File> {
         File::open_with(path, false).await
     }
 
-    /// Creates a file, or empties the one that is there.
+    /// Creates a file, or truncates an existing one.
     pub async fn create(path: &Path) -> io::Result<File> {
         File::open_with(path, true).await
     }
 
-    /// Reads up to `len` bytes at `pos`, both multiples of the alignment; fewer come back at the file's end.
+    /// Reads up to `len` bytes at `pos`, both multiples of the alignment. Returns fewer at the file's end.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
         assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
         let (file, path) = (self.file, self.path.clone());
@@ -166,7 +166,7 @@ impl File {
         .await
     }
 
-    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs.
+    /// Reserves space for `len` bytes from `pos` on, and extends the file if necessary.
     pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         let (file, path) = (self.file, self.path.clone());
         operate(0, move |world, node| {
@@ -180,7 +180,7 @@ impl File {
         .await
     }
 
-    /// Gives the space of a range back to the file system; it reads as zeros afterwards.
+    /// Returns the space of a range to the file system. The range reads as zeros afterwards.
     pub async fn punch_hole(&self, pos: u64, len: u64) -> io::Result<()> {
         let (file, path) = (self.file, self.path.clone());
         operate(0, move |world, node| {
@@ -193,7 +193,7 @@ impl File {
         .await
     }
 
-    /// Cuts or extends the file to `len` bytes.
+    /// Truncates or extends the file to `len` bytes.
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         let (file, path) = (self.file, self.path.clone());
         operate(0, move |world, node| {
@@ -209,7 +209,7 @@ impl File {
         with(|world| Ok(node(world)?.disk.length(self.file)))
     }
 
-    /// Closes the file; dropping it does so too, without telling of errors.
+    /// Closes the file. Dropping it closes it too, but reports no errors.
     pub async fn close(self) -> io::Result<()> {
         drop(self);
         Ok(())
@@ -312,19 +312,19 @@ pub fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
     with(|world| node(world)?.disk.entries(path))
 }
 
-/// Whether a file is there.
+/// Whether a file exists.
 pub fn file_exists(path: &Path) -> bool {
     with(|world| node(world).is_ok_and(|node| node.disk.find(path).is_some()))
 }
 
-/// A whole small file of `limit` bytes at most.
+/// Reads a whole small file of at most `limit` bytes.
 pub fn read_small_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     with(|world| {
         let disk = &node(world)?.disk;
         let file = disk.find(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let length = disk.length(file);
         if length > limit {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "file is larger than it may be"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is larger than its limit"));
         }
         Ok(disk.read(file, 0, length as usize))
     })

@@ -1,9 +1,10 @@
-//! The seam over a simulated world: the same signatures as over Linux, and everything that happens follows from a seed.
+//! The seam over a simulated world: it has the same signatures as over Linux, and everything that happens follows from
+//! a seed.
 //!
 //! - [`world`]: time, randomness, machines, what is scheduled, the hash of the trace; [`random`].
 //! - [`executor`]: tasks, of which a random ready one runs next; [`clock`]: timers, clocks, randomness.
-//! - [`disk`]: what a disk does to its writers; [`mod@file`]: the seam's files on it.
-//! - [`net`]: connections; [`faults`]: what may go wrong; [`control`]: what a test does to the world.
+//! - [`disk`]: the simulated disk and its file system; [`mod@file`]: the seam's files on it.
+//! - [`net`]: connections; [`faults`]: what may go wrong; [`control`]: how a test controls the world.
 
 mod clock;
 pub mod control;
@@ -17,8 +18,8 @@ mod world;
 
 pub use clock::{Sleep, busy_share, fill_random, is_planted, now, sleep, unix_ms};
 pub use executor::{
-    Executors, JoinHandle, Underway, block_on, end_process, preemption_point, requests_underway,
-    run_executors, spawn, spawn_thread, spawn_worker, tell, underway, yield_if_needed,
+    Executors, JoinHandle, RequestInFlight, begin_request, block_on, end_process, log_line, preemption_point,
+    requests_in_flight, run_executors, spawn, spawn_thread, spawn_worker, yield_if_needed,
 };
 pub use faults::{Fault, FaultRates};
 pub use file::{

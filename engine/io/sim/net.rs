@@ -11,43 +11,44 @@ use std::time::Duration;
 use super::faults::Fault;
 use super::world::{Event, ProcessId, World, current, try_with, with};
 
-/// Bytes that a direction of a connection holds at most, sent and not read.
+/// Maximum number of bytes that one direction of a connection holds, sent but not read.
 const WINDOW: usize = 64 << 10;
-/// How long bytes travel.
+/// Range of the time that bytes travel.
 const LATENCY: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(500)];
-/// How long a stall lasts.
+/// Range of the time that a stall lasts.
 const STALL: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(40)];
-/// Connections that wait to be accepted, at most.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: usize = 64;
-/// Ports that the system chooses begin here.
+/// The first port that the system chooses.
 const FIRST_PORT: u16 = 32_768;
 
 type ConnectionId = u64;
-/// One of the two ends: 0 connected, 1 accepted.
+/// One of the two ends: 0 is the connecting end, 1 the accepting end.
 type Side = usize;
 
-/// What goes one way.
+/// One direction of a connection.
 #[derive(Default)]
 struct Pipe {
-    /// Arrived, and not read.
+    /// Bytes that have arrived and are not read.
     arrived: VecDeque<u8>,
-    /// Bytes under way.
+    /// Number of bytes in flight.
     travelling: usize,
-    /// Nothing of it arrives before.
+    /// Nothing arrives before this time.
     not_before: u64,
-    /// No more will be sent, and how many pieces that were sent before have not arrived.
+    /// Whether no more will be sent.
     ended: bool,
+    /// Number of sent pieces that have not arrived.
     pieces: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 struct Connection {
-    /// What each side reads.
+    /// The pipe that each side reads from.
     pipes: [Pipe; 2],
     processes: [ProcessId; 2],
     closed: [bool; 2],
-    /// Cut: neither side hears of the other again but by an error.
+    /// The connection is cut: each side only gets errors from now on.
     reset: bool,
     addresses: [SocketAddr; 2],
 }
@@ -59,12 +60,12 @@ struct Listening {
     waker: Option<Waker>,
 }
 
-/// How often the faults of the network occur, in a million pieces sent.
+/// How often the network's faults occur, per million pieces sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkRates {
-    /// Connections cut.
+    /// Connections that are cut.
     pub cut: u32,
-    /// Stalls begun.
+    /// Stalls that begin.
     pub stall: u32,
 }
 
@@ -75,8 +76,8 @@ pub struct Network {
     listeners: BTreeMap<u64, Listening>,
     made: u64,
     pub rates: NetworkRates,
-    /// Nothing that is sent to a side arrives before this time.
-    parted_until: [u64; 2],
+    /// Nothing sent to a side arrives before its time.
+    partitioned_until: [u64; 2],
 }
 
 fn reset() -> io::Error {
@@ -100,7 +101,7 @@ impl World {
             .filter(|(_, listening)| listening.address == address && listening.backlog.len() < BACKLOG)
             .map(|(id, _)| *id)
             .collect();
-        // The system spreads connections over those that listen on one address.
+        // The system distributes connections among the listeners of one address.
         let place = self.random.index(heard.len());
         let listener = *heard.get(place).ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         self.network.made += 1;
@@ -143,7 +144,7 @@ impl World {
             pipe.reader = Some(waker.clone());
             return Poll::Pending;
         }
-        // Mostly all that is there; now and then less, as packets have it.
+        // Usually everything that is there; sometimes less, as with packets.
         let taken = if self.random.one_in(4) { 1 + self.random.index(there) } else { there };
         for (to, from) in buf.iter_mut().zip(pipe.arrived.drain(..taken)) {
             *to = from;
@@ -152,7 +153,7 @@ impl World {
         Poll::Ready(Ok(taken))
     }
 
-    /// Whether a read, or a write, would find something to do; keeps the waker where it would not.
+    /// Ready if a read or write would make progress; otherwise keeps the waker.
     fn poll_ready(&mut self, id: ConnectionId, pipe: Side, to_write: bool, waker: &Waker) -> Poll<()> {
         let Some(connection) = self.network.connections.get_mut(&id) else { return Poll::Ready(()) };
         let over = connection.reset || to_write && connection.closed[pipe];
@@ -204,15 +205,15 @@ impl World {
         Poll::Ready(Ok(sent))
     }
 
-    /// Lets a piece travel to a side; an empty one is the end of what is sent.
+    /// Sends a piece to a side. An empty piece ends the stream.
     fn send(&mut self, id: ConnectionId, to: Side, piece: Vec<u8>) {
         let mut latency = self.delay(LATENCY[0], LATENCY[1]);
         if self.random.chance(self.network.rates.stall) {
             latency = self.delay(STALL[0], STALL[1]);
             self.fault(Fault::Stall, || format!("connection {id}, {latency:?}"));
         }
-        // What is sent into a partition is sent again until it arrives.
-        let reachable = self.now.max(self.network.parted_until[to]);
+        // What is sent into a partition is retransmitted until it arrives.
+        let reachable = self.now.max(self.network.partitioned_until[to]);
         let earliest = reachable + u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let pipe = &mut connection.pipes[to];
@@ -231,7 +232,7 @@ impl World {
         pipe.reader.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Says that a side sends no more.
+    /// Ends the stream that a side sends.
     fn end(&mut self, id: ConnectionId, side: Side) {
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let pipe = &mut connection.pipes[1 - side];
@@ -241,23 +242,23 @@ impl World {
         }
     }
 
-    /// Lets nothing arrive at these sides for a while.
-    pub fn part(&mut self, sides: &[Side], duration: Duration) {
+    /// Lets nothing arrive at these sides for `duration`.
+    pub fn partition(&mut self, sides: &[Side], duration: Duration) {
         let until = self.now + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         for side in sides {
-            let parted_until = &mut self.network.parted_until[*side];
-            *parted_until = until.max(*parted_until);
+            let partitioned_until = &mut self.network.partitioned_until[*side];
+            *partitioned_until = until.max(*partitioned_until);
         }
     }
 
-    /// Whether a partition lasts.
-    pub fn is_parted(&self) -> bool {
-        self.network.parted_until.iter().any(|until| *until > self.now)
+    /// Whether a partition is in effect.
+    pub fn is_partitioned(&self) -> bool {
+        self.network.partitioned_until.iter().any(|until| *until > self.now)
     }
 
     /// Ends all partitions.
-    pub fn join(&mut self) {
-        self.network.parted_until = [0; 2];
+    pub fn heal(&mut self) {
+        self.network.partitioned_until = [0; 2];
     }
 
     fn cut(&mut self, id: ConnectionId) {
@@ -271,7 +272,7 @@ impl World {
         self.end(id, side);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         connection.closed[side] = true;
-        // Whoever closes with bytes unread tells the other side so.
+        // Closing with bytes unread resets the connection.
         connection.reset |= !connection.pipes[side].arrived.is_empty();
         if connection.reset {
             connection.wake_all();
@@ -282,7 +283,7 @@ impl World {
         }
     }
 
-    /// The connections of a process that is gone end at once, or, where its machine lost its power, after a while.
+    /// Ends the connections of a process that is gone: at once, or after a time if its machine lost power.
     pub fn hang_up(&mut self, process: ProcessId, silently: bool) {
         self.network.listeners.retain(|_, listening| listening.process != process);
         let mut gone = Vec::new();
@@ -306,7 +307,7 @@ impl World {
     }
 }
 
-/// A listening socket. Several cores may listen on one address: the system spreads the connections.
+/// A listening socket. Several cores may listen on one address; the system distributes the connections among them.
 pub struct Listener {
     id: u64,
     address: SocketAddr,
@@ -329,7 +330,7 @@ impl Listener {
         })
     }
 
-    /// The address in use, with the port that the system chose.
+    /// The local address, including the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }
@@ -358,7 +359,7 @@ impl Listener {
     }
 }
 
-/// A connection that no core reads or writes yet. It may be sent to another core; dropping it closes it.
+/// A connection that no core reads or writes yet. It may be sent to another core. Dropping it closes it.
 pub struct Accepted(Stream);
 
 impl Accepted {
@@ -391,9 +392,9 @@ impl Stream {
     pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
         let latency = with(|world| world.delay(LATENCY[0], LATENCY[1]));
         super::sleep(latency).await;
-        // A connection needs both ways.
+        // Connecting needs both directions.
         while let Some(wait) =
-            with(|world| world.network.parted_until.into_iter().max()?.checked_sub(world.now))
+            with(|world| world.network.partitioned_until.into_iter().max()?.checked_sub(world.now))
             && wait > 0
         {
             super::sleep(Duration::from_nanos(wait)).await;
@@ -402,12 +403,12 @@ impl Stream {
         Ok(Stream { connection, side: 0, unread: Vec::new() })
     }
 
-    /// Encryption is not simulated: its keys would not follow from the seed.
+    /// Fails: encryption is not simulated, because its keys would not follow from the seed.
     pub async fn accept_tls(self, _config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not simulated"))
     }
 
-    /// Whether bytes travel encrypted.
+    /// Whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         false
     }
@@ -420,17 +421,17 @@ impl Stream {
         })
     }
 
-    /// Puts bytes back that were read: the next reads return them first.
+    /// Puts back bytes that were read. The next reads return them first.
     pub fn unread(&mut self, bytes: &[u8]) {
         drop(self.unread.splice(..0, bytes.iter().copied()));
     }
 
-    /// Reads what is there, at most `buf.len()` bytes; 0 at the end of the stream.
+    /// Reads the available bytes, at most `buf.len()`; 0 at the end of the stream.
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
-    /// Reads without holding on to `buf` while it waits, so that an idle connection needs no memory.
+    /// Reads without keeping `buf` while it waits, so that an idle connection needs no memory.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if !self.unread.is_empty() {
             let count = self.unread.len().min(buf.len());
@@ -459,7 +460,7 @@ impl Stream {
         with(|world| world.write(self.connection, self.side, bytes, cx.waker()))
     }
 
-    /// Nothing is held back.
+    /// Does nothing: nothing is buffered.
     pub fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -473,7 +474,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the outgoing direction: nothing more will be sent.
     pub async fn close(&mut self) -> io::Result<()> {
         with(|world| world.end(self.connection, self.side));
         Ok(())

@@ -26,26 +26,26 @@ impl Random {
 
     /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        // The bias is below 2^-32 for all that is drawn here.
+        // The bias is below 2^-32 for every number drawn here.
         if end == 0 { 0 } else { self.number() % end }
     }
 
-    /// A place in something of `len` elements.
+    /// An index into something with `len` elements.
     pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
-    /// A number from `start` to, not including, `end`.
+    /// A number from `start` up to but not including `end`.
     pub fn between(&mut self, start: u64, end: u64) -> u64 {
         start + self.below(end.saturating_sub(start))
     }
 
-    /// True in one of `n` cases; never for 0.
+    /// True in one of `n` cases, on average; never if `n` is 0.
     pub fn one_in(&mut self, n: u64) -> bool {
         n > 0 && self.below(n) == 0
     }
 
-    /// True with a probability of `parts` in a million.
+    /// True with a probability of `parts` per million.
     pub fn chance(&mut self, parts: u32) -> bool {
         parts > 0 && self.below(1_000_000) < u64::from(parts)
     }

@@ -1,8 +1,8 @@
-//! The world of one run: its time, its randomness, its nodes, what is scheduled, and the trace of what happened.
+//! The world of one run: its time, randomness and nodes, the scheduled events, and the trace of what happened.
 //!
-//! Promises: all of it follows from the seed. It is touched through [`with`] only, by one thread; no task is polled and
-//! no future dropped while it is borrowed. The trace's hash covers every step, every byte to or from a disk and every
-//! byte delivered by the network.
+//! Promises: everything in it follows from the seed. One thread touches it, through [`with`] only; no task is polled
+//! and no future dropped while it is borrowed. The hash of the trace covers every step, every byte to or from a disk
+//! and every byte that the network delivers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,38 +16,38 @@ use super::faults::{Fault, FaultRates};
 use super::net::Network;
 use super::random::Random;
 
-/// A process of a node, from its start to its end; 0 is the world outside of the nodes: the clients.
+/// One run of a node's process, from start to end. 0 is the world outside the nodes: the clients.
 pub type ProcessId = u64;
-/// A machine: its disk and clock outlive its processes.
+/// A machine. Its disk and clock outlive its processes.
 pub type NodeId = usize;
 
-/// The wall clock at the beginning of time: 2026-01-01, milliseconds since 1970.
+/// The wall clock when the world begins: 2026-01-01, milliseconds since 1970.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
-/// What happens at a time.
+/// A scheduled event.
 pub enum Event {
-    /// A task waited for it.
+    /// Wakes the task that waits for this time.
     Wake(Waker),
-    /// The world changes by itself: a disk or the network has done something.
+    /// Changes the world: a disk or the network has done something.
     Run(Box<dyn FnOnce(&mut World)>),
 }
 
 /// A machine.
 pub struct Node {
     pub disk: Disk,
-    /// The process that runs on it.
+    /// The process that currently runs on it.
     pub process: Option<ProcessId>,
-    /// Its tasks do nothing before this time.
+    /// Its tasks do not run before this time.
     pub paused_until: u64,
     /// How far its wall clock is ahead of the world's, milliseconds.
     pub clock_ms: i64,
-    /// Why its last process ended by itself.
+    /// Why its last process ended itself.
     pub ended: Option<String>,
-    /// How often the faults of its disk occur.
+    /// How often its disk's faults occur.
     pub rates: FaultRates,
 }
 
-/// Everything there is.
+/// The whole world.
 pub struct World {
     pub now: u64,
     pub random: Random,
@@ -71,7 +71,7 @@ pub struct World {
 
 thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
-    /// The process and the core whose task is polled.
+    /// The process and core whose task is being polled.
     static CURRENT: Cell<(ProcessId, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -83,22 +83,22 @@ pub fn try_with<R>(body: impl FnOnce(&mut World) -> R) -> Option<R> {
 /// Calls `body` with this thread's world.
 ///
 /// # Panics
-/// Outside of a world.
+/// If this thread has no world.
 pub fn with<R>(body: impl FnOnce(&mut World) -> R) -> R {
     try_with(body).unwrap_or_else(|| panic!("there is no world on this thread"))
 }
 
-/// Makes a world the thread's; gives back the one before.
+/// Makes `world` this thread's world and returns the previous one.
 pub fn replace(world: Option<World>) -> Option<World> {
     WORLD.with(|slot| slot.replace(world))
 }
 
-/// The process and core that run now.
+/// The process and core that are running.
 pub fn current() -> (ProcessId, usize) {
     CURRENT.get()
 }
 
-/// Lets `body` run as a core of a process.
+/// Runs `body` as a core of a process.
 pub fn run_as<R>(process: ProcessId, core: usize, body: impl FnOnce() -> R) -> R {
     struct Back((ProcessId, usize));
     impl Drop for Back {
@@ -131,12 +131,12 @@ impl World {
         }
     }
 
-    /// Schedules what happens after `delay`; the answer names it.
+    /// Schedules an event after `delay` and returns its key.
     pub fn after(&mut self, delay: Duration, event: Event) -> (u64, u64) {
         self.at(self.now.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)), event)
     }
 
-    /// Schedules what happens at a time; the answer names it.
+    /// Schedules an event at a time and returns its key.
     pub fn at(&mut self, at: u64, event: Event) -> (u64, u64) {
         self.events_made += 1;
         let key = (at.max(self.now), self.events_made);
@@ -144,7 +144,7 @@ impl World {
         key
     }
 
-    /// A random time.
+    /// A random duration.
     pub fn delay(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.random.between(nanos(shortest), nanos(longest)))
@@ -155,13 +155,13 @@ impl World {
         self.nodes.iter().position(|node| process != 0 && node.process == Some(process))
     }
 
-    /// Milliseconds since 1970 by the clock of a process.
+    /// Milliseconds since 1970 by the wall clock of a process.
     pub fn unix_ms(&self, process: ProcessId) -> u64 {
         let ahead = self.node_of(process).map_or(0, |node| self.nodes[node].clock_ms);
         (EPOCH_MS + self.now / 1_000_000).saturating_add_signed(ahead)
     }
 
-    /// Whether a process runs; the clients always do.
+    /// Whether a process is running; the clients always are.
     pub fn lives(&self, process: ProcessId) -> bool {
         process == 0 || self.node_of(process).is_some()
     }
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Counts a fault that happened.
+    /// Records a fault that happened.
     pub fn fault(&mut self, fault: Fault, what: impl FnOnce() -> String) {
         *self.counts.entry(fault).or_default() += 1;
         self.note(fault as u64);

@@ -6,21 +6,22 @@ use io_uring::types;
 
 use crate::io::host::drop_elsewhere;
 
-/// An open file's descriptor. The last one of a removed file frees its space, which takes time: on another thread.
+/// An open file's descriptor. Closing the last descriptor of a removed file frees its space, which takes time, so it
+/// happens on another thread.
 pub struct Descriptor(Option<OwnedFd>);
 
 impl Descriptor {
-    /// Takes a descriptor over.
+    /// Takes ownership of a descriptor.
     pub fn of(fd: OwnedFd) -> Descriptor {
         Descriptor(Some(fd))
     }
 
     /// The descriptor itself.
     pub fn get(&self) -> &OwnedFd {
-        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken by drop alone"))
+        self.0.as_ref().unwrap_or_else(|| unreachable!("only drop takes it"))
     }
 
-    /// As submissions name it.
+    /// The descriptor in the form that submissions take.
     pub fn raw(&self) -> types::Fd {
         types::Fd(self.get().as_raw_fd())
     }

@@ -1,7 +1,7 @@
 //! Executors pinned to CPUs: one thread, one ring, a queue of ready tasks.
 //!
-//! A round runs what is ready, hands new submissions to the kernel and fetches what has completed, in one system call;
-//! a core with nothing to do waits in that same call. Another thread that wakes a task of a sleeping core rings its
+//! A round runs the ready tasks, then submits new entries and fetches completions in one system call. A core with
+//! nothing to do waits in that same call. Another thread that wakes a task of a sleeping core rings the core's
 //! doorbell, an eventfd that the ring polls.
 
 use std::cell::{Cell, RefCell};
@@ -29,9 +29,9 @@ use crate::io::host::cores::{self, Executor, Executors};
 use crate::io::host::now;
 use crate::io::host::watchdog::Pulse;
 
-/// Tasks run for so long before the core looks at its ring again, and before [`yield_if_needed`] yields.
+/// How long tasks run before the core looks at its ring again, and before [`yield_if_needed`] yields.
 const SLICE: Duration = Duration::from_micros(500);
-/// The clock is read after so many polls of tasks.
+/// The clock is read once per this many polls of tasks.
 const POLLS_PER_LOOK: u32 = 16;
 /// Ring set-up may fail with ENOMEM just after another process ended: the kernel frees locked memory late.
 const SETUP_ATTEMPTS: u32 = 6;
@@ -40,28 +40,28 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
 
-/// What other threads may touch of a core.
+/// The part of a core that other threads may touch.
 pub struct Remote {
-    /// Tasks of this core that other threads woke.
+    /// Tasks of this core that other threads have woken.
     woken: SegQueue<Runnable>,
     asleep: AtomicBool,
     doorbell: OwnedFd,
-    /// Rounds begun: the watchdog sees by it that the core lives.
+    /// Number of rounds begun, which shows the watchdog that the core is alive.
     rounds: AtomicU64,
 }
 
 impl Remote {
     /// Wakes the core if it sleeps.
     fn ring_doorbell(&self) {
-        // Pairs with the fence in `turn`: either we see that it sleeps, or it sees what we queued.
+        // Pairs with the fence in `turn`: either we see that the core sleeps, or it sees what we queued.
         fence(Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // The counter is never read: it can't overflow in the life of a process, and each write is an event.
+            // The counter is never read. It can't overflow in the life of a process, and each write is an event.
             let _ = rustix::io::write(&self.doorbell, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Queues a task that was woken, from whichever thread.
+    /// Queues a task that was woken by any thread.
     fn schedule(self: &Arc<Self>, runnable: Runnable) {
         let mut runnable = Some(runnable);
         let _ = CURRENT.try_with(|current| {
@@ -120,7 +120,7 @@ impl Executor for Remote {
 pub struct Core {
     remote: Arc<Remote>,
     ready: RefCell<VecDeque<Runnable>>,
-    /// A waker of each task that has not ended, to end it with the executor.
+    /// A waker of each unfinished task, so that the tasks can be ended with the executor.
     tasks: RefCell<Slab<Waker>>,
     pub timers: RefCell<Timers>,
     pub ring: RefCell<Ring>,
@@ -138,10 +138,10 @@ pub fn try_with<R>(body: impl FnOnce(&Core) -> R) -> Option<R> {
 /// # Panics
 /// On a thread without one.
 pub fn with<R>(body: impl FnOnce(&Core) -> R) -> R {
-    try_with(body).unwrap_or_else(|| panic!("a plain thread has no tasks, timers, files and sockets"))
+    try_with(body).unwrap_or_else(|| panic!("a plain thread has no tasks, timers, files or sockets"))
 }
 
-/// The waker of the future that an executor runs to its end.
+/// The waker of the main future that an executor runs to completion.
 struct MainWaker {
     remote: Arc<Remote>,
     woken: AtomicBool,
@@ -189,7 +189,7 @@ impl Core {
         }
     }
 
-    /// Runs ready tasks until none is left or the slice is over.
+    /// Runs ready tasks until none is left or the time slice is over.
     fn run_ready(&self) {
         let mut polls = 0_u32;
         while let Some(runnable) = self.next_ready() {
@@ -209,7 +209,7 @@ impl Core {
         now() - self.round_began.get() > SLICE
     }
 
-    /// Ends a round: talks to the kernel, waiting for it if nothing is ready, and queues what has become ready.
+    /// Ends a round: enters the kernel, waits there if nothing is ready, and queues what has become ready.
     fn turn(&self, more_to_do: impl Fn() -> bool) {
         let mut wakers = self.wakers.take();
         let result = if !self.ready.borrow().is_empty() || more_to_do() {
@@ -228,7 +228,7 @@ impl Core {
             result
         };
         if let Err(error) = result {
-            // Without its ring a core can do nothing, not even end in order.
+            // Without its ring a core can do nothing, not even shut down in order.
             panic!("io_uring_enter failed: {error}");
         }
         self.timers.borrow_mut().expire(now(), &mut wakers);
@@ -239,7 +239,7 @@ impl Core {
         }
     }
 
-    /// Ends every task, here, where their futures belong.
+    /// Ends every task, on the thread that its future belongs to.
     fn end_tasks(&self) {
         while !self.tasks.borrow().is_empty() {
             let wakers: Vec<Waker> = self.tasks.borrow().iter().map(|(_, waker)| waker.clone()).collect();
@@ -260,8 +260,8 @@ impl Core {
         };
         let remote = self.remote.clone();
         // SAFETY: the future is made, run and dropped on this thread only: a runnable is run by the executor of the
-        // thread that spawned it, or dropped there by `end_tasks`, which leaves no task that has not ended; future
-        // and output are 'static; the schedule function is Send, Sync and 'static.
+        // thread that spawned it, or dropped there by `end_tasks`, which leaves no unfinished task; future and output
+        // are 'static; the schedule function is Send, Sync and 'static.
         let (runnable, task) =
             unsafe { async_task::spawn_unchecked(future, move |runnable| remote.schedule(runnable)) };
         place.insert(runnable.waker());
@@ -271,12 +271,12 @@ impl Core {
     }
 }
 
-/// A task's place in the list of those that have not ended; it leaves the list with the task's future.
+/// A task's entry in the list of unfinished tasks. It leaves the list together with the task's future.
 struct Listed(usize);
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        // The waker may be the last one, and its drop then takes the task apart: not while the list is borrowed.
+        // The waker may be the last one, and dropping it then destroys the task: not while the list is borrowed.
         let waker = try_with(|core| core.tasks.borrow_mut().try_remove(self.0));
         drop(waker);
     }
@@ -295,7 +295,7 @@ fn set_up(remote: &Remote) -> io::Result<Ring> {
     }
 }
 
-/// Ends the tasks and takes the executor off its thread, however it ends.
+/// Ends the tasks and takes the executor off its thread, however the executor ends.
 struct Leave(Rc<Core>);
 
 impl Drop for Leave {
@@ -306,11 +306,12 @@ impl Drop for Leave {
     }
 }
 
-/// Starts `cores` pinned executors, each running the future that `main(core)` builds on it. They may be more than the
-/// machine has CPUs.
+/// Starts `cores` pinned executors. Each runs the future that `main(core)` builds on it. There may be more of them than
+/// the machine has CPUs.
 ///
 /// # Errors
-/// The ring cannot be set up (io_uring forbidden, locked memory too small), or no thread can be had.
+/// The ring cannot be set up (io_uring is forbidden, the limit on locked memory is too low), or a thread cannot be
+/// started.
 pub fn run_executors<G, F>(cores: usize, main: G) -> io::Result<Executors>
 where
     G: Fn(usize) -> F + Clone + Send + 'static,
@@ -319,7 +320,7 @@ where
     Executors::start::<Remote, G, F>(cores, main)
 }
 
-/// Runs one future to its end on an executor of its own on this thread. For tests and tools.
+/// Runs one future to completion on its own executor on this thread. For tests and tools.
 ///
 /// # Errors
 /// The ring cannot be set up.
@@ -327,7 +328,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     cores::block_on::<Remote, T>(future)
 }
 
-/// A task's result; dropping it neither cancels nor blocks the task.
+/// A task's result. Dropping it neither cancels the task nor blocks it.
 pub struct JoinHandle<T>(Option<async_task::FallibleTask<T>>);
 
 impl<T> Future for JoinHandle<T> {
@@ -348,12 +349,12 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
-/// Starts a task on this core. It runs to its end whether or not the handle is kept.
+/// Starts a task on this core. It runs to completion whether or not the handle is kept.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     JoinHandle(Some(with(|core| core.spawn(future)).fallible()))
 }
 
-/// Lets other tasks run if this round has lasted its time. Call it in every loop over ready data.
+/// Lets other tasks run if this round has used up its time slice. Call it in every loop over ready data.
 pub async fn yield_if_needed() {
     if with(Core::slice_is_over) {
         crate::io::yield_now().await;

@@ -1,4 +1,4 @@
-//! Files by direct I/O.
+//! Files with direct I/O.
 
 use std::future::Future;
 use std::io;
@@ -23,13 +23,13 @@ pub struct File {
     descriptor: Rc<Descriptor>,
 }
 
-/// One operation under way; dropping it leaves the operation to run to its end.
+/// An operation in flight. Dropping this lets the operation run to completion.
 struct Operation(Option<usize>);
 
 impl Future for Operation {
     type Output = (i32, Held);
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(i32, Held)> {
-        let Some(key) = self.0 else { unreachable!("polled after its end") };
+        let Some(key) = self.0 else { unreachable!("polled after completion") };
         let polled = executor::with(|core| core.ring.borrow_mut().poll_operation(key, cx));
         if polled.is_ready() {
             self.0 = None;
@@ -54,17 +54,17 @@ impl File {
         Ok(File { descriptor: Rc::new(Descriptor::of(opened)) })
     }
 
-    /// Opens a file that exists, for reading and writing.
+    /// Opens an existing file for reading and writing.
     pub async fn open(path: &Path) -> io::Result<File> {
         File::open_with(path, OFlags::empty()).await
     }
 
-    /// Creates a file, or empties the one that is there.
+    /// Creates a file, or truncates an existing one.
     pub async fn create(path: &Path) -> io::Result<File> {
         File::open_with(path, OFlags::CREATE | OFlags::TRUNC).await
     }
 
-    /// Performs one operation, again if it was interrupted; its result and the buffer.
+    /// Performs one operation, retrying if it was interrupted. Returns its result and the buffer.
     async fn operate(
         &self,
         buf: Buf,
@@ -85,7 +85,7 @@ impl File {
         }
     }
 
-    /// Reads up to `len` bytes at `pos`, both multiples of the alignment; fewer come back at the file's end.
+    /// Reads up to `len` bytes at `pos`, both multiples of the alignment. Returns fewer at the file's end.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
         let length = length_of(len)?;
@@ -118,17 +118,17 @@ impl File {
         self.operate(Buf::empty(), change).await.0.map(|_| ())
     }
 
-    /// Reserves space for `len` bytes from `pos` on, and makes the file as long as that needs.
+    /// Reserves space for `len` bytes from `pos` on, and extends the file if necessary.
     pub async fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         self.reserve(0, pos, len).await
     }
 
-    /// Gives the space of a range back to the file system; it reads as zeros afterwards.
+    /// Returns the space of a range to the file system. The range reads as zeros afterwards.
     pub async fn punch_hole(&self, pos: u64, len: u64) -> io::Result<()> {
         self.reserve(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, pos, len).await
     }
 
-    /// Cuts or extends the file to `len` bytes.
+    /// Truncates or extends the file to `len` bytes.
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         let file = self.descriptor.get().try_clone()?;
         blocking(move || Ok(rustix::fs::ftruncate(&file, len)?)).await
@@ -140,7 +140,7 @@ impl File {
         u64::try_from(stat.st_size).map_err(io::Error::other)
     }
 
-    /// Closes the file; dropping it does so too, without telling of errors.
+    /// Closes the file. Dropping it closes it too, but reports no errors.
     pub async fn close(self) -> io::Result<()> {
         drop(self);
         Ok(())
@@ -148,5 +148,6 @@ impl File {
 }
 
 fn length_of(len: usize) -> io::Result<u32> {
-    u32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "4 GiB or more at once"))
+    u32::try_from(len)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "an operation on 4 GiB or more"))
 }

@@ -1,9 +1,9 @@
-//! The seam over Linux: an own executor per core on one io_uring.
+//! The seam over Linux: one executor per core on one io_uring.
 //!
-//! Each imports only what is named before it:
-//! - [`timer`]: who waits for a time; [`load`]: how a busy core waits; [`descriptor`]: of a file.
-//! - [`ring`]: what is under way in the kernel; [`executor`]: tasks, rounds.
-//! - [`mod@file`], [`net`], [`mod@sleep`]: files by direct I/O, sockets by readiness, waiting for a time.
+//! Each module imports only modules listed before it:
+//! - [`timer`]: tasks that wait for a time; [`load`]: how a busy core waits; [`descriptor`]: the descriptor of a file.
+//! - [`ring`]: operations in flight in the kernel; [`executor`]: tasks, rounds.
+//! - [`mod@file`], [`net`], [`mod@sleep`]: files with direct I/O, sockets with readiness polls, waiting for a time.
 
 #![allow(unsafe_code, clippy::disallowed_methods)]
 

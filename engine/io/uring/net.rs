@@ -1,7 +1,7 @@
 //! TCP.
 //!
-//! A read or write is tried at once; only when it would block does the ring watch the socket. After a read that found
-//! less than there was room for, the next one waits for an event instead of asking in vain.
+//! A read or write is tried at once; the ring watches the socket only when it would block. After a read that returned
+//! less than it had room for, the next read waits for an event instead of trying in vain.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,16 +23,16 @@ use super::executor;
 use super::ring::Readiness;
 use crate::io::host::stream;
 
-/// Connections that wait to be accepted, at most.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// Bytes that a connection may leave unsent in the kernel, about. Without the limit, the kernel takes 2.5 MiB for a
-/// client that reads nothing: thousands of them would use up the memory that it has for TCP. What is on its way to the
-/// client is not limited, so a long distance costs no speed.
+/// Approximate limit on the bytes that a connection leaves unsent in the kernel. Without it, the kernel takes 2.5 MiB for
+/// a client that reads nothing: thousands of them would use up the memory that it has for TCP. Bytes in flight to the
+/// client are not limited, so a long distance costs no speed.
 const UNSENT_BYTES: libc::c_int = 256 << 10;
 
-/// A socket that doesn't block, and what is known of it.
+/// A non-blocking socket and its readiness.
 pub struct Socket {
     fd: OwnedFd,
     readiness: Rc<Readiness>,
@@ -48,7 +48,7 @@ impl Socket {
         Ok(Socket::new(socket_with(family, SocketType::STREAM, FLAGS, None)?))
     }
 
-    /// Tries what needs something to be there, when there is.
+    /// Runs `attempt` when there may be something to read.
     fn poll_in<T>(
         &self,
         cx: &Context<'_>,
@@ -115,7 +115,7 @@ impl stream::Socket for Socket {
     fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
         if !self.readiness.waits_for_room() {
             let mut polled = [PollFd::new(&self.fd, PollFlags::OUT)];
-            // A failed look counts as room: the write tells what is wrong.
+            // A failed poll counts as room: the write will report the error.
             if poll(&mut polled, Some(&Timespec::default())) != Ok(0) {
                 return Poll::Ready(());
             }
@@ -151,7 +151,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Sets `TCP_NOTSENT_LOWAT` (Linux, tcp(7)), which rustix does not know.
+/// Sets `TCP_NOTSENT_LOWAT` (Linux, tcp(7)), which rustix lacks.
 fn limit_unsent(fd: &OwnedFd) -> io::Result<()> {
     let value = UNSENT_BYTES;
     let length = size_of_val(&value) as libc::socklen_t;
@@ -162,7 +162,7 @@ fn limit_unsent(fd: &OwnedFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A listening socket. Several cores may listen on one address: the kernel spreads the connections.
+/// A listening socket. Several cores may listen on one address; the kernel distributes the connections among them.
 pub struct Listener {
     socket: Socket,
 }
@@ -174,7 +174,7 @@ impl Listener {
         sockopt::set_socket_reuseaddr(&socket.fd, true)?;
         sockopt::set_socket_reuseport(&socket.fd, true)?;
         bind(&socket.fd, &address)?;
-        // What is accepted inherits both options.
+        // Accepted sockets inherit both options.
         sockopt::set_tcp_nodelay(&socket.fd, true)?;
         limit_unsent(&socket.fd)?;
         listen(&socket.fd, BACKLOG)?;
@@ -182,12 +182,12 @@ impl Listener {
         Ok(Listener { socket })
     }
 
-    /// The address in use, with the port that the system chose.
+    /// The local address, including the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(getsockname(&self.socket.fd)?.try_into()?)
     }
 
-    /// The next connection, for this core; small writes leave at once.
+    /// The next connection, for this core. Nagle's algorithm is off, so small writes are sent at once.
     pub async fn accept(&self) -> io::Result<Stream> {
         self.accept_unbound().await.map(Accepted::into_stream)
     }
@@ -199,7 +199,7 @@ impl Listener {
     }
 }
 
-/// A connection that no core reads or writes yet. It may be sent to another core; dropping it closes it.
+/// A connection that no core reads or writes yet. It may be sent to another core. Dropping it closes it.
 pub struct Accepted(OwnedFd);
 
 impl Accepted {

@@ -1,11 +1,11 @@
-//! One io_uring and what is under way on it.
+//! One io_uring and the operations in flight on it.
 //!
-//! Promises: memory that the kernel reads or writes stays alive and in place until the kernel is done with it, whoever
-//! stops waiting; a completion reaches the waker of the task that waits for it.
+//! Promises: memory that the kernel reads or writes stays alive and in place until the kernel is done with it, even if
+//! the task stops waiting; a completion reaches the waker of the task that waits for it.
 //!
-//! Sockets are watched by a multishot poll each (one submission for the life of a connection), files are read and
-//! written by the kernel on its own time. Task work of the kernel runs only inside `enter` (DEFER_TASKRUN), so an event
-//! interrupts nobody and many of them cost one wake-up.
+//! Each socket is watched by a multishot poll (one submission for the life of a connection). The kernel reads and
+//! writes files asynchronously. Task work of the kernel runs only inside `enter` (DEFER_TASKRUN), so an event
+//! interrupts nobody and many events cost one wake-up.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,11 +20,11 @@ use slab::Slab;
 use super::descriptor::Descriptor;
 use crate::buf::Buf;
 
-/// Submission entries; completions have four times as many, and the kernel keeps what overflows.
+/// Entries of the submission queue. The completion queue has four times as many, and the kernel keeps what overflows.
 const ENTRIES: u32 = 512;
 /// Tags a completion that nobody waits for.
 const IGNORED: u64 = u64::MAX;
-/// Tags the poll of the descriptor by which other threads wake this one.
+/// Tags the poll of the descriptor with which other threads wake this one.
 const DOORBELL: u64 = u64::MAX - 1;
 
 /// Poll events, as in poll(2).
@@ -32,7 +32,7 @@ const READABLE: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const WRITABLE: u32 = libc::POLLOUT as u32;
 const HUNG_UP: u32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32;
 
-/// What an operation on a file holds until the kernel is done.
+/// What a file operation holds until the kernel is done.
 pub struct Held {
     #[expect(dead_code, reason = "it keeps the file open")]
     pub file: Rc<Descriptor>,
@@ -48,66 +48,66 @@ enum Entry {
 }
 
 enum State {
-    /// Submitted; the waker is that of the task that waits, if it has asked.
+    /// Submitted. The waker belongs to the task that waits, once it has polled.
     Waiting(Option<Waker>),
-    /// Submitted, and nobody waits any more.
+    /// Submitted, and nobody waits for it any more.
     Abandoned,
-    /// Completed with a result of the kernel's, not yet fetched.
+    /// Completed with the kernel's result, which has not been fetched yet.
     Done(i32),
 }
 
-/// What is known of a socket, from the polls on it.
+/// What the polls on a socket have shown.
 #[derive(Default)]
 pub struct Readiness {
-    /// There may be something to read. Whoever finds nothing clears it.
+    /// There may be something to read. A read that finds nothing clears it.
     pub readable: Cell<bool>,
-    /// The other end is gone or has said its last word: reads will not block.
+    /// The other end is gone or has ended its direction: reads will not block.
     hung_up: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     writer: RefCell<Option<Waker>>,
-    /// Keys of the polls under way.
+    /// Keys of the polls in flight.
     reads: Cell<Option<usize>>,
     writes: Cell<Option<usize>>,
 }
 
 impl Readiness {
-    /// Notes that a read found less than it asked for. After the other end's last word there is no further event to
-    /// tell of the end of the stream, so reading goes on.
+    /// Notes that a read returned less than it asked for. Once the other end has ended its direction, no further event
+    /// reports the end of the stream, so reading goes on.
     pub fn drained(&self) {
         self.readable.set(self.hung_up.get());
     }
 
-    /// Whether a wait for room to write has not ended.
+    /// Whether a wait for room to write is still in progress.
     pub fn waits_for_room(&self) -> bool {
         self.writes.get().is_some()
     }
 }
 
-fn keep(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+fn keep_waker(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
     let mut slot = slot.borrow_mut();
     if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         *slot = Some(cx.waker().clone());
     }
 }
 
-/// A ring of the thread that made it.
+/// A ring that belongs to the thread that made it.
 pub struct Ring {
     ring: IoUring,
     entries: Slab<Entry>,
-    /// Operations that hold memory.
-    moving: usize,
+    /// Number of operations in flight that hold memory.
+    in_flight: usize,
     min_wait: bool,
     doorbell: RawFd,
     doorbell_polled: bool,
-    /// Tasks whose events were fetched while something was submitted; they are woken by the next look.
+    /// Tasks whose events were fetched during a submission. The next [`Ring::look`] wakes them.
     fetched: Vec<Waker>,
-    /// As kernels 5.15 to 5.18: refuses submissions while completions wait to be fetched.
+    /// Behaves like kernels 5.15 to 5.18, which refuse submissions while completions wait to be fetched.
     #[cfg(test)]
     refuses_while_unfetched: bool,
 }
 
 impl Ring {
-    /// Sets a ring up. `doorbell` is an eventfd that outlives it.
+    /// Sets up a ring. `doorbell` is an eventfd that outlives it.
     ///
     /// # Errors
     /// The kernel forbids io_uring, is too old, or lets the user lock too little memory.
@@ -119,15 +119,15 @@ impl Ring {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => build(&mut IoUring::builder())?,
             ring => ring?,
         };
-        let known = ring.params();
-        if !known.is_feature_ext_arg() || !known.is_feature_nodrop() {
+        let params = ring.params();
+        if !params.is_feature_ext_arg() || !params.is_feature_nodrop() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let min_wait = known.is_feature_min_timeout();
+        let min_wait = params.is_feature_min_timeout();
         Ok(Ring {
             ring,
             entries: Slab::new(),
-            moving: 0,
+            in_flight: 0,
             min_wait,
             doorbell,
             doorbell_polled: false,
@@ -147,12 +147,12 @@ impl Ring {
 
     fn push(&mut self, entry: &squeue::Entry) {
         loop {
-            // SAFETY: what `entry` points to is held by `self.entries` until its completion, or is nothing.
+            // SAFETY: `self.entries` holds what `entry` points to until its completion, or it points to nothing.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return;
             }
-            // Full: hand over what is there. The kernel refuses with EBUSY for as long as completions overflow, so
-            // those are fetched; whoever waits for them is woken after this round.
+            // The queue is full: submit what is there. The kernel refuses with EBUSY for as long as completions
+            // overflow, so those are fetched; the tasks that wait for them are woken after this round.
             if self.submit().is_err() {
                 let mut fetched = std::mem::take(&mut self.fetched);
                 self.reap(&mut fetched);
@@ -161,15 +161,15 @@ impl Ring {
         }
     }
 
-    /// Begins an operation that uses `held`; its key.
+    /// Begins an operation that uses `held`, and returns its key.
     pub fn begin(&mut self, entry: squeue::Entry, held: Held) -> usize {
         let key = self.entries.insert(Entry::Operation(held, State::Waiting(None)));
-        self.moving += 1;
+        self.in_flight += 1;
         self.push(&entry.user_data(key as u64));
         key
     }
 
-    /// The result of an operation, once it is there.
+    /// The result of an operation, once it has completed.
     pub fn poll_operation(&mut self, key: usize, cx: &Context<'_>) -> Poll<(i32, Held)> {
         if let Entry::Operation(_, State::Waiting(waker)) = &mut self.entries[key] {
             *waker = Some(cx.waker().clone());
@@ -177,22 +177,22 @@ impl Ring {
         }
         match self.entries.remove(key) {
             Entry::Operation(held, State::Done(result)) => Poll::Ready((result, held)),
-            _ => unreachable!("operation {key} is waited for"),
+            _ => unreachable!("operation {key} has a waiter"),
         }
     }
 
-    /// Stops waiting for an operation; it goes on.
+    /// Stops waiting for an operation. The operation itself continues.
     pub fn abandon(&mut self, key: usize) {
         match &mut self.entries[key] {
             Entry::Operation(_, State::Done(_)) => drop(self.entries.remove(key)),
             Entry::Operation(_, state) => *state = State::Abandoned,
-            _ => unreachable!("operation {key} is waited for"),
+            _ => unreachable!("operation {key} has a waiter"),
         }
     }
 
     /// Waits for bytes to read.
     pub fn watch_reads(&mut self, fd: RawFd, readiness: &Rc<Readiness>, cx: &Context<'_>) {
-        keep(&readiness.reader, cx);
+        keep_waker(&readiness.reader, cx);
         if readiness.reads.get().is_none() {
             let key = self.entries.insert(Entry::Reads(readiness.clone()));
             readiness.reads.set(Some(key));
@@ -203,7 +203,7 @@ impl Ring {
 
     /// Waits for room to write, or for the end of a connect.
     pub fn watch_writes(&mut self, fd: RawFd, readiness: &Rc<Readiness>, cx: &Context<'_>) {
-        keep(&readiness.writer, cx);
+        keep_waker(&readiness.writer, cx);
         if readiness.writes.get().is_none() {
             let key = self.entries.insert(Entry::Writes(readiness.clone()));
             readiness.writes.set(Some(key));
@@ -212,30 +212,30 @@ impl Ring {
         }
     }
 
-    /// Ends the polls of a socket that is about to be closed: they would keep it open. By cancelling them, since the
-    /// kernel refuses to remove a poll whose event it has still to tell.
+    /// Ends the polls of a socket that is about to be closed, because they would keep it open. It cancels them: the
+    /// kernel refuses to remove a poll with an event that it has not reported yet.
     pub fn forget(&mut self, readiness: &Readiness) {
         for key in [readiness.reads.get(), readiness.writes.get()].into_iter().flatten() {
             self.push(&opcode::AsyncCancel::new(key as u64).build().user_data(IGNORED));
         }
     }
 
-    /// Hands new submissions to the kernel and fetches what is complete, without waiting.
+    /// Submits new entries and fetches completions, without waiting.
     pub fn look(&mut self, wakers: &mut Vec<Waker>) -> io::Result<()> {
         wakers.append(&mut self.fetched);
         let submission = self.ring.submission();
         let needed = !submission.is_empty() || submission.taskrun() || submission.cq_overflow();
         drop(submission);
         if needed {
-            passed(self.submit())?;
+            ignore_transient(self.submit())?;
         }
         self.reap(wakers);
         Ok(())
     }
 
-    /// Hands new submissions to the kernel and waits until something is complete, for `timeout` at most.
+    /// Submits new entries and waits until something completes, for at most `timeout`.
     ///
-    /// With a `patience` it first waits so long for `many` completions, and only then for one.
+    /// With `patience`, it first waits up to that long for `many` completions, and only then for a single one.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -260,13 +260,13 @@ impl Ring {
             want = many;
             args = args.min_wait_usec(u32::try_from(patience.as_micros()).unwrap_or(u32::MAX));
         }
-        passed(self.ring.submitter().submit_with_args(want, &args))?;
+        ignore_transient(self.ring.submitter().submit_with_args(want, &args))?;
         self.reap(wakers);
         Ok(())
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
-        let Ring { ring, entries, moving, doorbell_polled, .. } = self;
+        let Ring { ring, entries, in_flight, doorbell_polled, .. } = self;
         for completion in ring.completion() {
             let more = cqueue::more(completion.flags());
             match completion.user_data() {
@@ -274,7 +274,7 @@ impl Ring {
                 DOORBELL => *doorbell_polled = more,
                 key => {
                     let key = usize::try_from(key).unwrap_or(usize::MAX);
-                    complete(entries, moving, key, completion.result(), more, wakers);
+                    complete(entries, in_flight, key, completion.result(), more, wakers);
                 }
             }
         }
@@ -283,7 +283,7 @@ impl Ring {
 
 fn complete(
     entries: &mut Slab<Entry>,
-    moving: &mut usize,
+    in_flight: &mut usize,
     key: usize,
     result: i32,
     more: bool,
@@ -292,7 +292,7 @@ fn complete(
     let Some(entry) = entries.get_mut(key) else { return };
     match entry {
         Entry::Operation(_, state) => {
-            *moving -= 1;
+            *in_flight -= 1;
             match std::mem::replace(state, State::Done(result)) {
                 State::Waiting(waker) => wakers.extend(waker),
                 State::Abandoned => drop(entries.remove(key)),
@@ -318,8 +318,8 @@ fn complete(
     }
 }
 
-/// Passes over what is no failure: the time was up, a signal came, completions must be fetched first.
-fn passed(result: io::Result<usize>) -> io::Result<()> {
+/// Ignores what is no failure: the timeout expired, a signal arrived, completions must be fetched first.
+fn ignore_transient(result: io::Result<usize>) -> io::Result<()> {
     match result {
         Ok(_) => Ok(()),
         Err(error) => match error.raw_os_error() {
@@ -334,12 +334,12 @@ fn build(builder: &mut io_uring::Builder) -> io::Result<IoUring> {
 }
 
 impl Drop for Ring {
-    /// Waits for the operations that hold memory.
+    /// Waits for the operations that still hold memory.
     fn drop(&mut self) {
         let mut wakers = Vec::new();
-        while self.moving > 0 && self.wait(None, None, &mut wakers).is_ok() {}
-        if self.moving > 0 {
-            // The kernel may still write to what they hold.
+        while self.in_flight > 0 && self.wait(None, None, &mut wakers).is_ok() {}
+        if self.in_flight > 0 {
+            // The kernel may still write to their memory.
             std::mem::forget(std::mem::take(&mut self.entries));
         }
     }
@@ -365,10 +365,10 @@ mod tests {
         }
     }
 
-    /// Kernels 5.15 to 5.18 answer EBUSY to submissions while completions overflow. A full submission queue then spun
-    /// for ever: what it waited for was in its own completion queue.
+    /// Kernels 5.15 to 5.18 answer EBUSY to submissions while completions overflow. A full submission queue then used
+    /// to spin forever: what it waited for was in its own completion queue.
     #[test]
-    fn a_full_ring_fetches_completions_and_wakes_those_who_wait_for_them() {
+    fn a_full_ring_fetches_completions_and_wakes_the_tasks_that_wait_for_them() {
         let doorbell = eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd");
         let mut ring = Ring::new(doorbell.as_raw_fd()).expect("a ring");
         let nop = || opcode::Nop::new().build();
@@ -388,7 +388,7 @@ mod tests {
         }
         assert!(!woken.0.load(Ordering::Relaxed), "not while a task runs");
         let mut wakers = Vec::new();
-        ring.wait(None, None, &mut wakers).expect("it does not sleep");
+        ring.wait(None, None, &mut wakers).expect("the ring does not sleep");
         wakers.drain(..).for_each(Waker::wake);
         assert!(woken.0.load(Ordering::Relaxed));
         assert!(matches!(ring.poll_operation(key, cx), Poll::Ready((0, _))));

@@ -9,7 +9,7 @@ use super::executor;
 use crate::io::Instant;
 use crate::io::host::now;
 
-/// A future that is ready once its time has come.
+/// A future that is ready when its time has come.
 pub struct Sleep {
     at: Instant,
     number: Option<u64>,
@@ -38,7 +38,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // The waker may be its task's last: it is dropped once the timers are free again.
+            // The waker may be its task's last one: drop it once the timers are no longer borrowed.
             let waker = executor::try_with(|core| core.timers.borrow_mut().remove(self.at, number));
             drop(waker);
         }

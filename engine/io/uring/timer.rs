@@ -1,4 +1,4 @@
-//! Timers of one core, in order of time. The executor waits for the first of them in its call to the kernel.
+//! The timers of one core, ordered by time. The executor waits for the first of them in its call to the kernel.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -13,7 +13,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// When the first of them is due.
+    /// When the first timer is due.
     pub fn next(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
@@ -24,17 +24,17 @@ impl Timers {
         self.made
     }
 
-    /// Has a task woken at a time, from now on by this waker.
+    /// Wakes a task at a time, from now on through this waker.
     pub fn insert(&mut self, at: Instant, number: u64, waker: Waker) {
         self.waiting.insert((at, number), waker);
     }
 
-    /// A task waits no longer.
+    /// Removes a task that no longer waits.
     pub fn remove(&mut self, at: Instant, number: u64) -> Option<Waker> {
         self.waiting.remove(&(at, number))
     }
 
-    /// Takes out those that are due.
+    /// Takes out the timers that are due.
     pub fn expire(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
         while let Some(first) = self.waiting.first_entry()
             && first.key().0 <= now
