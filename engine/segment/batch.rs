@@ -1,4 +1,4 @@
-//! A group commit in the making, and the answer that its writers wait for. A record is copied once, into the
+//! A group commit that is being formed, and the outcome that its writers wait for. A record is copied once, into the
 //! batch's buffer.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ use crate::format::{BlobHeader, ENTRY_BYTES, Entry, HEADER_BYTES, Header, Kind, 
 use crate::io;
 use crate::limits::MAX_BATCH_BYTES;
 
-/// Where a batch became durable.
+/// The place where a batch became durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placed {
     pub(super) segment: u32,
@@ -52,17 +52,17 @@ impl<T: Clone> Outcome<T> {
     }
 }
 
-/// What a record in a batch means once it is durable. `entry.record` counts from the batch's start.
+/// The effect of a record in a batch once it is durable. `entry.record` counts from the batch's start.
 pub(super) struct Pending {
     pub(super) entry: Entry,
-    /// Set on a copy made by compaction: what it replaces, if that still holds.
+    /// Set on a copy made by compaction: what the copy replaces, unless that has changed by then.
     pub(super) moved: Option<Moved>,
-    /// Extents (segment, offset) whose places a tombstone frees.
+    /// Extents (segment, offset) whose space a tombstone frees.
     pub(super) frees: Vec<(u32, u64)>,
 }
 
 impl Pending {
-    /// A record of something new.
+    /// The pending effect of a new record.
     pub(super) fn fresh(entry: Entry) -> Pending {
         Pending { entry, moved: None, frees: Vec::new() }
     }
@@ -71,9 +71,9 @@ impl Pending {
 /// What a compaction's copy replaces.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moved {
-    /// A blob that lay here.
+    /// A blob that lay in this slot.
     Blob(Slot),
-    /// A publish record of this log segment.
+    /// A publish record in this log segment.
     Publish(u32),
     /// A tombstone.
     Tombstone,
@@ -104,7 +104,7 @@ pub(super) struct Batch {
     _room: Vec<io::Permit>,
 }
 
-/// Thirty small records: to grow is to copy. The buffers are pooled, so a larger one costs no more.
+/// Holds thirty small records, because growing means copying. The buffers are pooled, so a larger one costs no more.
 const SMALLEST_BUFFER: usize = 128 << 10;
 
 impl Batch {
@@ -127,7 +127,7 @@ impl Batch {
         }
     }
 
-    /// Copies a record in; returns its offset.
+    /// Copies a record into the buffer and returns its offset.
     fn push(&mut self, record: &Record<'_>) -> u64 {
         let start = self.buf.len();
         self.make_room(record.bytes());
@@ -155,7 +155,7 @@ impl Batch {
         io::align_up(self.buf.len() as u64)
     }
 
-    /// What the batch adds to its segment's footer, bytes.
+    /// Bytes that the batch adds to its segment's footer.
     pub(super) fn footer_bytes(&self) -> u64 {
         (self.pending.len() * ENTRY_BYTES) as u64
     }
@@ -164,7 +164,7 @@ impl Batch {
         self.records.len()
     }
 
-    /// Puts number and checksum on each record and returns the bytes to write, leaving an empty buffer.
+    /// Puts the batch number and checksum on each record and returns the bytes to write, leaving an empty buffer.
     pub(super) fn seal(&mut self, salt: Salt, number: u32) -> Buf {
         let bytes = self.bytes() as u32;
         for (index, &start) in self.records.iter().enumerate() {
@@ -176,7 +176,7 @@ impl Batch {
     }
 }
 
-/// Batches that wait for the disk: all but the last are full.
+/// Batches that wait to be written. All but the last are full.
 pub(super) struct Queue {
     batches: RefCell<VecDeque<Batch>>,
     max_batch_bytes: usize,
@@ -190,18 +190,18 @@ pub(super) struct Ticket {
 }
 
 impl Queue {
-    /// A queue whose batches hold `max_batch_bytes`, and more only for a record that is larger.
+    /// A queue whose batches hold up to `max_batch_bytes`, or more for a single larger record.
     pub(super) fn new(max_batch_bytes: usize) -> Queue {
         let max_batch_bytes = max_batch_bytes.min(MAX_BATCH_BYTES);
         Queue { batches: RefCell::default(), max_batch_bytes, closed: Cell::new(false) }
     }
 
-    /// Records that wait.
+    /// Number of queued records.
     pub(super) fn records(&self) -> usize {
         self.batches.borrow().iter().map(Batch::records).sum()
     }
 
-    /// Copies a record into the forming batch. `pending` is told the record's offset in the batch.
+    /// Copies a record into the batch being formed. `pending` receives the record's offset in the batch.
     pub(super) fn push(
         &self,
         record: &Record<'_>,

@@ -1,8 +1,8 @@
-//! Getting space back: rewriting log segments that are mostly dead, reusing them, and punching out free extents.
+//! Reclaims space: rewrites log segments that are mostly dead, reuses them, and punches out free extents.
 //!
-//! A segment is rewritten by appending what is still needed of it through the ordinary group commit, and is
-//! reused only when all of that is durable and its last reader let go. While that goes on it is shadowed, and
-//! stretches the range of new tombstones ([`super::logs`]).
+//! A segment is rewritten by appending what is still needed of it through ordinary group commits. It is reused only
+//! when all of that is durable and its last reader has finished. In the meantime it is shadowed, and extends the range
+//! of new tombstones ([`super::logs`]).
 
 use std::rc::Rc;
 
@@ -22,20 +22,20 @@ use crate::limits::{MAX_BATCH_BYTES, MAX_DELETES_PER_RECORD};
 
 /// A log segment is rewritten when less than this share of it is needed.
 const REWRITE_PERCENT: u64 = 50;
-/// The same while space is short.
+/// As [`REWRITE_PERCENT`], while space is short.
 const REWRITE_PERCENT_SHORT: u64 = 90;
 /// Free log segments kept while space is short: deletes and rewriting need them.
 const FREE_SEGMENTS_SHORT: usize = 2;
 
 impl Shared {
-    /// Reclaims what can be reclaimed now, at most one segment's rewriting; returns whether anything was.
+    /// Reclaims what can be reclaimed now, rewriting at most one segment. Returns whether it reclaimed anything.
     pub(super) async fn reclaim_once(self: &Rc<Self>) -> Result<bool> {
         let _one = self.reclaiming.acquire(1).await;
         let short = self.low_on_space();
         let mut done = self.reuse_dead().await?;
         let victim =
             self.state.borrow().logs.victim(if short { REWRITE_PERCENT_SHORT } else { REWRITE_PERCENT });
-        // On a disk that is short, what is left belongs to deletes: rewriting needs room that is there already.
+        // When space is short, the remaining space belongs to deletes: rewriting may only use room that already exists.
         let fits = |id| {
             let logs = &self.state.borrow().logs;
             !short || self.pool.has_spare() || logs.needed_bytes(id) <= logs.active_room() / 2
@@ -75,11 +75,11 @@ impl Shared {
         let ranges = self.state.borrow_mut().extents.take_for_punching(keep, short);
         let any = !ranges.is_empty();
         for at in ranges {
-            // A range that can't be punched is free all the same.
+            // A range that can't be punched is still free.
             if let Ok(file) = self.files.get(self.config.core, Class::Extent, at.segment).await {
                 let _ = file.punch_hole(at.offset, at.length).await;
             }
-            self.state.borrow_mut().extents.is_hollow(at);
+            self.state.borrow_mut().extents.add_hollow(at);
         }
         Ok(any)
     }
@@ -104,7 +104,7 @@ impl Shared {
                 self.counters.borrow_mut().compactions += 1;
                 Ok(())
             }
-            // Damage stays where it is, for repair; what could be copied has been.
+            // Damage stays where it is, for repair; what could be copied has been copied.
             Err(Error::Corrupt(_)) => {
                 state.logs.set_stage(id, Stage::Damaged);
                 Ok(())
@@ -155,7 +155,7 @@ impl Shared {
             outcome.get().await?;
         }
         if damaged.is_none() && self.state.borrow().logs.get(id).is_some_and(|segment| segment.live > 0) {
-            // Something that lives here was not found again.
+            // Something that is live in this segment was not found.
             loaded.bad.into_iter().for_each(|damage| self.damage(damage));
             damaged = Some(Corrupt::Body.into());
         }
@@ -167,7 +167,7 @@ impl Shared {
         self.report.borrow_mut().add(damage);
     }
 
-    /// What a copy of the record would replace; none where the record is dead.
+    /// What a copy of the record would replace; `None` if the record is dead.
     fn origin(&self, entry: &Entry, id: u32) -> Option<Moved> {
         let state = self.state.borrow();
         let key = key_of(entry);
@@ -201,7 +201,7 @@ impl Shared {
         }
         let record = Record { kind: header.kind, blob: header.blob, body: &[body] };
         let room = self.permit(&record).await;
-        // The wait may have been long: only what is still live may follow the tombstones of meanwhile.
+        // The wait may have been long: only what is still live may follow the tombstones written in the meantime.
         let Some(moved) = self.origin(entry, salt.segment) else { return Ok(None) };
         let ticket = self.push(&record, room, |offset, pending| {
             pending.push(Pending {
@@ -210,14 +210,14 @@ impl Shared {
                 frees: Vec::new(),
             });
         })?;
-        self.state.borrow_mut().moves(entry.data_id);
+        self.state.borrow_mut().copy_queued(entry.data_id);
         Ok(Some(ticket.outcome))
     }
 
     async fn copy_tombstones(&self, id: u32, tombstones: &[Tombstone]) -> Result<Option<Rc<Outcome>>> {
         let needed = |tombstone: &&Tombstone| {
             let state = self.state.borrow();
-            // A blob that came back under its id must not be deleted by a copy written after it.
+            // A blob that was stored again under its id must not be deleted by a copy written after it.
             state.logs.tombstone_needed(id, (tombstone.oldest, tombstone.newest))
                 && !state.index.contains(tombstone.data_id)
         };
@@ -238,7 +238,7 @@ impl Shared {
     }
 }
 
-/// Reads a file front to back in large pieces.
+/// Reads a file from front to back in large pieces.
 struct Window {
     end: u64,
     start: u64,

@@ -1,15 +1,15 @@
-//! Which ranges of the extent segments are taken, free, or given up. Pure bookkeeping; all ranges are 4096-aligned.
+//! Which ranges of the extent segments are taken, free or abandoned. Pure bookkeeping. All ranges are 4096-aligned.
 //!
-//! Free ranges are of two kinds: *backed* ones hold space on disk, and a write into them can't run out of it;
-//! *hollow* ones may not (punched out, or unknown since a restart) and get their space before they are used.
-//! Reservations take the first backed range that fits, so that data gathers at the front.
+//! There are two kinds of free ranges. *Backed* ranges have space on disk, so that a write into them can't run out of
+//! it. *Hollow* ranges may have none (they were punched out, or it is unknown since a restart) and get their space
+//! before use. Reservations take the first backed range that fits, so that data gathers at the front.
 
 use std::collections::BTreeMap;
 
 use super::index::Key;
 use crate::io::align_up;
 
-/// A place reserved for one extent; its owner frees it again unless it is published.
+/// Space reserved for one extent. Its owner frees it again unless it is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reservation {
     /// Extent segment.
@@ -24,15 +24,15 @@ pub struct Reservation {
 enum Use {
     /// Given to a writer.
     Reserved,
-    /// Its publish record was queued. If that failed, the record may be on disk all the same: the place stays taken
-    /// until the next start.
+    /// The publish record is queued. Even if that fails, the record may be on disk: the space stays taken until the
+    /// next start.
     Publishing,
-    /// Holds an extent; its publish record lies in that log segment.
+    /// Holds an extent. Its publish record lies in log segment `log`.
     Published { key: Key, log: u32 },
-    /// Deleted, the delete not yet durable.
-    Dying,
-    /// Deleted durably, still read.
-    Doomed,
+    /// Deleted, but the delete is not durable yet.
+    Deleting,
+    /// Deleted durably, but still being read.
+    Deleted,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Ranges {
 struct Segment {
     /// Length of the file.
     grown: u64,
-    /// The file is not there: nothing is reserved in it.
+    /// The file is missing: nothing is reserved in it.
     missing: bool,
     /// A data sync of the file failed: nothing more is reserved or published in it until the next start.
     sealed: bool,
@@ -98,14 +98,14 @@ pub(super) struct Extents {
 }
 
 impl Extents {
-    /// Registers a segment whose file is `grown` bytes long; what is not taken becomes free by
-    /// [`Extents::finish_recovery`] or, for a new segment, by [`Extents::grow`].
+    /// Registers a segment whose file is `grown` bytes long. What is not taken becomes free in
+    /// [`Extents::finish_recovery`] or, for a new segment, in [`Extents::grow`].
     pub(super) fn add_segment(&mut self, id: u32, grown: u64, missing: bool) {
         let old = self.segments.insert(id, Segment { grown, missing, ..Segment::default() });
-        assert!(old.is_none(), "extent segment {id} is added once");
+        assert!(old.is_none(), "extent segment {id} is added only once");
     }
 
-    /// The highest id of a segment, missing ones among them; 0 where there is none.
+    /// The highest segment id, including missing segments; 0 if there are none.
     pub(super) fn newest_id(&self) -> u32 {
         self.segments.last_key_value().map_or(0, |(id, _)| *id)
     }
@@ -114,7 +114,7 @@ impl Extents {
         self.segments.contains_key(&id)
     }
 
-    /// Takes a backed range.
+    /// Reserves a backed range.
     pub(super) fn reserve(&mut self, length: u64) -> Option<Reservation> {
         let length = align_up(length);
         let mut usable = self.segments.iter_mut().filter(|(_, segment)| !segment.sealed);
@@ -123,8 +123,8 @@ impl Extents {
         Some(Reservation { segment, offset, length })
     }
 
-    /// Takes a hollow range of `least` to `most` bytes out of the books, to get space on disk;
-    /// [`Extents::is_backed`] or [`Extents::is_hollow`] brings it back.
+    /// Takes a hollow range of `least` to `most` bytes out of the books, so that it can get space on disk.
+    /// [`Extents::add_backed`] or [`Extents::add_hollow`] returns it.
     pub(super) fn take_hollow(&mut self, least: u64, most: u64) -> Option<Reservation> {
         let mut usable = self.segments.iter_mut().filter(|(_, segment)| !segment.missing && !segment.sealed);
         usable.find_map(|(id, segment)| {
@@ -136,15 +136,15 @@ impl Extents {
         })
     }
 
-    /// A free range has space on disk.
-    pub(super) fn is_backed(&mut self, at: Reservation) {
+    /// Adds a free range that has space on disk.
+    pub(super) fn add_backed(&mut self, at: Reservation) {
         if let Some(segment) = self.segments.get_mut(&at.segment) {
             segment.backed.add(at.offset, at.length);
         }
     }
 
-    /// A free range may have none.
-    pub(super) fn is_hollow(&mut self, at: Reservation) {
+    /// Adds a free range that may have no space on disk.
+    pub(super) fn add_hollow(&mut self, at: Reservation) {
         if let Some(segment) = self.segments.get_mut(&at.segment) {
             segment.hollow.add(at.offset, at.length);
         }
@@ -153,17 +153,17 @@ impl Extents {
     fn take(&mut self, segment: u32, offset: u64, length: u64, used_by: Use) {
         if let Some(segment) = self.segments.get_mut(&segment) {
             let old = segment.taken.insert(offset, Taken { length, used_by, pins: 0 });
-            assert!(old.is_none(), "a range is taken once");
+            assert!(old.is_none(), "a range is taken only once");
         }
     }
 
-    /// The segment that can grow by `step`, if any, and its length.
+    /// A segment that can grow by `step`, if any, and its length.
     pub(super) fn growable(&self, step: u64, limit: u64) -> Option<(u32, u64)> {
         let fits = |segment: &Segment| !segment.missing && !segment.sealed && segment.grown + step <= limit;
         self.segments.iter().find(|(_, segment)| fits(segment)).map(|(id, segment)| (*id, segment.grown))
     }
 
-    /// A segment's file became longer; what was added is backed.
+    /// Notes that a segment's file became longer. The added range is backed.
     pub(super) fn grow(&mut self, id: u32, new_length: u64) {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.backed.add(segment.grown, new_length - segment.grown);
@@ -171,7 +171,7 @@ impl Extents {
         }
     }
 
-    /// A writer gives its place back.
+    /// Releases a writer's reservation.
     pub(super) fn release(&mut self, at: Reservation) -> bool {
         let Some(segment) = self.segments.get_mut(&at.segment) else { return false };
         if segment.taken.get(&at.offset).is_none_or(|taken| taken.used_by != Use::Reserved) {
@@ -181,19 +181,20 @@ impl Extents {
         true
     }
 
-    /// Frees a place whatever it holds.
+    /// Frees a range whatever it holds.
     #[cfg(test)]
     pub(super) fn forget(&mut self, at: Reservation) {
         self.segments.get_mut(&at.segment).into_iter().for_each(|segment| free(segment, at.offset));
     }
 
-    /// Whether a writer holds that reservation.
+    /// Whether a writer holds this reservation.
     pub(super) fn is_reserved(&self, at: Reservation) -> bool {
         let taken = self.segments.get(&at.segment).and_then(|segment| segment.taken.get(&at.offset));
         taken.is_some_and(|taken| taken.used_by == Use::Reserved && taken.length == at.length)
     }
 
-    /// A sync of the segment failed: what was written since the last good one is unknown. Published extents stay.
+    /// Seals a segment after a failed sync: what was written since the last good sync is unknown. Published extents
+    /// stay.
     pub(super) fn seal(&mut self, id: u32) {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.sealed = true;
@@ -204,7 +205,7 @@ impl Extents {
         self.segments.get(&id).is_some_and(|segment| segment.sealed)
     }
 
-    /// The publish record of a reserved place is about to be queued; its writer can't give it back any more.
+    /// Notes that the publish record of a reserved range is about to be queued. Its writer can't release it any more.
     pub(super) fn publishing(&mut self, at: Reservation) {
         let segment = self.segments.get_mut(&at.segment);
         if let Some(taken) = segment.and_then(|segment| segment.taken.get_mut(&at.offset)) {
@@ -212,7 +213,7 @@ impl Extents {
         }
     }
 
-    /// A publish record became durable in log segment `log`; what the extent does not need is free again.
+    /// Notes that a publish record became durable in log segment `log`. What the extent does not need is free again.
     pub(super) fn published(&mut self, segment: u32, offset: u64, length: u64, key: Key, log: u32) {
         let Some(segment) = self.segments.get_mut(&segment) else { return };
         let Some(taken) = segment.taken.get_mut(&offset) else { return };
@@ -223,7 +224,7 @@ impl Extents {
         segment.backed.add(offset + wanted, rest);
     }
 
-    /// A publish record met in recovery; returns the older extents that it shows to be gone.
+    /// Replays a publish record. Returns the older extents that it shows to be gone.
     pub(super) fn replay(
         &mut self,
         segment: u32,
@@ -255,12 +256,12 @@ impl Extents {
         gone
     }
 
-    /// Whether a range lies within its file.
+    /// Whether a range that ends at `end` lies within its file.
     pub(super) fn in_file(&self, segment: u32, end: u64) -> bool {
         self.segments.get(&segment).is_some_and(|segment| !segment.missing && end <= segment.grown)
     }
 
-    /// The log segment of an extent's publish record.
+    /// The key of an extent and the log segment of its publish record.
     pub(super) fn publisher(&self, segment: u32, offset: u64) -> Option<(Key, u32)> {
         match self.segments.get(&segment)?.taken.get(&offset)?.used_by {
             Use::Published { key, log } => Some((key, log)),
@@ -268,7 +269,7 @@ impl Extents {
         }
     }
 
-    /// The publish record was copied to another log segment.
+    /// Notes that the publish record was copied to another log segment.
     pub(super) fn republished(&mut self, segment: u32, offset: u64, to: u32) {
         let taken = self.segments.get_mut(&segment).and_then(|segment| segment.taken.get_mut(&offset));
         if let Some(Taken { used_by: Use::Published { log, .. }, .. }) = taken {
@@ -276,31 +277,31 @@ impl Extents {
         }
     }
 
-    /// A delete was decided: the extent is gone, its place not yet free. Returns its publish record's segment.
-    pub(super) fn dying(&mut self, segment: u32, offset: u64) -> Option<u32> {
+    /// Begins a delete: the extent is gone, but its space is not yet free. Returns its publish record's segment.
+    pub(super) fn begin_delete(&mut self, segment: u32, offset: u64) -> Option<u32> {
         let taken = self.segments.get_mut(&segment)?.taken.get_mut(&offset)?;
         match taken.used_by {
             Use::Published { log, .. } => {
-                taken.used_by = Use::Dying;
+                taken.used_by = Use::Deleting;
                 Some(log)
             }
             _ => None,
         }
     }
 
-    /// The delete is durable: the place is free once its last reader let go.
-    pub(super) fn died(&mut self, id: u32, offset: u64) {
+    /// Ends a delete that became durable: the space is free once its last reader has finished.
+    pub(super) fn end_delete(&mut self, id: u32, offset: u64) {
         let Some(segment) = self.segments.get_mut(&id) else { return };
         let Some(taken) = segment.taken.get_mut(&offset) else { return };
-        if taken.used_by == Use::Dying {
-            taken.used_by = Use::Doomed;
+        if taken.used_by == Use::Deleting {
+            taken.used_by = Use::Deleted;
             if taken.pins == 0 {
                 free(segment, offset);
             }
         }
     }
 
-    /// A delete met in recovery. Returns the publish record's segment.
+    /// Replays a delete. Returns the publish record's segment.
     pub(super) fn replay_delete(&mut self, segment: u32, offset: u64) -> Option<u32> {
         match self.segments.get_mut(&segment)?.taken.remove(&offset)?.used_by {
             Use::Published { log, .. } => Some(log),
@@ -308,7 +309,7 @@ impl Extents {
         }
     }
 
-    /// After recovery: what no extent holds is free, whether backed is unknown.
+    /// Ends recovery: what no extent holds is free and counts as hollow, because it is not known whether it is backed.
     pub(super) fn finish_recovery(&mut self) {
         for segment in self.segments.values_mut() {
             let mut at = 0;
@@ -336,22 +337,22 @@ impl Extents {
         if crate::canary!("extent-freed-while-read") {
             return;
         }
-        assert!(taken.pins > 0, "an extent is unpinned as often as pinned");
+        assert!(taken.pins > 0, "an extent has a pin for each unpin");
         taken.pins -= 1;
-        if taken.pins == 0 && taken.used_by == Use::Doomed {
+        if taken.pins == 0 && taken.used_by == Use::Deleted {
             free(segment, offset);
         }
     }
 
-    /// Free bytes that hold space on disk and can be reserved.
+    /// Free bytes that have space on disk and can be reserved.
     pub(super) fn backed_bytes(&self) -> u64 {
         let usable = self.segments.values().filter(|segment| !segment.sealed);
         usable.map(|segment| segment.backed.bytes()).sum()
     }
 
-    /// Takes free ranges out of the books to be punched: backed ones beyond `keep` bytes in all, every one of a
-    /// sealed segment and, with `untrimmed`, hollow ones that may still hold space. [`Extents::is_hollow`] brings
-    /// them back.
+    /// Takes free ranges out of the books to be punched: backed ranges beyond `keep` bytes in total, every range of a
+    /// sealed segment and, with `untrimmed`, hollow ranges that may still have space. [`Extents::add_hollow`] returns
+    /// them.
     pub(super) fn take_for_punching(&mut self, keep: u64, untrimmed: bool) -> Vec<Reservation> {
         let mut excess = self.backed_bytes().saturating_sub(keep);
         let mut out = Vec::new();
@@ -379,7 +380,7 @@ impl Extents {
         out
     }
 
-    /// Number of segments, bytes taken, bytes free in the files.
+    /// Number of segments, bytes taken, and bytes free in the files.
     pub(super) fn totals(&self) -> (usize, u64, u64) {
         let taken = self.segments.values().flat_map(|segment| segment.taken.values()).map(|t| t.length).sum();
         let free = self.segments.values().map(|s| s.backed.bytes() + s.hollow.bytes()).sum();

@@ -1,7 +1,7 @@
-//! One core's open handles on the node's segments, its own and other cores': a bounded cache.
+//! One core's open handles on the node's segments, its own and those of other cores: a bounded cache.
 //!
-//! A handle on another core's segment outlives it, since nobody tells when that core reuses or removes the file. So
-//! handles are closed once they were idle for a while.
+//! A handle on another core's segment may outlive the segment, since nobody reports when that core reuses or removes
+//! the file. So handles are closed after a time without use.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ use crate::limits::{CLOSE_IDLE_FILES_MS, MAX_OPEN_FILES};
 
 type FileKey = (usize, Class, u32);
 
-/// Open segment files of one core. Ids are never used twice, so a handle never shows another segment's bytes
-/// to a reader who holds a pin.
+/// Open segment files of one core. Ids are never reused, so a handle never shows another segment's bytes to a reader
+/// that holds a pin.
 pub struct Files {
     data_dir: PathBuf,
-    /// Each with the time of its last use.
+    /// The files, each with the time of its last use.
     open: RefCell<BTreeMap<FileKey, (Rc<File>, Instant)>>,
 }
 
@@ -31,7 +31,7 @@ impl Files {
         Files { data_dir: data_dir.into(), open: RefCell::default() }
     }
 
-    /// The handle of a segment of `core`, opened if need be.
+    /// The handle of a segment of `core`, opened if necessary.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -57,12 +57,12 @@ impl Files {
         open.insert(key, (file, io::now()));
     }
 
-    /// Closes what was not used for `idle`.
+    /// Closes the files that were not used for `idle`.
     pub fn close_idle(&self, idle: Duration) {
         self.open.borrow_mut().retain(|_, (_, used)| used.elapsed() < idle);
     }
 
-    /// Closes what is idle, now and then, for as long as `files` lives.
+    /// Closes idle files periodically, for as long as `files` lives.
     pub async fn keep_closing_idle(files: Weak<Files>) {
         let idle = Duration::from_millis(CLOSE_IDLE_FILES_MS);
         loop {
@@ -72,15 +72,15 @@ impl Files {
         }
     }
 
-    /// Forgets a handle; it closes when its last user drops it.
+    /// Drops a handle. The file closes when its last user drops it.
     pub fn forget(&self, core: usize, class: Class, segment: u32) {
         self.open.borrow_mut().remove(&(core, class, segment));
     }
 
-    /// Reads the framed bytes of a whole location. For parts of one, use [`Files::get`].
+    /// Reads the framed bytes of a whole location. To read part of one, use [`Files::get`].
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] where the file ends too early.
+    /// [`Error::Io`]; [`Error::Corrupt`] if the file ends too early.
     pub async fn read(&self, core: usize, at: &Location) -> Result<Framed> {
         let file = self.get(core, at.class, at.segment).await?;
         read_range(&file, at.offset, at.length as usize).await
@@ -118,10 +118,10 @@ mod tests {
     use super::*;
     use crate::segment::core_dir;
 
-    /// Handles stayed open on files that another core had long reused or removed, up to 256 of them, and a removed
-    /// file's space was not given back as long.
+    /// Handles used to stay open on files that another core had long since reused or removed, up to 256 of them, and
+    /// for as long the space of removed files was not freed.
     #[test]
-    fn what_was_not_used_for_a_while_is_closed() {
+    fn a_file_that_was_not_used_for_a_while_is_closed() {
         let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
         io::block_on(async {
             let data = directory.path();
@@ -131,7 +131,7 @@ mod tests {
             files.get(1, Class::Log, 7).await.expect("opens");
             io::remove_file(&segment_path(data, 1, Class::Log, 7)).await.expect("removes");
             files.close_idle(Duration::from_secs(3600));
-            files.get(1, Class::Log, 7).await.expect("is open still");
+            files.get(1, Class::Log, 7).await.expect("is still open");
             files.close_idle(Duration::ZERO);
             assert!(files.get(1, Class::Log, 7).await.is_err(), "closed");
         })

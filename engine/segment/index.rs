@@ -1,10 +1,10 @@
-//! The index in memory: (data id, shard, extent) → where it lies.
+//! The in-memory index: it maps (data id, shard, extent) to a place on disk.
 //!
-//! Promises: 32 bytes an entry, 64 tables, each loaded between 0.67 and 0.9 once it is past its smallest size, so
-//! that an entry costs less than 48 bytes all in, also while tables grow (one at a time, by a quarter).
-//! Linear probing; deletion shifts back, so there are no tombstones and look-ups stay short.
+//! Promises: an entry takes 32 bytes. There are 64 tables, each with a load between 0.67 and 0.9 once it is past its
+//! smallest size, so that an entry costs less than 48 bytes in total, even while tables grow (one at a time, by a
+//! quarter). Probing is linear. Deletion shifts entries back, so there are no tombstones and look-ups stay short.
 //!
-//! All entries of a blob share one hash and lie in one probe run: a look-up by blob finds its extents at once.
+//! All entries of a blob share one hash and lie in one probe run, so a single look-up by blob finds all its extents.
 
 use smallvec::SmallVec;
 
@@ -18,29 +18,29 @@ const LAST: u8 = 1 << 1;
 const EXTENT: u8 = 1 << 2;
 const MARKED: u8 = 1 << 3;
 
-/// What is looked up.
+/// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The blob.
     pub data_id: DataId,
-    /// Its shard.
+    /// The shard of the blob.
     pub shard: u8,
-    /// The shard's extent.
+    /// The extent of the shard.
     pub extent: u16,
 }
 
-/// Where it lies.
+/// The place of an extent or small blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// Segment id.
     pub segment: u32,
-    /// Offset of the first block in units of 8 bytes; in a log segment the record's header lies before it.
+    /// Offset of the first block in units of 8 bytes. In a log segment the record's header lies before it.
     pub offset: u32,
     /// Framed length, bytes.
     pub length: u32,
-    /// Whether the segment is one of extents.
+    /// Whether the segment is an extent segment.
     pub in_extent: bool,
-    /// Whether it is the shard's last extent.
+    /// Whether this is the shard's last extent.
     pub last: bool,
 }
 
@@ -95,7 +95,7 @@ struct Table {
 /// The index of one core.
 pub struct Index {
     tables: Vec<Table>,
-    /// Entries are added marked: recovery is over.
+    /// Recovery is over: entries are added with the mark set.
     recovered: bool,
 }
 
@@ -110,7 +110,7 @@ fn hash(id: &[u8; 16]) -> u64 {
     mix64(value as u64 ^ mix64((value >> 64) as u64))
 }
 
-/// The table of a hash: its top six bits; the place in it comes from the low 32.
+/// The table of a hash: its top six bits. The slot in the table comes from the low 32.
 fn table_of(hash: u64) -> usize {
     (hash >> 58) as usize
 }
@@ -124,7 +124,7 @@ impl Table {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
-    /// The places in the probe run of `hash`, up to the first empty one.
+    /// The slots in the probe run of `hash`, up to the first empty one.
     fn run(&self, hash: u64) -> impl Iterator<Item = usize> {
         let mut at = if self.slots.is_empty() { 0 } else { self.home(hash) };
         std::iter::from_fn(move || {
@@ -154,7 +154,7 @@ impl Table {
     }
 
     fn resize(&mut self, capacity: usize) {
-        assert!(capacity > self.used, "a table keeps an empty place");
+        assert!(capacity > self.used, "a table keeps an empty slot");
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; capacity]);
         self.used = 0;
         for entry in old.into_iter().filter(Entry::used) {
@@ -162,7 +162,7 @@ impl Table {
         }
     }
 
-    /// Makes room for one more: at 0.9 full, a quarter is added.
+    /// Makes room for one more entry: a table that is 0.9 full grows by a quarter.
     fn grow(&mut self) {
         if self.slots.len() < SMALLEST {
             self.resize(SMALLEST);
@@ -171,7 +171,7 @@ impl Table {
         }
     }
 
-    /// Gives memory back at 0.67 full: 0.8 full afterwards.
+    /// Shrinks a table that is less than 0.67 full, so that it is 0.8 full afterwards.
     fn shrink(&mut self) {
         if self.slots.len() > SMALLEST && self.used * 100 < self.slots.len() * 67 {
             self.resize((self.used * 5 / 4 + 1).max(SMALLEST));
@@ -208,7 +208,8 @@ impl Index {
         &self.tables[table_of(hash)]
     }
 
-    /// Stores where `key` lies; returns where it lay before. A mark that it had stays: a move must not look unwanted.
+    /// Stores the place of `key` and returns the previous one. A mark on the entry stays: a move must not make a blob
+    /// look unwanted.
     pub fn insert(&mut self, key: Key, slot: Slot) -> Option<Slot> {
         let hash = hash(&key.data_id.0);
         let table = &mut self.tables[table_of(hash)];
@@ -224,7 +225,7 @@ impl Index {
         None
     }
 
-    /// Where `key` lies.
+    /// The place of `key`.
     pub fn get(&self, key: &Key) -> Option<Slot> {
         let hash = hash(&key.data_id.0);
         let table = self.table(hash);
@@ -245,14 +246,14 @@ impl Index {
         found
     }
 
-    /// Whether any shard of the blob is here.
+    /// Whether the index holds any shard of the blob.
     pub fn contains(&self, data_id: DataId) -> bool {
         let hash = hash(&data_id.0);
         let table = self.table(hash);
         table.run(hash).any(|at| table.slots[at].id == data_id.0)
     }
 
-    /// Forgets one entry.
+    /// Removes one entry.
     pub fn remove(&mut self, key: &Key) -> Option<Slot> {
         let hash = hash(&key.data_id.0);
         let table = &mut self.tables[table_of(hash)];
@@ -263,7 +264,7 @@ impl Index {
         removed
     }
 
-    /// Forgets all shards and extents of a blob; returns where they lay.
+    /// Removes all shards and extents of a blob and returns their places.
     pub fn remove_blob(&mut self, data_id: DataId) -> SmallVec<[(Key, Slot); 1]> {
         let hash = hash(&data_id.0);
         let table = &mut self.tables[table_of(hash)];
@@ -279,12 +280,12 @@ impl Index {
         removed
     }
 
-    /// Ends recovery: what is added from now on is marked, since somebody just wants it.
+    /// Ends recovery. Entries added from now on are marked, because somebody evidently wants them.
     pub fn end_recovery(&mut self) {
         self.recovered = true;
     }
 
-    /// Marks all entries of a blob as wanted; returns whether there are any.
+    /// Marks all entries of a blob as wanted. Returns whether there are any.
     pub fn mark(&mut self, data_id: DataId) -> bool {
         let hash = hash(&data_id.0);
         let table = &mut self.tables[table_of(hash)];
@@ -296,7 +297,7 @@ impl Index {
         !places.is_empty()
     }
 
-    /// Blobs in sub-table `table` (of [`Index::tables`]) that are unmarked.
+    /// Unmarked blobs in table number `table` (of [`Index::tables`]).
     pub fn unmarked(&self, table: usize) -> Vec<DataId> {
         let mut ids: Vec<DataId> = self.tables[table]
             .slots
@@ -309,12 +310,12 @@ impl Index {
         ids
     }
 
-    /// Number of sub-tables, so that long walks can pause between them.
+    /// Number of tables, so that long walks can pause between them.
     pub fn tables(&self) -> usize {
         self.tables.len()
     }
 
-    /// All entries, in no order that means anything.
+    /// All entries, in no meaningful order.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Slot)> + '_ {
         self.tables
             .iter()
@@ -328,12 +329,12 @@ impl Index {
         self.tables.iter().map(|table| table.used).sum()
     }
 
-    /// Whether there are none.
+    /// Whether the index has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Memory taken, bytes.
+    /// Memory that the index takes, bytes.
     pub fn bytes(&self) -> usize {
         let slots: usize = self.tables.iter().map(|table| table.slots.capacity()).sum();
         slots * size_of::<Entry>() + TABLES * size_of::<Table>() + size_of::<Index>()

@@ -16,7 +16,7 @@ fn key(n: u64, shard: u8, extent: u16) -> Key {
 }
 
 #[test]
-fn an_entry_costs_at_most_48_bytes_at_any_number_while_growing_and_while_shrinking() {
+fn an_entry_costs_at_most_48_bytes_at_any_size_while_growing_and_while_shrinking() {
     let mut index = Index::new();
     for n in 0..120_000u64 {
         index.insert(key(n, 0, 0), slot(1));
@@ -31,7 +31,7 @@ fn an_entry_costs_at_most_48_bytes_at_any_number_while_growing_and_while_shrinki
 }
 
 #[test]
-fn the_extents_of_a_blob_come_back_in_order_and_go_together() {
+fn the_extents_of_a_blob_are_found_in_order_and_removed_together() {
     let mut index = Index::new();
     for n in 0..500 {
         index.insert(key(n, 0, 0), slot(7));
@@ -54,7 +54,7 @@ fn the_extents_of_a_blob_come_back_in_order_and_go_together() {
 }
 
 #[test]
-fn blobs_that_were_there_at_the_start_and_are_not_marked_are_found() {
+fn unmarked_blobs_from_before_the_start_are_found() {
     let mut index = Index::new();
     for n in 0..1000 {
         index.insert(key(n, 0, 0), slot(1));
@@ -65,7 +65,7 @@ fn blobs_that_were_there_at_the_start_and_are_not_marked_are_found() {
         assert!(index.mark(id(n)));
     }
     assert!(!index.mark(id(5000)));
-    // One that was moved stays as it was, and a new one is wanted.
+    // A moved entry keeps its mark or lack of one, and a new entry is marked.
     index.insert(key(0, 0, 0), slot(2));
     index.insert(key(1, 0, 0), slot(2));
     index.insert(key(2000, 0, 0), slot(2));
@@ -91,7 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn it_behaves_like_an_ordered_map(steps in proptest::collection::vec(step(), 0..1500)) {
+    fn the_index_behaves_like_an_ordered_map(steps in proptest::collection::vec(step(), 0..1500)) {
         let mut index = Index::new();
         let mut model = BTreeMap::new();
         for step in steps {

@@ -1,8 +1,8 @@
-//! The writer of one core's log: takes batches from the queue, writes and syncs each, and tells what became of it.
+//! The writer of one core's log. It takes batches from the queue, writes and syncs each, and reports the outcome.
 //!
-//! One batch is in flight at a time; the next forms meanwhile. A page that was synced is never written again. A
-//! failed write or sync poisons the segment: the batch fails, nothing more is written to that segment (recovery
-//! scans it), and the next batch goes to a fresh one.
+//! One batch is in flight at a time, and the next forms meanwhile. A page that was synced is never written again. A
+//! failed write or sync poisons the segment: the batch fails, nothing more is written to that segment (recovery scans
+//! it), and the next batch goes to a new one.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -23,10 +23,10 @@ use crate::format::{Entry, FooterTrailer, PAGE_BYTES, Salt, crc32c, encode_entri
 use crate::io::{self, Event, File, Semaphore};
 use crate::limits::{MAX_QUEUED_BYTES, ZERO_FILL_BYTES};
 
-/// Background tasks that touch files at most; beyond, the writer does their work itself.
+/// Maximum number of background tasks that touch files. Beyond it, the caller does the work itself.
 const MAX_TASKS: usize = 16;
 
-/// What the tasks of one core's store share.
+/// The state that the tasks of one core's store share.
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) dir: PathBuf,
@@ -34,10 +34,10 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// Bytes that may still be queued.
     pub(super) room: Semaphore,
-    /// Those whose blobs or extents come to the log.
+    /// The writers whose blobs or extents are about to reach the log.
     pub(super) writers: io::Writers,
     pacer: io::Pacer,
-    /// A batch waits, or the queue was closed.
+    /// A batch is waiting, or the queue was closed.
     pub(super) work: Event,
     /// There may be something to reclaim, or the queue was closed.
     pub(super) reclaim: Event,
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) next_id: Cell<u32>,
     pub(super) counters: RefCell<Counters>,
-    /// A unit is held by each background task that touches files; shutdown waits for all.
+    /// Each background task that touches files holds a unit; shutdown waits for all of them.
     tasks: Semaphore,
     /// Held while an extent segment grows.
     pub(super) growing: Semaphore,
@@ -54,7 +54,7 @@ pub(super) struct Shared {
     /// Data syncs of extent segments.
     pub(super) syncs: Syncs,
     pub(super) report: RefCell<Report>,
-    /// Set when the writer ended.
+    /// Set when the writer has ended.
     pub(super) ended: Outcome,
     #[cfg(test)]
     pub(super) fail: Cell<Option<Fail>>,
@@ -63,7 +63,7 @@ pub(super) struct Shared {
     pub(super) fail_extent_sync: Cell<bool>,
 }
 
-/// What the next flush of a test meets.
+/// The failure that a test injects into the next flush.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fail {
@@ -73,7 +73,7 @@ pub(super) enum Fail {
     Sync,
 }
 
-/// The segment that is appended to.
+/// The segment that batches are appended to.
 pub(super) struct Active {
     pub(super) id: u32,
     pub(super) generation: u32,
@@ -83,7 +83,7 @@ pub(super) struct Active {
     pub(super) tail: u64,
     /// Number of the last batch.
     pub(super) batch: u32,
-    /// The footer to be.
+    /// The entries of the future footer.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -97,7 +97,7 @@ impl Active {
         Salt { segment: self.id, generation: self.generation }
     }
 
-    /// Whether the batch and the footer it entails fit.
+    /// Whether the batch and the footer that it entails fit.
     fn fits(&self, batch: &Batch) -> bool {
         let footer = encoded_bytes(self.entries.len()) + batch.footer_bytes();
         self.tail + batch.bytes() + io::align_up(footer) + PAGE_BYTES as u64 <= self.length
@@ -141,11 +141,11 @@ impl Shared {
 
     pub(super) fn take_id(&self) -> u32 {
         let id = self.next_id.get();
-        self.next_id.set(id.checked_add(1).unwrap_or_else(|| unreachable!("four thousand million segments")));
+        self.next_id.set(id.checked_add(1).unwrap_or_else(|| unreachable!("all 2^32 segment ids are used")));
         id
     }
 
-    /// Runs a task that shutdown waits for.
+    /// Runs a background task. Shutdown waits for it.
     pub(super) async fn background(&self, task: impl Future<Output = ()> + 'static) {
         match self.tasks.try_acquire(1) {
             Some(permit) => drop(io::spawn(async move {
@@ -167,7 +167,7 @@ impl Shared {
         self.room.acquire(record.bytes()).await
     }
 
-    /// Puts a record into the forming batch and wakes the writer.
+    /// Puts a record into the batch being formed and wakes the writer.
     pub(super) fn push(
         &self,
         record: &Record<'_>,
@@ -180,12 +180,12 @@ impl Shared {
         Ok(ticket)
     }
 
-    /// Whether `bytes` of new bytes leave the reserve untouched.
+    /// Whether `bytes` of new data leave the reserve untouched.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         self.config.disk.unclaimed_bytes() >= self.config.reserve_bytes.saturating_add(bytes)
     }
 
-    /// Whether space is so short that growth by a whole step is refused.
+    /// Whether there is too little space to grow by a whole step.
     pub(super) fn low_on_space(&self) -> bool {
         !self.has_room(self.config.extent_growth_bytes.max(self.config.log_segment_bytes))
     }
@@ -242,7 +242,7 @@ fn placed_bytes(active: &Option<Active>, placed: Placed) -> u64 {
     active.as_ref().map_or(0, |active| active.tail - placed.offset)
 }
 
-/// Writes and syncs a batch. On success its entries count from the segment's start.
+/// Writes and syncs a batch. On success its entries' offsets count from the segment's start.
 async fn write(shared: &Rc<Shared>, active: &mut Option<Active>, batch: &mut Batch) -> Result<Placed> {
     if !active.as_ref().is_some_and(|active| active.fits(batch)) {
         rotate(shared, active).await?;
@@ -305,11 +305,11 @@ async fn rotate(shared: &Rc<Shared>, active: &mut Option<Active>) -> Result<()> 
     Ok(())
 }
 
-/// Makes the segment after the next one ready.
+/// Prepares the segment after the active one.
 pub(super) async fn prepare_in_background(shared: &Rc<Shared>) {
     let ahead = shared.clone();
     let task = async move {
-        // If it fails, the next rotation tries again and reports; what is reclaimed meanwhile may give it room.
+        // If this fails, the next rotation retries and reports the error. Space reclaimed in the meantime may help.
         if ahead.prepare_ahead().await.is_err() {
             ahead.reclaim.notify();
         }
@@ -317,7 +317,7 @@ pub(super) async fn prepare_in_background(shared: &Rc<Shared>) {
     shared.background(task).await;
 }
 
-/// Writes a footer behind the batches. Without it the segment is as good, only slower to open.
+/// Writes a footer after the batches. Without it the segment is just as valid, only slower to open.
 pub(super) async fn seal(shared: Rc<Shared>, full: Active) {
     let stage = if write_footer(&full).await.is_ok() { Stage::Sealed } else { Stage::Unsealed };
     shared.state.borrow_mut().logs.set_stage(full.id, stage);
@@ -325,8 +325,8 @@ pub(super) async fn seal(shared: Rc<Shared>, full: Active) {
 }
 
 async fn write_footer(full: &Active) -> std::io::Result<()> {
-    let left_out = usize::from(crate::canary!("index-entry-lost-at-seal"));
-    let encoded = encode_entries(&full.entries[left_out..]);
+    let skipped = usize::from(crate::canary!("index-entry-lost-at-seal"));
+    let encoded = encode_entries(&full.entries[skipped..]);
     let mut at = full.tail;
     for piece in encoded.chunks(ZERO_FILL_BYTES) {
         let mut buf = Buf::with_capacity(io::align_up(piece.len() as u64) as usize);
@@ -339,7 +339,7 @@ async fn write_footer(full: &Active) -> std::io::Result<()> {
     }
     let trailer = FooterTrailer {
         salt: full.salt(),
-        entries: (full.entries.len() - left_out) as u32,
+        entries: (full.entries.len() - skipped) as u32,
         offset: full.tail,
         entries_crc: crc32c(&encoded),
     };

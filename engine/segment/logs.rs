@@ -1,29 +1,29 @@
-//! What each log segment holds that still matters. Pure bookkeeping.
+//! What each log segment holds that is still needed. Pure bookkeeping.
 //!
-//! A segment is rewritten when less than half of it lives. What lives: blobs and publish records that the
-//! index points to, and tombstones that are still needed. *A tombstone is needed while a log segment other than
-//! its own that may hold a record of the deleted blob is in use*; the range of such segments is written with it.
-//! Usually that is the one segment of the record deleted. Segments that hold *older copies* (one that is being
-//! rewritten, or was when the process ended) are called shadowed, and stretch the range.
+//! A segment is rewritten when less than half of it is live. Live records are blobs and publish records that the index
+//! points to, and tombstones that are still needed. *A tombstone is needed as long as there is a log segment, other
+//! than its own, that may hold a record of the deleted blob.* The range of such segments is written with the tombstone.
+//! Usually it is only the segment of the deleted record. Segments that hold *older copies* (a segment that is being
+//! rewritten, or was when the process ended) are called shadowed, and extend the range.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a log segment stands.
+/// The stage of a log segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Being appended to.
     Active,
-    /// Full; its footer is being written, so the file must not be reused yet.
+    /// Full. Its footer is being written, so the file must not be reused yet.
     Sealing,
     /// Full, with a footer.
     Sealed,
-    /// Given up after a failed write; recovery scans it.
+    /// Abandoned after a failed write. Recovery scans it.
     Unsealed,
-    /// Damaged: reported, never rewritten nor reused, left for repair.
+    /// Damaged: reported, never rewritten or reused, left for repair.
     Damaged,
     /// Being rewritten.
     Compacting,
-    /// Nothing in it matters; waits for its readers.
+    /// Nothing in it is needed. It waits for its readers.
     Dead,
 }
 
@@ -53,7 +53,7 @@ impl Logs {
         let segment =
             LogSegment { generation, length, stage, used: 0, live: 0, tombstones: BTreeMap::new(), pins: 0 };
         let old = self.segments.insert(id, segment);
-        assert!(old.is_none(), "log segment {id} is added once");
+        assert!(old.is_none(), "log segment {id} is added only once");
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&LogSegment> {
@@ -74,7 +74,7 @@ impl Logs {
         }
     }
 
-    /// The file is no longer a log segment.
+    /// Removes a segment whose file is no longer a log segment.
     pub(super) fn remove(&mut self, id: u32) -> Option<LogSegment> {
         self.shadowed.remove(&id);
         self.segments.remove(&id)
@@ -118,7 +118,7 @@ impl Logs {
         oldest <= newest && self.segments.range(oldest..=newest).any(|(other, _)| *other != id)
     }
 
-    /// Bytes that the active segment still has for batches and their footer.
+    /// Bytes that the active segment still has for batches and its footer.
     pub(super) fn active_room(&self) -> u64 {
         let mut active = self.segments.values().filter(|segment| segment.stage == Stage::Active);
         active.next().map_or(0, |segment| segment.length.saturating_sub(segment.used))
@@ -136,7 +136,7 @@ impl Logs {
         segment.live + tombstones
     }
 
-    /// The segment most worth rewriting, if less than `percent` of one is needed.
+    /// The segment that is most worth rewriting, if less than `percent` percent of any segment is needed.
     pub(super) fn victim(&self, percent: u64) -> Option<u32> {
         self.segments
             .iter()
@@ -154,10 +154,10 @@ impl Logs {
         })
     }
 
-    /// Takes a reader off; returns whether the segment now waits for nothing but its reuse.
+    /// Removes a reader. Returns whether the segment can now be reused.
     pub(super) fn unpin(&mut self, id: u32) -> bool {
         let Some(segment) = self.segments.get_mut(&id) else { return false };
-        assert!(segment.pins > 0, "log segment {id} is unpinned as often as pinned");
+        assert!(segment.pins > 0, "log segment {id} has a pin for each unpin");
         segment.pins -= 1;
         segment.pins == 0 && segment.stage == Stage::Dead
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_being_rewritten_stretches_the_range_of_new_tombstones() {
+    fn a_segment_being_rewritten_extends_the_range_of_new_tombstones() {
         let mut logs = logs(&[1, 2, 3, 4]);
         assert_eq!(logs.tombstone_range(3, 3), (3, 3));
         logs.shadow(2);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_emptiest_segment_below_half_is_rewritten_first_and_damaged_ones_never() {
+    fn the_emptiest_segment_below_half_is_rewritten_first_and_a_damaged_one_never_is() {
         let mut logs = logs(&[1, 2, 3, 4]);
         for (id, live) in [(1, 50), (2, 40), (3, 10), (4, 0)] {
             let segment = logs.get_mut(id).expect("added");

@@ -1,15 +1,15 @@
 //! One core's share of the disk: log segments, extent segments, and the index of what lies in them.
 //!
-//! Promises: what [`Store::append_blob`], [`Store::publish`] and [`Store::delete`] answered is durable; after a
-//! crash the index holds what was answered, and of the rest each record wholly or not at all. Damage is
-//! reported and left for repair, never silently dropped. A full disk refuses new bytes and still deletes.
+//! Promises: once [`Store::append_blob`], [`Store::publish`] or [`Store::delete`] has succeeded, its effect is durable.
+//! After a crash the index holds everything that was acknowledged, and each other record wholly or not at all. Damage
+//! is reported and left for repair, never silently dropped. A full disk refuses new data but still accepts deletes.
 //!
-//! A core's folder holds, named by a segment id that this core never uses twice:
-//! `log-ID.seg` (a log segment; ids give their order), `extent-ID.seg`, `free-ID.seg` (a log segment emptied,
-//! kept for reuse) and `new-ID.seg` (being zero-filled; removed at start).
+//! A core's folder holds these files, each named by a segment id that this core never reuses: `log-ID.seg` (a log
+//! segment; ids give their order), `extent-ID.seg`, `free-ID.seg` (an emptied log segment, kept for reuse) and
+//! `new-ID.seg` (being zero-filled; removed at start).
 //!
-//! It leaves to others: what the bytes mean ([`crate::frame`]), which core owns a key ([`crate::placement`]),
-//! and which blobs are still wanted (metadata, by [`Store::delete`] and the sweep).
+//! Left to others: what the bytes mean ([`crate::frame`]), which core owns a key ([`crate::placement`]), and which
+//! blobs are still wanted (the metadata decides, through [`Store::delete`] and the sweep).
 
 mod batch;
 mod compact;
@@ -53,48 +53,48 @@ pub enum Class {
     Extent,
 }
 
-/// Where one extent of a shard lies (a small blob has one); any core of the node may read it.
+/// Where one extent of a shard lies (a small blob has one). Any core of the node may read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     /// Class of the segment.
     pub class: Class,
-    /// Its id; ids are never used twice, so that a file handle cached under it stays right.
+    /// Id of the segment. Ids are never reused, so a file handle cached under one stays valid.
     pub segment: u32,
     /// Offset of the first block, bytes: a multiple of 4096 in an extent, of 8 in a log.
     pub offset: u64,
     /// Framed length, bytes.
     pub length: u32,
-    /// Which extent of the shard, from 0.
+    /// Index of the extent in the shard, from 0.
     pub extent: u16,
 }
 
-/// What a [`Store`] is opened with.
+/// The configuration of a [`Store`].
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The node's `data` folder; the core's own is below it.
+    /// The node's `data` folder. The core's own folder is below it.
     pub data_dir: PathBuf,
-    /// The ledger of its file system, one for all cores.
+    /// The space ledger of the folder's file system, shared by all cores.
     pub disk: Arc<DiskSpace>,
-    /// Which core.
+    /// The core's number.
     pub core: usize,
     /// Length of a new log segment, bytes.
     pub log_segment_bytes: u64,
     /// Length at which an extent segment is full, bytes.
     pub extent_segment_bytes: u64,
-    /// Step by which an extent segment grows, bytes.
+    /// Step in which an extent segment grows, bytes.
     pub extent_growth_bytes: u64,
-    /// Freed log segments that are kept.
+    /// Freed log segments to keep.
     pub free_log_segments: usize,
-    /// Freed extent bytes that keep their place on disk.
+    /// Freed extent space that stays allocated on disk, bytes.
     pub kept_free_extent_bytes: u64,
-    /// Free bytes of the file system that new bytes leave; new log segments leave half of them.
+    /// Free space of the file system that new data leaves, bytes. New log segments leave half of it.
     pub reserve_bytes: u64,
-    /// Whether freed space is reclaimed in the background (tests do it by hand).
+    /// Whether freed space is reclaimed in the background (tests reclaim explicitly).
     pub background: bool,
 }
 
 impl Config {
-    /// The sizes of [`crate::limits`], in the `data` folder whose space `disk` keeps.
+    /// The configuration with the sizes of [`crate::limits`], in the `data` folder whose space `disk` accounts for.
     pub fn new(disk: &Arc<DiskSpace>, core: usize) -> Config {
         Config {
             data_dir: disk.path().to_owned(),

@@ -1,10 +1,10 @@
-//! Names of segment files. A path follows from core, class and id, so that any core can open a segment.
+//! Names of segment files. The path follows from core, class and id, so that any core can open a segment.
 
 use std::path::{Path, PathBuf};
 
 use super::Class;
 
-/// What a file in a core's folder is.
+/// The role of a file in a core's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
     Log,
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_read_back_and_foreign_files_are_left_alone() {
+    fn names_parse_back_and_foreign_files_are_ignored() {
         for role in [Role::Log, Role::Extent, Role::Free, Role::New] {
             assert_eq!(parse(Path::new(&file_name(role, 0xbeef))), Some((role, 0xbeef)));
         }

@@ -1,34 +1,34 @@
-//! Opening a core's folder: which files are there, what they hold, and where to go on.
+//! Opens a core's folder: finds its files, reads what they hold, and decides where to continue.
 //!
-//! |     | what is there                                       | what it is                                            | what is done                                    |
-//! |-----|-----------------------------------------------------|-------------------------------------------------------|-------------------------------------------------|
-//! | S1  | `new-`                                              | its filling was cut short                             | removed                                         |
-//! | S2  | `free-` of the right length                         | waits for its next use, whatever it holds             | kept                                            |
-//! | S3  | `free-` with a later header in it                   | its reuse was cut short before the rename             | kept; the next use has another generation       |
-//! | S4  | `free-` of another length                           | made under other limits                               | removed                                         |
-//! | S5  | `log-` whose first page does not verify             | damage                                                | reported, left alone, never reused              |
-//! | S6  | `log-` with the header of another core or id        | a misplaced file                                      | the same                                        |
-//! | S7  | `log-` shorter than its header says                 | damage                                                | the same                                        |
-//! | S8  | `log-` with a footer                                | sealed                                                | replayed from the footer                        |
-//! | S9  | ... whose trailer does not verify                   | sealing was cut short; or rot, which costs nothing    | replayed from its batches, sealed again         |
-//! | S10 | ... whose entries do not, and all batches are there | the same                                              | the same                                        |
-//! | S11 | ... and batches are missing                         | damage                                                | replayed from its batches, reported, left alone |
-//! | S12 | `log-` without a footer, the last with a batch      | the active one                                        | replayed from its batches, appended to          |
-//! | S13 | ... an earlier one                                  | given up after a failed write, or its sealing cut     | replayed from its batches, sealed now           |
-//! | S14 | ... the last without one, others sealed after it    | the same: what is written next must come after those  | sealed now, a fresh one is begun                |
-//! | S15 | `log-` without any batch, the last                  | prepared, not used yet                                | the next segment                                |
-//! | S16 | ... an earlier one                                  | its first write failed                                | kept for reuse, under a new id                  |
-//! | S17 | `log-` whose blobs have copies in later ones        | its rewriting or freeing was cut short                | the later ones count; rewritten again           |
-//! | S18 | no `log-` of an id in between                       | an operator's accident: nothing here tells of it      | its blobs are not found, all others are         |
-//! | S19 | `extent-` with room that no publish record claims   | reserved or freed when the process ended              | free                                            |
-//! | S20 | `extent-` of length 0                               | made, and not grown yet                               | grows at need                                   |
-//! | S21 | `extent-` shorter than what is published in it      | damage                                                | reported; the entry stays, so that reads fail   |
-//! | S22 | no `extent-` of an id that a publish record gives   | damage                                                | the same; the id is not used again              |
-//! | S23 | publish records that overlap                        | the earlier one was never acknowledged, or is deleted | the later one holds                             |
-//! | S24 | some extents of a blob, not the last one            | publishing was cut short                              | reads fail; the sweep deletes them              |
-//! | S25 | bytes of an earlier use behind the last batch       | the file was recycled                                 | the end                                         |
+//! |     | found                                                | meaning                                               | action                                          |
+//! |-----|------------------------------------------------------|-------------------------------------------------------|-------------------------------------------------|
+//! | S1  | `new-`                                               | filling it was interrupted                            | removed                                         |
+//! | S2  | `free-` of the right length                          | waits for its next use, whatever it holds             | kept                                            |
+//! | S3  | `free-` with the header of its next use              | its reuse was interrupted before the rename           | kept; the next use has another generation       |
+//! | S4  | `free-` of another length                            | made under other limits                               | removed                                         |
+//! | S5  | `log-` whose first page does not verify              | damage                                                | reported, left alone, never reused              |
+//! | S6  | `log-` with the header of another core or id         | a misplaced file                                      | as S5                                           |
+//! | S7  | `log-` shorter than its header says                  | damage                                                | as S5                                           |
+//! | S8  | `log-` with a footer                                 | sealed                                                | replayed from the footer                        |
+//! | S9  | ... whose trailer does not verify                    | sealing was interrupted; or rot, which costs nothing  | replayed from its batches, sealed again         |
+//! | S10 | ... whose entries do not verify, all batches there   | as S9                                                 | as S9                                           |
+//! | S11 | ... and batches are missing                          | damage                                                | replayed from its batches, reported, left alone |
+//! | S12 | `log-` without a footer, the last with a batch       | the active one                                        | replayed from its batches, appended to          |
+//! | S13 | ... an earlier one                                   | abandoned after a failed write, or not fully sealed   | replayed from its batches, sealed now           |
+//! | S14 | ... the last without one, others sealed after it     | as S13: new batches must come after those segments    | sealed now, a new segment is begun              |
+//! | S15 | `log-` without any batch, the last                   | prepared, not used yet                                | the next segment                                |
+//! | S16 | ... an earlier one                                   | its first write failed                                | kept for reuse, under a new id                  |
+//! | S17 | `log-` whose blobs have copies in later ones         | its rewriting or freeing was interrupted              | the later ones count; rewritten again           |
+//! | S18 | no `log-` of an id in between                        | an operator's accident: nothing here shows it         | its blobs are not found, all others are         |
+//! | S19 | `extent-` with a range that no publish record claims | reserved or freed when the process ended              | free                                            |
+//! | S20 | `extent-` of length 0                                | created, and not grown yet                            | grows when needed                               |
+//! | S21 | `extent-` shorter than what is published in it       | damage                                                | reported; the entry stays, so that reads fail   |
+//! | S22 | no `extent-` of an id that a publish record names    | damage                                                | as S21; the id is not used again                |
+//! | S23 | publish records that overlap                         | the earlier one was never acknowledged, or is deleted | the later one holds                             |
+//! | S24 | some extents of a blob, not the last one             | publishing was interrupted                            | reads fail; the sweep deletes them              |
+//! | S25 | bytes of an earlier use after the last batch         | the file was recycled                                 | the end                                         |
 //!
-//! A page that the disk does not give back is reported as damage and read as zeros. Batches are in [`super::recovery`].
+//! A page that the disk cannot read is reported as damage and taken as zeros. For batches see [`super::recovery`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,27 +50,27 @@ use crate::format::{
 use crate::io::{self, File};
 use crate::limits::{MAX_BATCH_BYTES, ZERO_FILL_BYTES};
 
-/// Reads of a page before it counts as unreadable.
+/// Attempts to read a page before it counts as unreadable.
 const PAGE_READS: usize = 3;
-/// Bytes read at a time while scanning; batches fit several times.
+/// Bytes read at a time while scanning; several batches fit.
 const SCAN_BYTES: usize = 4 * MAX_BATCH_BYTES;
 
-/// What a log segment holds.
+/// The contents of a log segment.
 pub(super) struct Loaded {
     pub(super) entries: Vec<Entry>,
-    /// Where the batches end.
+    /// The end of the batches.
     pub(super) tail: u64,
-    /// Number of the last batch; unknown, 0, from a footer.
+    /// Number of the last batch; 0, for unknown, if loaded from a footer.
     pub(super) batch: u32,
     pub(super) from_footer: bool,
-    /// Sealing was cut short: the batches are whole, the footer is not.
+    /// Sealing was interrupted: the batches are whole, the footer is not.
     pub(super) footer_torn: bool,
     pub(super) torn: bool,
     pub(super) bad: Vec<Damage>,
 }
 
 impl Loaded {
-    /// Of a segment whose batches end at `tail`.
+    /// The contents of a segment without entries whose batches end at `tail`.
     fn empty(tail: u64) -> Loaded {
         let (entries, bad) = (Vec::new(), Vec::new());
         Loaded { entries, tail, batch: 0, from_footer: false, footer_torn: false, torn: false, bad }
@@ -81,7 +81,7 @@ fn failed(error: &std::io::Error) -> Error {
     Error::io("open a data folder", error)
 }
 
-/// Opens a core's folder, creating it if need be. Returns the shared state and the segment to go on with.
+/// Opens a core's folder, creating it if necessary. Returns the shared state and the segment to continue with.
 pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)> {
     let dir = core_dir(&config.data_dir, config.core);
     io::create_dir_all(&dir).map_err(|error| failed(&error))?;
@@ -105,7 +105,7 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     }
     replay.check_extents();
     let Replay { mut state, mut report, unsealed, newest, .. } = replay;
-    // A lost extent segment's id is still in use by what lay there.
+    // The id of a lost extent segment is still referred to by the blobs that lay in it.
     let next = next.max(state.extents.newest_id() + 1);
     state.extents.finish_recovery();
     state.index.end_recovery();
@@ -117,7 +117,7 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     for id in ids(Role::Free) {
         adopt_free(&shared, id).await?;
     }
-    let active = go_on(&shared, unsealed, newest).await?;
+    let active = resume(&shared, unsealed, newest).await?;
     Ok((shared, active))
 }
 
@@ -147,9 +147,9 @@ struct Replay<'a> {
     dir: &'a Path,
     state: State,
     report: Report,
-    /// Segments without a whole footer, undamaged, in order, and whether to seal them whatever they are.
+    /// Undamaged segments without a whole footer, in order, and whether each must be sealed in any case.
     unsealed: Vec<(Active, bool)>,
-    /// The last segment that holds batches, or may.
+    /// The last segment that holds batches, or may hold some.
     newest: u32,
 }
 
@@ -214,7 +214,7 @@ impl Replay<'_> {
         Ok(header)
     }
 
-    /// Reports extents that lie outside of their files. They stay in the index: a read must fail, not miss.
+    /// Reports extents that lie outside their files. They stay in the index: a read must fail, not find nothing.
     fn check_extents(&mut self) {
         for (key, slot) in self.state.index.iter().filter(|(_, slot)| slot.in_extent) {
             let offset = super::state::slot_offset(slot);
@@ -226,13 +226,13 @@ impl Replay<'_> {
     }
 }
 
-/// Picks the segment to append to, makes an empty one the next, and seals or frees the others. Segments are replayed
-/// in the order of their ids, so nothing may be written before `newest`, the last that holds something.
+/// Picks the segment to append to, makes an empty one the next, and seals or frees the others. Segments are replayed in
+/// the order of their ids, so nothing may be written before `newest`, the last segment that holds something.
 ///
-/// What was found need not be durable: a process that was killed may have written it and not synced it. It is synced
-/// now, names and batches, before anything is built on it. Otherwise a loss of power could take it away later, and from
-/// under what was acknowledged since.
-async fn go_on(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) -> Result<Option<Active>> {
+/// What was found need not be durable: a process that was killed may have written it without syncing it. So names and
+/// batches are synced now, before anything is built on them. Otherwise a power failure could later take them away, and
+/// with them the basis of what was acknowledged since.
+async fn resume(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) -> Result<Option<Active>> {
     io::sync_dir(&shared.dir).await.map_err(|error| failed(&error))?;
     for (segment, _) in unsealed.iter().filter(|(segment, _)| segment.batch > 0) {
         segment.file.sync_data().await.map_err(|error| failed(&error))?;
@@ -260,14 +260,14 @@ async fn go_on(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32) 
     Ok(active)
 }
 
-/// What the batches of a segment hold: from its footer, or else from the batches themselves.
+/// The contents of a segment's batches: from its footer, or else from the batches themselves.
 pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
     let page = read(file, length - PAGE_BYTES as u64, PAGE_BYTES).await;
     let trailer = match page.unreadable.is_empty() {
         true => FooterTrailer::decode(&page.bytes, salt, length),
         false => Err(Corrupt::Unreadable.into()),
     };
-    // What is wrong with the footer, and where the batches end by it.
+    // What is wrong with the footer, and where the batches end according to it.
     let footer = match trailer {
         Ok(trailer) => match load_footer(file, &trailer).await {
             Ok(entries) => {
@@ -283,9 +283,9 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
     };
     let mut loaded = scan(file, salt, length).await?;
     if let Some((what, tail)) = footer {
-        // Batches are durable before their footer is begun, which is written at once and synced at its end.
-        let all_there = loaded.bad.is_empty() && tail.is_none_or(|tail| tail == loaded.tail);
-        loaded.footer_torn = all_there && matches!(what, Corrupt::Header | Corrupt::Body);
+        // Batches are durable before their footer is begun. The footer is written in one go and synced at its end.
+        let complete = loaded.bad.is_empty() && tail.is_none_or(|tail| tail == loaded.tail);
+        loaded.footer_torn = complete && matches!(what, Corrupt::Header | Corrupt::Body);
         if !loaded.footer_torn {
             let offset = length - PAGE_BYTES as u64;
             loaded.bad.push(Damage { segment: salt.segment, offset, data_id: None, what });
@@ -316,7 +316,7 @@ async fn load_footer(file: &File, trailer: &FooterTrailer) -> Result<Vec<Entry>>
 async fn scan(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
     let mut at = PAGE_BYTES as u64;
     let mut loaded = Loaded::empty(at);
-    let mut window = (0, Found { bytes: Buf::empty(), unreadable: Vec::new() });
+    let mut window = (0, ReadRange { bytes: Buf::empty(), unreadable: Vec::new() });
     while at < length {
         let held = window.0 + window.1.bytes.len() as u64;
         if at < window.0 || (at + MAX_BATCH_BYTES as u64 > held && held < length) {
@@ -356,7 +356,7 @@ async fn scan(file: &File, salt: Salt, length: u64) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// The next batch after a place that did not verify: one with a higher number than the one there.
+/// The next batch after a place that did not verify: one with a higher number than the one at that place.
 async fn find_later(
     file: &File,
     salt: Salt,
@@ -383,22 +383,22 @@ async fn find_later(
     Ok(None)
 }
 
-/// What was read of a file.
-struct Found {
+/// The result of reading a range of a file.
+struct ReadRange {
     bytes: Buf,
-    /// Places of pages that the disk does not give back; they are zeros in `bytes`.
+    /// Offsets of pages that the disk cannot read. They are zeros in `bytes`.
     unreadable: Vec<u64>,
 }
 
-/// Reads a range, page by page where it can't be read as a whole.
-async fn read(file: &File, at: u64, length: usize) -> Found {
+/// Reads a range; page by page if it can't be read as a whole.
+async fn read(file: &File, at: u64, length: usize) -> ReadRange {
     if length == 0 {
-        return Found { bytes: Buf::empty(), unreadable: Vec::new() };
+        return ReadRange { bytes: Buf::empty(), unreadable: Vec::new() };
     }
     if let Ok(bytes) = file.read_at(at, length).await {
-        return Found { bytes, unreadable: Vec::new() };
+        return ReadRange { bytes, unreadable: Vec::new() };
     }
-    let mut found = Found { bytes: Buf::with_capacity(length), unreadable: Vec::new() };
+    let mut found = ReadRange { bytes: Buf::with_capacity(length), unreadable: Vec::new() };
     for place in (at..at + length as u64).step_by(PAGE_BYTES) {
         let mut page = file.read_at(place, PAGE_BYTES).await;
         for _ in 1..PAGE_READS {

@@ -1,8 +1,8 @@
-//! Log segments ahead of need: a data sync onto blocks never written costs fifty times one onto written blocks,
-//! so a segment is a file filled with zeros, or one that has been used before.
+//! Log segments prepared ahead of use. A data sync of blocks that were never written costs fifty times as much as one
+//! of written blocks, so a segment is a file filled with zeros or one that has been used before.
 //!
-//! The order of steps makes a crash harmless: a file is `new-` until it is filled and synced, `free-` while it
-//! waits, and gets its header, synced, before the rename that makes it a `log-`.
+//! The order of the steps makes a crash harmless: a file is named `new-` until it is filled and synced, and `free-`
+//! while it waits. Its header is written and synced before the rename that makes it a `log-`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::format::{PAGE_BYTES, SegmentHeader};
 use crate::io::{self, File, Semaphore};
 use crate::limits::ZERO_FILL_BYTES;
 
-/// A log segment with its header, empty.
+/// An empty log segment with its header.
 pub(super) struct Fresh {
     pub(super) id: u32,
     pub(super) generation: u32,
@@ -25,12 +25,12 @@ pub(super) struct Fresh {
 
 /// Files ready to become log segments.
 pub(super) struct Pool {
-    /// The next segment, ready.
+    /// The next segment, if it is ready.
     ready: RefCell<Option<Fresh>>,
-    /// Emptied files: the id in the name.
+    /// Ids in the names of the emptied files.
     free: RefCell<Vec<u32>>,
     busy: Semaphore,
-    /// There was no room for the next segment.
+    /// There was no space for the next segment.
     starved: Cell<bool>,
 }
 
@@ -54,12 +54,12 @@ impl Pool {
         self.free.borrow().len()
     }
 
-    /// Whether a segment can be had without new space on disk.
+    /// Whether a segment is available without new space on disk.
     pub(super) fn has_spare(&self) -> bool {
         self.ready.borrow().is_some() || self.len() > 0
     }
 
-    /// Whether the next segment can't be had: what is left of the active one is all that deletes have.
+    /// Whether the next segment can't be prepared. Then deletes have only what is left of the active one.
     pub(super) fn is_starved(&self) -> bool {
         self.starved.get() && !self.has_spare()
     }
@@ -68,7 +68,7 @@ impl Pool {
         self.free.borrow_mut().pop()
     }
 
-    /// Makes an empty segment the next one, unless there is one already.
+    /// Makes an empty segment the next one, unless one is ready already. Returns whether it did.
     pub(super) fn offer_ready(&self, fresh: Fresh) -> bool {
         let mut ready = self.ready.borrow_mut();
         let taken = ready.is_none();
@@ -84,7 +84,7 @@ fn failed(error: &std::io::Error) -> Error {
 }
 
 impl Shared {
-    /// The next segment, prepared now if it was not.
+    /// The next segment. It is prepared now if it was not ready.
     pub(super) async fn take_fresh(&self) -> Result<Fresh> {
         let _busy = self.pool.busy.acquire(1).await;
         let ready = self.pool.ready.borrow_mut().take();
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    /// Makes the next segment ready, if none is.
+    /// Prepares the next segment, unless one is ready.
     pub(super) async fn prepare_ahead(&self) -> Result<()> {
         let _busy = self.pool.busy.acquire(1).await;
         if self.pool.ready.borrow().is_none() && !self.queue.is_closed() {
@@ -104,7 +104,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One at a time (`busy` is held), so that ids come into use in their order.
+    /// Prepares one segment. The caller holds `busy`, so that ids come into use in order.
     async fn prepare(&self) -> Result<Fresh> {
         if let Some(old) = self.pool.pop() {
             let path = self.dir.join(file_name(Role::Free, old));
@@ -118,7 +118,7 @@ impl Shared {
         match self.fill(name).await {
             Ok(file) => self.begin(file, Role::New, name).await.map_err(|error| failed(&error)),
             Err(error) => {
-                // Space is what it failed for, more likely than not: leave none taken.
+                // The likely reason is lack of space: leave none taken.
                 let _ = io::remove_file(&self.dir.join(file_name(Role::New, name))).await;
                 Err(failed(&error))
             }
@@ -144,7 +144,8 @@ impl Shared {
 
     async fn begin(&self, file: File, role: Role, name: u32) -> std::io::Result<Fresh> {
         let id = self.take_id();
-        // Drawn, not counted: a client that could guess it could send a body that recovery takes for records.
+        // The generation is random, not counted: a client that could guess it could send a body that recovery takes for
+        // records.
         let generation = io::random_u64() as u32;
         let length = self.config.log_segment_bytes;
         let core = self.config.core as u32;
@@ -161,7 +162,7 @@ impl Shared {
         Ok(Fresh { id, generation, length, file: Rc::new(file) })
     }
 
-    /// Turns a log segment that nothing needs into a free file, or removes it where enough are kept.
+    /// Turns a log segment that nothing needs into a free file, or removes it if enough are kept.
     pub(super) async fn retire(&self, id: u32, length: u64) -> Result<()> {
         let path = self.dir.join(file_name(Role::Log, id));
         let keep = length == self.config.log_segment_bytes && self.pool.len() < self.config.free_log_segments;
@@ -178,7 +179,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes free files beyond `keep`, to give their space back.
+    /// Removes free files beyond `keep`, to free their space.
     pub(super) async fn shrink_pool(&self, keep: usize) -> Result<()> {
         while self.pool.len() > keep
             && let Some(id) = self.pool.pop()

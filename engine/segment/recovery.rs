@@ -1,20 +1,20 @@
-//! Reading a log segment back after a crash, as a table of cases. Pure.
+//! Reads a log segment after a crash, following a table of cases. Pure.
 //!
-//! A segment is read batch by batch. Batches are numbered from 1 and one is written and synced before the next,
-//! so only the last one can be torn, and whatever comes before a later valid batch was once durable:
+//! A segment is read batch by batch. Batches are numbered from 1, and each is written and synced before the next. So
+//! only the last one can be torn, and everything before a later valid batch was once durable:
 //!
-//! |     | at the place of the next batch      | a later batch is there | what it is      | what is done                          |
-//! |-----|-------------------------------------|------------------------|-----------------|---------------------------------------|
-//! | B1  | a whole batch with the next number  | –                      | acknowledged    | replay it                             |
-//! | B2  | no header of this use of the file   | no                     | the end         | append from here                      |
-//! | B3  | no header of this use of the file   | yes                    | damage          | report, go on there                   |
-//! | B4  | a header, but a record that fails   | no                     | a torn tail     | cut: append from here                 |
-//! | B5  | a header, but a record that fails   | yes                    | damage          | replay what verifies, report the rest |
-//! | B6  | a whole batch with an older number  | no                     | left over       | the end                               |
-//! | B7  | a whole batch with an older number  | yes                    | damage          | report, go on there                   |
-//! | B8  | a record of a later version or kind | –                      | a newer program | refuse to start                       |
+//! |    | at the place of the next batch      | later batch exists | meaning         | action                                |
+//! |----|-------------------------------------|--------------------|-----------------|---------------------------------------|
+//! | B1 | a whole batch with the next number  | –                  | acknowledged    | replay it                             |
+//! | B2 | no header of this use of the file   | no                 | the end         | append from here                      |
+//! | B3 | no header of this use of the file   | yes                | damage          | report, continue there                |
+//! | B4 | a header, but a record that fails   | no                 | a torn tail     | cut off: append from here             |
+//! | B5 | a header, but a record that fails   | yes                | damage          | replay what verifies, report the rest |
+//! | B6 | a whole batch with an older number  | no                 | left over       | the end                               |
+//! | B7 | a whole batch with an older number  | yes                | damage          | report, continue there                |
+//! | B8 | a record of a later version or kind | –                  | a newer program | refuse to start                       |
 //!
-//! A batch that was written and not acknowledged may be there whole: replaying it is as good as not.
+//! A batch that was written but not acknowledged may be there as a whole: it does not matter whether it is replayed.
 
 use crate::error::{Corrupt, Error, Result};
 use crate::format::{
@@ -28,28 +28,28 @@ use crate::limits::MAX_REPORTED_DAMAGE;
 pub struct Damage {
     /// Segment id.
     pub segment: u32,
-    /// Where in the segment, bytes.
+    /// Offset in the segment, bytes.
     pub offset: u64,
-    /// The blob, where its header could still be read.
+    /// The blob, if its header could still be read.
     pub data_id: Option<DataId>,
     /// What is wrong.
     pub what: Corrupt,
 }
 
-/// What recovery found.
+/// The findings of recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Log segments taken from their footers.
+    /// Log segments loaded from their footers.
     pub from_footer: usize,
     /// Log segments read record by record.
     pub scanned: usize,
-    /// Tails of unacknowledged writes that were cut.
+    /// Tails of unacknowledged writes that were cut off.
     pub torn_tails: usize,
-    /// Footers whose writing was cut short; they are written again.
+    /// Footers whose writing was interrupted. They are written again.
     pub torn_footers: usize,
-    /// Damaged places.
+    /// Number of damaged places.
     pub damaged: u64,
-    /// The first of them.
+    /// The first damaged places.
     pub damage: Vec<Damage>,
     /// Index entries after the replay.
     pub entries: usize,
@@ -72,7 +72,7 @@ pub enum BatchAt {
     Whole { number: u32, length: u64, entries: Vec<Entry> },
     /// There is no valid first header.
     Nothing,
-    /// The first header is valid, not all the rest.
+    /// The first header is valid, but not everything after it.
     Partial { number: u32, length: u64, entries: Vec<Entry>, bad: Vec<Damage> },
 }
 
@@ -80,9 +80,9 @@ pub enum BatchAt {
 #[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Verdict {
-    /// Replay the entries, report the damage, go on at the offset.
+    /// Replay the entries, report the damage and continue at offset `next`.
     Replay { number: u32, entries: Vec<Entry>, bad: Vec<Damage>, next: u64 },
-    /// The batches end here. `torn`: something unacknowledged was cut.
+    /// The batches end here. `torn`: an unacknowledged batch was cut off.
     End { torn: bool },
 }
 
@@ -95,7 +95,7 @@ pub(super) fn first_header(page: &[u8], salt: Salt) -> Result<Option<Header>> {
     }
 }
 
-/// Reads the batch at the start of `bytes`, which lie at `offset` of the segment and hold
+/// Reads the batch at the start of `bytes`, which lie at `offset` in the segment and either hold
 /// [`crate::limits::MAX_BATCH_BYTES`] or end with the segment.
 pub fn read_batch(bytes: &[u8], offset: u64, salt: Salt) -> Result<BatchAt> {
     let Some(first) = first_header(bytes, salt)? else { return Ok(BatchAt::Nothing) };
@@ -117,7 +117,7 @@ pub fn read_batch(bytes: &[u8], offset: u64, salt: Salt) -> Result<BatchAt> {
             Ok(header) if header.batch == number => header,
             Err(error @ Error::Unsupported(_)) => return Err(error),
             _ => {
-                // The length of this record is unknown: look for the next one of the batch.
+                // The length of this record is unknown: look for the next record of the batch.
                 bad.push(Damage {
                     segment: salt.segment,
                     offset: record,
@@ -154,7 +154,7 @@ fn next_record(batch: &[u8], after: usize, salt: Salt, number: u32) -> Option<us
     places.find(|&at| Header::decode(&batch[at..], salt).is_ok_and(|header| header.batch == number))
 }
 
-/// What a verified record means.
+/// The index entries of a verified record.
 pub(super) fn entries_of(header: &Header, body: &[u8], record: u64) -> Result<Vec<Entry>, Corrupt> {
     let kind = match header.kind {
         Kind::Delete => {
@@ -170,8 +170,8 @@ pub(super) fn entries_of(header: &Header, body: &[u8], record: u64) -> Result<Ve
     Ok(vec![Entry { data_id, shard, extent, last, record, kind }])
 }
 
-/// The table at the head of this file. `last` is the number of the last batch replayed, `later` the place of the
-/// next batch with a higher number after this place, if there is one.
+/// Decides by the table at the head of this file. `last` is the number of the last batch replayed. `later` is the place
+/// of the next batch after this place with a higher number, if there is one.
 pub fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option<u64>) -> Verdict {
     match (found, later) {
         (BatchAt::Whole { number, length, entries }, _) if number > last => {
@@ -188,14 +188,14 @@ pub fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option
             Verdict::Replay { number: last, entries: Vec::new(), bad, next }
         }
         (BatchAt::Partial { number, entries, bad, .. }, Some(next)) => {
-            // Leftovers of an earlier tail (an older number) are not this batch's records.
+            // What is left over from an earlier tail (an older number) is not part of this batch.
             let (number, entries) = if number > last { (number, entries) } else { (last, Vec::new()) };
             Verdict::Replay { number, entries, bad, next }
         }
     }
 }
 
-/// The first page of `bytes` (at `offset` of the segment) where a batch with a number above `last` begins.
+/// The first page of `bytes` (which lie at `offset` in the segment) where a batch with a number above `last` begins.
 pub fn later_batch(bytes: &[u8], offset: u64, salt: Salt, last: u32) -> Option<u64> {
     let starts = |page: &[u8]| matches!(first_header(page, salt), Ok(Some(header)) if header.batch > last);
     let at = bytes.chunks_exact(PAGE_BYTES).position(starts)?;

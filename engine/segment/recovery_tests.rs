@@ -1,4 +1,4 @@
-//! The table of cases without a disk: batches made by hand.
+//! The cases of the table, without a disk: batches made by hand.
 
 use super::super::batch::{Pending, Queue, Record};
 use super::*;
@@ -38,7 +38,7 @@ fn ids(entries: &[Entry]) -> Vec<DataId> {
     entries.iter().map(|entry| entry.data_id).collect()
 }
 
-/// B1: a whole batch. B6: an older one. B7: an older one before a later one.
+/// B1: a whole batch. B6: an older batch. B7: an older batch before a later one.
 #[test]
 fn a_whole_batch_with_a_higher_number_is_replayed_and_an_older_one_is_the_end() {
     let bytes = batch_of(3, &[1, 2], 1000);
@@ -53,7 +53,7 @@ fn a_whole_batch_with_a_higher_number_is_replayed_and_an_older_one_is_the_end() 
 
 /// B2: the end. B3: a lost header.
 #[test]
-fn nothing_is_the_end_unless_a_later_batch_follows() {
+fn a_place_without_a_header_is_the_end_unless_a_later_batch_follows() {
     assert_eq!(judge(BatchAt::Nothing, 4096, 4, 2, None), Verdict::End { torn: false });
     let Verdict::Replay { number: 2, entries, bad, next: 16384 } =
         judge(BatchAt::Nothing, 4096, 4, 2, Some(16384))
@@ -78,7 +78,7 @@ fn a_partial_batch_is_a_torn_tail_unless_a_later_batch_follows() {
 }
 
 #[test]
-fn a_later_batch_is_found_by_its_number_and_salt() {
+fn a_later_batch_is_found_by_number_and_salt() {
     let mut bytes = vec![0; 8192];
     bytes.extend(batch_of(7, &[1], 100));
     assert_eq!(later_batch(&bytes, 4096, SALT, 6), Some(12288));
@@ -95,9 +95,9 @@ fn a_batch_cut_by_the_end_of_the_file_is_partial() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// However a batch is damaged, what is replayed of it is what was written.
+    /// However a batch is damaged, every record replayed from it is one that was written.
     #[test]
-    fn no_damage_makes_a_wrong_record(places in proptest::collection::vec((any::<prop::sample::Index>(), 1..=255u8), 1..5)) {
+    fn no_damage_yields_a_wrong_record(places in proptest::collection::vec((any::<prop::sample::Index>(), 1..=255u8), 1..5)) {
         let mut bytes = batch_of(1, &[1, 2, 3, 4], 900);
         let clean = match read_batch(&bytes, 0, SALT) {
             Ok(BatchAt::Whole { entries, .. }) => entries,

@@ -1,5 +1,5 @@
-//! What a core knows of its segments, and how each record changes it: one set of rules for records that just
-//! became durable and for those met again at start. Pure.
+//! A core's knowledge of its segments, and how each record changes it: one set of rules for records that have just
+//! become durable and for records replayed at start. Pure.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,21 @@ pub(super) struct State {
     pub(super) index: Index,
     pub(super) logs: Logs,
     pub(super) extents: Extents,
-    /// Copies made by compactions that are not durable yet, of each blob how many.
-    moving: BTreeMap<DataId, usize>,
-    /// Deletes whose tombstones failed: the blobs are out of the index, their extents wait for a delete that is
-    /// tried again.
-    undeleted: BTreeMap<DataId, Decided>,
+    /// Number of copies of each blob that compactions have queued and that are not durable yet.
+    queued_copies: BTreeMap<DataId, usize>,
+    /// Deletes whose tombstones failed: the blobs are out of the index, and their extents wait for the delete to be
+    /// retried.
+    failed_deletes: BTreeMap<DataId, Deletion>,
 }
 
-/// A delete that was decided: what its tombstone says, and the extents to free once it is durable.
+/// The decision to delete a blob: the range of its tombstone, and the extents to free once the tombstone is durable.
 #[derive(Debug, Default)]
-pub(super) struct Decided {
+pub(super) struct Deletion {
     pub(super) range: Option<(u32, u32)>,
     pub(super) extents: Vec<(u32, u64)>,
 }
 
-impl Decided {
+impl Deletion {
     fn widen(&mut self, oldest: u32, newest: u32) {
         let (first, last) = self.range.unwrap_or((oldest, newest));
         self.range = Some((first.min(oldest), last.max(newest)));
@@ -64,14 +64,14 @@ pub(super) fn slot_offset(slot: Slot) -> u64 {
 }
 
 impl State {
-    /// A record of this process became durable in log segment `log`.
+    /// Applies a record of this process that became durable in log segment `log`.
     pub(super) fn durable(&mut self, pending: &Pending, log: u32) {
         let entry = &pending.entry;
         let key = key_of(entry);
         match (entry.kind, pending.moved) {
             (EntryKind::Blob { length }, None) => self.add(key, blob_slot(entry, log, length), log),
             (EntryKind::Blob { length }, Some(moved)) => {
-                self.has_moved(entry.data_id);
+                self.copy_done(entry.data_id);
                 let Moved::Blob(from) = moved else { return };
                 match self.index.get(&key) {
                     Some(at) if at == from => {
@@ -88,7 +88,7 @@ impl State {
                 self.add(key, extent_slot(entry, at), log);
             }
             (EntryKind::Publish(at), Some(moved)) => {
-                self.has_moved(entry.data_id);
+                self.copy_done(entry.data_id);
                 let Moved::Publish(from) = moved else { return };
                 match self.extents.publisher(at.segment, at.offset) {
                     Some(publisher) if publisher == (key, from) => {
@@ -103,42 +103,43 @@ impl State {
             (EntryKind::Tombstone { oldest, newest }, _) => {
                 self.logs.add_tombstone(log, (oldest, newest));
                 for &(segment, offset) in &pending.frees {
-                    self.extents.died(segment, offset);
+                    self.extents.end_delete(segment, offset);
                 }
             }
         }
     }
 
-    /// A record of this process failed to become durable.
+    /// Handles a record of this process that failed to become durable.
     pub(super) fn failed(&mut self, pending: &Pending) {
         let data_id = pending.entry.data_id;
         match (pending.entry.kind, pending.moved) {
             // The rewrite fails as a whole: the segment keeps the tombstone.
             (_, Some(Moved::Tombstone)) => {}
-            (_, Some(_)) => self.has_moved(data_id),
+            (_, Some(_)) => self.copy_done(data_id),
             (EntryKind::Tombstone { oldest, newest }, None) => {
-                let undeleted = self.undeleted.entry(data_id).or_default();
-                undeleted.widen(oldest, newest);
-                undeleted.extents.extend_from_slice(&pending.frees);
+                let failed = self.failed_deletes.entry(data_id).or_default();
+                failed.widen(oldest, newest);
+                failed.extents.extend_from_slice(&pending.frees);
             }
             _ => {}
         }
     }
 
-    /// A compaction has queued a copy of one record of a blob. Until it is durable, nobody knows its segment.
-    pub(super) fn moves(&mut self, data_id: DataId) {
-        *self.moving.entry(data_id).or_default() += 1;
+    /// Notes that a compaction has queued a copy of one record of a blob. Until the copy is durable, its segment is
+    /// unknown.
+    pub(super) fn copy_queued(&mut self, data_id: DataId) {
+        *self.queued_copies.entry(data_id).or_default() += 1;
     }
 
-    /// One of a blob's copies is durable, or has failed.
-    fn has_moved(&mut self, data_id: DataId) {
-        match self.moving.get_mut(&data_id) {
+    /// Notes that one of a blob's copies is durable or has failed.
+    fn copy_done(&mut self, data_id: DataId) {
+        match self.queued_copies.get_mut(&data_id) {
             Some(copies @ 2..) => *copies -= 1,
-            _ => drop(self.moving.remove(&data_id)),
+            _ => drop(self.queued_copies.remove(&data_id)),
         }
     }
 
-    /// A record of an earlier process is met in log segment `log`; segments come in the order of their ids.
+    /// Replays a record of an earlier process in log segment `log`. Segments are replayed in the order of their ids.
     pub(super) fn replay(&mut self, entry: &Entry, log: u32) {
         let key = key_of(entry);
         match entry.kind {
@@ -165,7 +166,7 @@ impl State {
         }
     }
 
-    /// Indexes a record; one that it replaces dies, and leaves an older copy behind in its segment.
+    /// Indexes a record. A record that it replaces is dead, and stays in its segment as an older copy.
     fn add(&mut self, key: Key, slot: Slot, log: u32) {
         self.logs.live(log, if slot.in_extent { PUBLISH_RECORD_BYTES } else { blob_bytes(slot.length) });
         let Some(old) = self.index.insert(key, slot) else { return };
@@ -179,8 +180,8 @@ impl State {
         }
     }
 
-    /// Books what lay at `slot` as dead; returns the log segment that holds its record. `durably`: its place may
-    /// be used again at once.
+    /// Counts the record at `slot` as dead and returns the log segment that holds it. `durably`: its space may be
+    /// reused at once.
     fn forget(&mut self, slot: Slot, durably: bool) -> Option<u32> {
         if !slot.in_extent {
             self.logs.dead(slot.segment, blob_bytes(slot.length));
@@ -190,30 +191,30 @@ impl State {
         let publisher = if durably {
             self.extents.replay_delete(slot.segment, offset)
         } else {
-            self.extents.dying(slot.segment, offset)
+            self.extents.begin_delete(slot.segment, offset)
         }?;
         self.logs.dead(publisher, PUBLISH_RECORD_BYTES);
         Some(publisher)
     }
 
-    /// Takes a blob out of the index. Readers find it no more; its places stay taken until the tombstone is
-    /// durable. With no record of it here, there is no range and nothing to write. A delete that failed is decided again.
-    pub(super) fn delete(&mut self, data_id: DataId) -> Decided {
-        let mut decided = self.undeleted.remove(&data_id).unwrap_or_default();
+    /// Removes a blob from the index. Readers no longer find it; its space stays taken until the tombstone is durable.
+    /// If there is no record of it here, there is no range and nothing to write. A delete that failed is decided again.
+    pub(super) fn delete(&mut self, data_id: DataId) -> Deletion {
+        let mut deletion = self.failed_deletes.remove(&data_id).unwrap_or_default();
         for (_, slot) in self.index.remove_blob(data_id) {
             if let Some(holder) = self.forget(slot, false) {
-                decided.widen(holder, holder);
+                deletion.widen(holder, holder);
             }
             if slot.in_extent {
-                decided.extents.push((slot.segment, slot_offset(slot)));
+                deletion.extents.push((slot.segment, slot_offset(slot)));
             }
         }
-        decided.range = decided.range.map(|(oldest, newest)| {
+        deletion.range = deletion.range.map(|(oldest, newest)| {
             let (oldest, newest) = self.logs.tombstone_range(oldest, newest);
-            // A copy on its way lands before the tombstone, in a segment not known yet: the widest range holds.
-            (oldest, if self.moving.contains_key(&data_id) { u32::MAX } else { newest })
+            // A queued copy lands before the tombstone, in a segment that is not known yet: use the widest range.
+            (oldest, if self.queued_copies.contains_key(&data_id) { u32::MAX } else { newest })
         });
-        decided
+        deletion
     }
 }
 

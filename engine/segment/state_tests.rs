@@ -3,7 +3,7 @@ use crate::segment::logs::Stage;
 
 const BLOB: DataId = DataId([1; 16]);
 
-/// A blob of two extents, published in log segment 1; segments 2 and 3 are there too.
+/// A blob of two extents, published in log segment 1. Segments 2 and 3 exist too.
 fn published() -> (State, [Entry; 2]) {
     let mut state = State::default();
     for id in 1..=3 {
@@ -24,27 +24,27 @@ fn published() -> (State, [Entry; 2]) {
 
 /// A compaction's copy of a record in log segment 1.
 fn copy(state: &mut State, entry: Entry) -> Pending {
-    state.moves(entry.data_id);
+    state.copy_queued(entry.data_id);
     Pending { entry, moved: Some(Moved::Publish(1)), frees: Vec::new() }
 }
 
-/// The blob was forgotten as moving once its first extent's copy was durable. A delete then wrote a tombstone whose range
-/// ended before the segment that the second copy went to: once the tombstone was dropped, a restart found that copy
-/// and half of the blob was back.
+/// The state used to forget a blob's queued copies once its first extent's copy was durable. A delete then wrote a
+/// tombstone whose range ended before the segment that the second copy went to. Once the tombstone was dropped, a
+/// restart found that copy, and half of the blob was back.
 #[test]
-fn a_blob_moves_until_the_last_of_its_extents_has_moved() {
+fn a_blob_counts_as_moving_until_its_last_extent_has_moved() {
     let (mut state, [first, second]) = published();
     let copies = [first, second].map(|entry| copy(&mut state, entry));
     state.durable(&copies[0], 2);
-    let decided = state.delete(BLOB);
-    assert_eq!(decided.range, Some((1, u32::MAX)), "the second copy may land anywhere");
+    let deletion = state.delete(BLOB);
+    assert_eq!(deletion.range, Some((1, u32::MAX)), "the second copy may land anywhere");
     state.durable(&copies[1], 3);
-    assert_eq!(state.index.get(&key_of(&second)), None, "a copy brings no deleted blob back");
-    assert!(state.moving.is_empty());
+    assert_eq!(state.index.get(&key_of(&second)), None, "a copy does not bring a deleted blob back");
+    assert!(state.queued_copies.is_empty());
 }
 
-/// A rewrite that was broken off leaves copies under way. The next one copied the same records again; where such a
-/// second copy lay was not in the range of later tombstones.
+/// A rewrite that breaks off leaves copies in the queue, and the next rewrite copies the same records again. The
+/// segment of such a second copy used to be outside the range of later tombstones.
 #[test]
 fn a_segment_with_a_second_copy_of_a_live_record_stretches_the_range_of_tombstones() {
     let (mut state, [first, second]) = published();

@@ -2,10 +2,10 @@
 
 use hdrhistogram::Histogram;
 
-/// Buckets of the batch size histogram: 1, 2, 3–4, 5–8, ... records, the last one open.
+/// Number of buckets of the batch size histogram: 1, 2, 3–4, 5–8, ... records; the last one is open.
 pub const BATCH_BUCKETS: usize = 12;
 
-/// A picture of one core's store.
+/// A snapshot of one core's store.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Group commits that became durable.
@@ -20,7 +20,7 @@ pub struct Stats {
     pub failed_batches: u64,
     /// Data syncs of extent segments.
     pub extent_syncs: u64,
-    /// Write and data sync of each group commit, microseconds.
+    /// Duration of the write and data sync of each group commit, microseconds.
     pub commit_us: Option<Histogram<u64>>,
     /// Log segments in use.
     pub log_segments: usize,
@@ -28,7 +28,7 @@ pub struct Stats {
     pub free_log_segments: usize,
     /// Bytes of batches in log segments.
     pub log_used_bytes: u64,
-    /// Of those, bytes that still matter.
+    /// The part of these bytes that is still needed.
     pub log_live_bytes: u64,
     /// Extent segments.
     pub extent_segments: usize,
@@ -38,17 +38,17 @@ pub struct Stats {
     pub extent_free_bytes: u64,
     /// Index entries.
     pub index_entries: usize,
-    /// Memory of the index.
+    /// Memory of the index, bytes.
     pub index_bytes: usize,
     /// Log segments rewritten since the start.
     pub compactions: u64,
     /// Damaged places found at start and since.
     pub damaged: u64,
-    /// Free bytes of the file system at the last look.
+    /// Free bytes of the file system at the last reading.
     pub free_bytes: u64,
 }
 
-/// What the flusher counts.
+/// The store's own counters.
 pub(super) struct Counters {
     pub(super) batches: u64,
     pub(super) records: u64,

@@ -1,4 +1,4 @@
-//! The store of one core: what the rest of the engine calls.
+//! The store of one core: the interface for the rest of the engine.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -22,10 +22,10 @@ use crate::ids::DataId;
 use crate::io::{self, File};
 use crate::limits::{EXTENT_BYTES, MAX_DELETES_PER_RECORD, MAX_PUBLISH, MAX_RECORD_BODY_BYTES};
 
-/// How often reclaiming looks for work by itself.
+/// How often reclaiming checks for work without being notified.
 const RECLAIM_EVERY: Duration = Duration::from_secs(1);
 
-/// One core's store. Cheap to clone; stays on its core.
+/// One core's store. It is cheap to clone and stays on its core.
 #[derive(Clone)]
 pub struct Store {
     shared: Rc<Shared>,
@@ -34,20 +34,20 @@ pub struct Store {
 /// An extent to publish.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishItem {
-    /// What it holds.
+    /// The blob and extent that it holds.
     pub blob: BlobHeader,
-    /// Where it was written.
+    /// The reservation that it was written to.
     pub at: Reservation,
     /// Framed bytes written, at most the reservation's length.
     pub length: u32,
 }
 
 impl Store {
-    /// Opens a core's folder, creates it if need be, and recovers what it holds.
+    /// Opens a core's folder, creating it if necessary, and recovers what it holds.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Unsupported`] where a newer version wrote there. Damage is no error:
-    /// [`Store::report`] tells of it.
+    /// [`Error::Io`]; [`Error::Unsupported`] if a newer version wrote to the folder. Damage is not an error:
+    /// [`Store::report`] lists it.
     pub async fn open(config: Config) -> Result<Store> {
         let background = config.background;
         let (shared, active) = open::open(config).await?;
@@ -59,18 +59,18 @@ impl Store {
         Ok(Store { shared })
     }
 
-    /// What recovery found, and damage found since.
+    /// The findings of recovery, and damage found since.
     pub fn report(&self) -> Report {
         self.shared.report.borrow().clone()
     }
 
-    /// Counts a writer whose blob or extents are certain to come to the log: group commits wait for it.
+    /// Counts a writer whose blob or extents are certain to reach the log. Group commits wait for it.
     pub fn writer(&self) -> io::Writer {
         self.shared.writers.enter()
     }
 
-    /// Stores one shard of a small blob: `parts`, one after the other, are its framed blocks. Answers when it is
-    /// durable and indexed. Once taken into a batch it is written even if the caller goes away.
+    /// Stores one shard of a small blob. `parts`, concatenated, are its framed blocks. Returns when it is durable and
+    /// indexed. Once it is in a batch, it is written even if the caller goes away.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Invalid`] for more than [`MAX_RECORD_BODY_BYTES`], [`Error::Io`], [`Error::Closed`].
@@ -96,7 +96,8 @@ impl Store {
         Ok(location(blob.extent, slot))
     }
 
-    /// Reserves room for an extent of up to `length` framed bytes, held until it is published or released.
+    /// Reserves space for an extent of up to `length` framed bytes. The space is held until it is published or
+    /// released.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Invalid`] for 0 or more than [`EXTENT_BYTES`], [`Error::Io`], [`Error::Closed`].
@@ -114,15 +115,15 @@ impl Store {
                 return Ok(found);
             }
             match growing {
-                // Another task may make room meanwhile: look again, and keep the turn. Whoever gave it back and
-                // asked anew would pass it round for ever among those who wait.
+                // Another task may make room in the meantime: look again, and keep the turn. A task that gave its turn
+                // back and asked again would pass it around forever among the waiters.
                 None => growing = Some(shared.growing.acquire(1).await),
                 Some(_) => self.grow(length).await?,
             }
         }
     }
 
-    /// Gets space on disk for an extent and those that follow it: by a whole step where there is room for that.
+    /// Gets space on disk for an extent and those that follow it: a whole step if there is room for that.
     async fn grow(&self, length: u64) -> Result<()> {
         let shared = &self.shared;
         let config = &shared.config;
@@ -143,8 +144,8 @@ impl Store {
             let backed = backed.await;
             let extents = &mut shared.state.borrow_mut().extents;
             match &backed {
-                Ok(()) => extents.is_backed(at),
-                Err(_) => extents.is_hollow(at),
+                Ok(()) => extents.add_backed(at),
+                Err(_) => extents.add_hollow(at),
             }
             return backed;
         }
@@ -169,17 +170,17 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a reservation back: its writer has no write in flight any more. False if it is not one.
+    /// Releases a reservation whose writer has no write in flight any more. Returns false if it is not a reservation.
     pub fn release(&self, at: Reservation) -> bool {
         self.shared.state.borrow_mut().extents.release(at)
     }
 
-    /// Syncs written extents and makes them part of their blobs. Answers when that is durable. Places whose records
-    /// may have reached the disk in spite of an error can't be released: they stay taken until the next start.
+    /// Syncs written extents and makes them part of their blobs. Returns when that is durable. Reservations whose
+    /// records may have reached the disk in spite of an error can't be released: they stay taken until the next start.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for places that are not reserved or too short, [`Error::Io`], [`Error::Closed`];
-    /// [`Error::Busy`] where an earlier sync of their segment failed.
+    /// [`Error::Invalid`] for extents that are not reserved or exceed their reservation, [`Error::Io`],
+    /// [`Error::Closed`]; [`Error::Busy`] if an earlier sync of their segment failed.
     pub async fn publish(&self, items: &[PublishItem]) -> Result<()> {
         let shared = &self.shared;
         if items.is_empty() || items.len() > MAX_PUBLISH {
@@ -220,10 +221,10 @@ impl Store {
         Ok(())
     }
 
-    /// Where a shard's extents lie, in order.
+    /// The locations of a shard's extents, in order.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where nothing of it is here, [`Error::Corrupt`] where some of it is missing.
+    /// [`Error::NotFound`] if none of the shard is here, [`Error::Corrupt`] if some of it is missing.
     pub fn locate(&self, data_id: DataId, shard: u8) -> Result<SmallVec<[Location; 1]>> {
         let found = self.shared.state.borrow().index.shard(data_id, shard);
         let Some((_, last)) = found.last() else { return Err(Error::NotFound) };
@@ -234,28 +235,28 @@ impl Store {
         Ok(found.into_iter().map(|(extent, slot)| location(extent, slot)).collect())
     }
 
-    /// Keeps places from being reused while they are read; call it in the same step as [`Store::locate`]. False, and
-    /// nothing is kept, if one is gone.
-    pub fn pin(&self, places: &[Location]) -> bool {
+    /// Keeps locations from being reused while they are read. Call it in the same step as [`Store::locate`]. If one of
+    /// them is gone, it returns false and pins none.
+    pub fn pin(&self, locations: &[Location]) -> bool {
         let mut state = self.shared.state.borrow_mut();
-        for (index, at) in places.iter().enumerate() {
+        for (index, at) in locations.iter().enumerate() {
             let held = match at.class {
                 Class::Log => state.logs.pin(at.segment),
                 Class::Extent => state.extents.pin(at.segment, at.offset),
             };
             if !held {
                 drop(state);
-                self.unpin(&places[..index]);
+                self.unpin(&locations[..index]);
                 return false;
             }
         }
         true
     }
 
-    /// Lets go of places that were pinned.
-    pub fn unpin(&self, places: &[Location]) {
+    /// Unpins locations that were pinned.
+    pub fn unpin(&self, locations: &[Location]) {
         let mut state = self.shared.state.borrow_mut();
-        for at in places {
+        for at in locations {
             match at.class {
                 Class::Log => {
                     if state.logs.unpin(at.segment) {
@@ -267,17 +268,18 @@ impl Store {
         }
     }
 
-    /// Deletes blobs, those of them that are here; answers when that is durable. Readers find them no more at once;
-    /// their bytes stay until the last reader let go. A blob whose append is not answered yet is not here.
+    /// Deletes those of the blobs that are here. Returns when that is durable. Readers no longer find them from now on;
+    /// their bytes stay until the last reader has finished. A blob whose append has not returned yet is not here.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Io`], [`Error::Closed`]. What was to be deleted may then be back after a restart,
-    /// unless the delete is tried again and succeeds.
+    /// [`Error::Full`], [`Error::Io`], [`Error::Closed`]. The blobs may then be back after a restart, unless the delete
+    /// is retried and succeeds.
     pub async fn delete(&self, ids: &[DataId]) -> Result<()> {
         let shared = &self.shared;
         let mut outcomes = Vec::new();
         for some in ids.chunks(MAX_DELETES_PER_RECORD) {
-            // Room for the largest record that this may become; what is decided must follow at once.
+            // Room for the largest record that this may become: once the delete is deletion, the record must follow at
+            // once.
             let room = shared.room.acquire(some.len() * 24 + 128).await;
             if shared.queue.is_closed() {
                 return Err(Error::Closed);
@@ -285,10 +287,10 @@ impl Store {
             let mut tombstones = Vec::with_capacity(some.len());
             let mut frees = Vec::with_capacity(some.len());
             for &data_id in some {
-                let decided = shared.state.borrow_mut().delete(data_id);
-                if let Some((oldest, newest)) = decided.range {
+                let deletion = shared.state.borrow_mut().delete(data_id);
+                if let Some((oldest, newest)) = deletion.range {
                     tombstones.push(Tombstone { data_id, oldest, newest });
-                    frees.push(decided.extents);
+                    frees.push(deletion.extents);
                 }
             }
             if tombstones.is_empty() {
@@ -305,28 +307,28 @@ impl Store {
             })?;
             outcomes.push(ticket.outcome);
         }
-        // All of them, whatever the first says: who tries again must find what failed.
+        // Wait for all of them, even after a failure: a retry must find every delete that failed.
         let mut result = Ok(());
         for outcome in outcomes {
             result = result.and(outcome.get().await.map(drop));
         }
-        // Dead bytes of log segments are in the books since the decision.
+        // The dead bytes of log segments were booked when the delete was decided.
         shared.reclaim.notify();
         result
     }
 
-    /// The ids of all blobs, for the checks of a simulated node.
+    /// The ids of all blobs, for checks in the simulator.
     #[cfg(sim)]
     pub fn data_ids(&self) -> std::collections::BTreeSet<DataId> {
         self.shared.state.borrow().index.iter().map(|(key, _)| key.data_id).collect()
     }
 
-    /// Marks a blob as wanted; returns whether it is here.
+    /// Marks a blob as wanted. Returns whether it is here.
     pub fn mark(&self, data_id: DataId) -> bool {
         self.shared.state.borrow_mut().index.mark(data_id)
     }
 
-    /// Deletes the blobs that were here when the store was opened and were never marked; returns how many.
+    /// Deletes the blobs that were here when the store was opened and were never marked. Returns how many.
     ///
     /// # Errors
     /// As [`Store::delete`].
@@ -342,17 +344,17 @@ impl Store {
         Ok(swept)
     }
 
-    /// Whether the log takes new bytes: the reserve is untouched and deletes have a segment to go to, or there are
-    /// prepared segments beyond the one kept for them.
+    /// Whether the log accepts new data: either the reserve is untouched and deletes have a segment to go to, or there
+    /// are prepared segments beyond the one kept for deletes.
     fn has_room_in_log(&self, bytes: u64) -> bool {
         let pool = &self.shared.pool;
         (self.shared.has_room(bytes) && !pool.is_starved()) || pool.len() >= 2
     }
 
-    /// Reclaims space now; returns whether there was any. Runs by itself in the background, too.
+    /// Reclaims space now. Returns whether there was any to reclaim. This also runs in the background.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was not reclaimed will be tried again.
+    /// [`Error::Io`]; what was not reclaimed is retried later.
     pub async fn reclaim(&self) -> Result<bool> {
         self.shared.reclaim_once().await
     }
@@ -386,8 +388,7 @@ impl Store {
         }
     }
 
-    /// Takes no more, and answers when what was taken is durable and no task
-    /// touches the folder any more.
+    /// Accepts no more calls, and returns when everything accepted is durable and no task touches the folder any more.
     pub async fn shutdown(&self) {
         self.shared.queue.close();
         self.shared.work.notify();
@@ -396,7 +397,7 @@ impl Store {
         self.shared.quiesce().await;
     }
 
-    /// Has the next data sync of an extent segment fail.
+    /// Makes the next data sync of an extent segment fail.
     #[cfg(test)]
     pub(crate) fn fail_next_extent_sync(&self) {
         self.shared.fail_extent_sync.set(true);
@@ -417,7 +418,7 @@ async fn reclaim_loop(shared: Rc<Shared>) {
                 Ok(true) => failures.set(0),
                 Ok(false) => break,
                 Err(_) => {
-                    // The disk refuses: wait longer each time, up to a minute.
+                    // The disk fails: wait longer each time, up to a minute.
                     failures.set((failures.get() + 1).min(6));
                     io::sleep(RECLAIM_EVERY * (1 << failures.get())).await;
                     break;

@@ -1,11 +1,12 @@
-//! Data syncs of extent segments, each shared by all the blobs that wait for one.
+//! Data syncs of extent segments, each shared by all the blobs that wait for it.
 //!
-//! Extents are written by any core of the node. Their owner syncs them, just before it publishes them. One sync of a
-//! segment runs at a time and covers every write that ended before it began; whoever asks meanwhile shares the next.
+//! Any core of the node may write extents. Their owner syncs them, just before it publishes them. One sync of a segment
+//! runs at a time and covers every write that ended before it began. Requests that arrive while it runs share the next
+//! one.
 //!
-//! A failed sync leaves unknown what the pages hold that were written since the last good one, whoever wrote them, and
-//! the next sync would succeed without them. So the segment is sealed: all who wait for it fail, nothing more is
-//! reserved or published in it, and what was published before stays readable.
+//! After a failed sync, the contents of all pages written since the last good one are unknown, whoever wrote them, and
+//! the next sync would succeed without them. So the segment is sealed: everyone who waits for the sync fails, nothing
+//! more is reserved or published in the segment, and what was published before stays readable.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,12 +20,12 @@ use crate::error::{Error, Result};
 /// The outcome of one sync.
 type Round = Rc<Outcome<()>>;
 
-/// The segments that are being synced, each with the round that follows, if somebody waits for it.
+/// The segments that are being synced, each with the following round if somebody waits for one.
 #[derive(Default)]
 pub(super) struct Syncs(RefCell<BTreeMap<u32, Option<Round>>>);
 
 impl Syncs {
-    /// The first round that covers what was written until now, and whether the caller has to run it.
+    /// The first round that covers everything written until now, and whether the caller has to run it.
     fn join(&self, segment: u32) -> (Round, bool) {
         let mut running = self.0.borrow_mut();
         if let Some(next) = running.get_mut(&segment) {
@@ -46,10 +47,10 @@ impl Syncs {
 }
 
 impl Shared {
-    /// Makes durable what was written to an extent segment before this call.
+    /// Makes everything written to an extent segment before this call durable.
     ///
     /// # Errors
-    /// [`Error::Io`], and from then on [`Error::Busy`]: the segment is sealed.
+    /// [`Error::Io`], and [`Error::Busy`] from then on, because the segment is sealed.
     pub(super) async fn sync_extents(self: &Rc<Self>, segment: u32) -> Result<()> {
         let (round, mine) = self.syncs.join(segment);
         if mine {

@@ -8,7 +8,7 @@ use crate::ids::{DataId, IdGenerator};
 use crate::io::{self, File, block_on};
 use std::path::Path;
 
-/// Runs a test over a data folder of its own.
+/// Runs a test on its own data folder.
 pub(super) fn run(test: impl AsyncFnOnce(&Path)) {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
     block_on(test(directory.path())).expect("executor");
@@ -151,7 +151,7 @@ fn blobs_and_extents_read_back_at_once_and_after_a_restart() {
 }
 
 #[test]
-fn writers_at_once_share_a_sync_and_parts_are_joined() {
+fn concurrent_writers_share_a_sync_and_parts_are_joined() {
     run(async |data| {
         let store = open(data).await;
         put(&store, 1000, 10).await;
@@ -179,12 +179,12 @@ fn writers_at_once_share_a_sync_and_parts_are_joined() {
 }
 
 #[test]
-fn an_append_whose_caller_went_away_is_finished_all_the_same() {
+fn an_append_whose_caller_went_away_is_still_finished() {
     run(async |data| {
         let store = open(data).await;
         let bytes = body(1, 500);
         let polled = futures_lite::future::poll_once(store.append_blob(blob(1), &[&bytes])).await;
-        assert!(polled.is_none(), "no disk answers at once");
+        assert!(polled.is_none(), "no disk completes at once");
         until(|| store.locate(id(1), 0).is_ok()).await;
         expect(&store, 1, 500).await;
         store.shutdown().await;
@@ -212,7 +212,7 @@ fn deleted_blobs_stay_deleted_after_a_restart() {
 }
 
 #[test]
-fn full_segments_are_sealed_rewritten_when_mostly_dead_and_used_again() {
+fn full_segments_are_sealed_rewritten_when_mostly_dead_and_reused() {
     run(async |data| {
         let store = open(data).await;
         for n in 0..200 {
@@ -244,10 +244,10 @@ fn full_segments_are_sealed_rewritten_when_mostly_dead_and_used_again() {
 }
 
 #[test]
-fn a_rewritten_segment_keeps_the_deletes_of_blobs_in_older_ones_and_drops_them_with_those() {
+fn a_rewritten_segment_keeps_tombstones_until_the_older_segments_of_their_blobs_are_gone() {
     run(async |data| {
         let store = open(data).await;
-        // The first segment stays more than half alive, and holds one blob that is deleted later.
+        // The first segment stays more than half live, and holds one blob that is deleted later.
         for n in 0..40 {
             put(&store, n, 5000).await;
         }
@@ -255,7 +255,7 @@ fn a_rewritten_segment_keeps_the_deletes_of_blobs_in_older_ones_and_drops_them_w
         let second = put(&store, 40, 60_000).await.segment;
         assert_ne!(first, second);
         store.delete(&[id(0)]).await.expect("delete");
-        // The second, with the tombstone, dies and is rewritten.
+        // The second, which holds the tombstone, dies and is rewritten.
         for n in 41..50 {
             put(&store, n, 60_000).await;
         }
@@ -266,7 +266,7 @@ fn a_rewritten_segment_keeps_the_deletes_of_blobs_in_older_ones_and_drops_them_w
         let store = reopen(store, data).await;
         assert_eq!(get(&store, 0).await, None, "the delete outlived its segment");
         expect(&store, 1, 5000).await;
-        // Once the first segment is gone, no tombstone needs to live.
+        // Once the first segment is gone, no tombstone is needed any more.
         store.delete(&(1..40).map(id).collect::<Vec<_>>()).await.expect("delete");
         for n in 60..66 {
             put(&store, n, 60_000).await;
@@ -314,9 +314,9 @@ fn a_pinned_segment_and_a_pinned_extent_are_not_reused_until_unpinned() {
     });
 }
 
-/// S19: room that nothing claims.
+/// S19: space that nothing claims.
 #[test]
-fn reservations_are_free_again_when_released_and_after_a_restart_and_a_short_extent_frees_its_rest() {
+fn reservations_are_freed_by_a_release_and_by_a_restart_and_a_short_extent_frees_its_rest() {
     run(async |data| {
         let store = open(data).await;
         let first = store.reserve(500_000).await.expect("reserve");
@@ -339,7 +339,7 @@ fn reservations_are_free_again_when_released_and_after_a_restart_and_a_short_ext
 }
 
 #[test]
-fn extents_beyond_what_is_kept_are_punched_out_and_used_again() {
+fn extents_beyond_what_is_kept_are_punched_out_and_reused() {
     run(async |data| {
         let store = open(data).await;
         for n in 0..4 {
@@ -361,7 +361,7 @@ fn extents_beyond_what_is_kept_are_punched_out_and_used_again() {
 }
 
 #[test]
-fn a_failed_write_or_sync_fails_its_writers_and_the_next_goes_to_a_fresh_segment() {
+fn a_failed_write_or_sync_fails_its_writers_and_the_next_batch_goes_to_a_new_segment() {
     run(async |data| {
         let store = open(data).await;
         for (round, fail) in [Fail::Sync, Fail::Write].into_iter().enumerate() {
@@ -388,7 +388,7 @@ fn a_failed_write_or_sync_fails_its_writers_and_the_next_goes_to_a_fresh_segment
 }
 
 #[test]
-fn a_failed_publish_keeps_its_place_taken_since_its_record_may_come_back() {
+fn a_failed_publish_keeps_its_reservation_taken_since_its_record_may_come_back() {
     run(async |data| {
         let store = open(data).await;
         let at = store.reserve(8192).await.expect("reserve");
@@ -400,10 +400,10 @@ fn a_failed_publish_keeps_its_place_taken_since_its_record_may_come_back() {
     });
 }
 
-/// The retry found nothing in the index, wrote no tombstone and answered that all was gone. The blobs came back at the
-/// next start, and the place of their extents stayed taken.
+/// A retry used to find nothing in the index, write no tombstone and report that everything was gone. The blobs came
+/// back at the next start, and the space of their extents stayed taken.
 #[test]
-fn a_delete_that_failed_is_carried_out_when_it_is_tried_again() {
+fn a_failed_delete_is_completed_by_a_retry() {
     run(async |data| {
         let store = open(data).await;
         put(&store, 1, 3000).await;
@@ -432,7 +432,7 @@ fn a_delete_that_failed_is_carried_out_when_it_is_tried_again() {
 }
 
 #[test]
-fn without_room_new_bytes_are_refused_and_deletes_bring_it_back() {
+fn without_space_new_data_is_refused_and_deletes_free_space() {
     run(async |data| {
         let store = open(data).await;
         for n in 0..100 {
@@ -457,7 +457,7 @@ fn without_room_new_bytes_are_refused_and_deletes_bring_it_back() {
 }
 
 #[test]
-fn a_sweep_deletes_what_was_there_at_the_start_and_not_marked() {
+fn a_sweep_deletes_unmarked_blobs_from_before_the_start() {
     run(async |data| {
         let store = open(data).await;
         for n in 0..20 {
@@ -480,7 +480,7 @@ fn a_sweep_deletes_what_was_there_at_the_start_and_not_marked() {
 }
 
 #[test]
-fn damage_found_while_rewriting_is_reported_and_the_segment_left_alone() {
+fn damage_found_while_rewriting_is_reported_and_the_segment_is_left_alone() {
     run(async |data| {
         let store = open(data).await;
         for n in 0..60 {

@@ -9,20 +9,20 @@ async fn fill(store: &Store, ids: std::ops::Range<u64>) {
     }
 }
 
-async fn all(store: &Store, ids: impl Iterator<Item = u64>) {
+async fn expect_all(store: &Store, ids: impl Iterator<Item = u64>) {
     for n in ids {
         expect(store, n, 2000).await;
     }
 }
 
-/// Where the header of a blob's record lies.
+/// The place of the header of a blob's record.
 fn record(store: &Store, n: u64) -> (u32, u64) {
     let at = store.locate(id(n), 0).expect("placed")[0];
     (at.segment, at.offset - HEADER_BYTES as u64)
 }
 
 #[test]
-fn a_torn_last_batch_is_cut_and_its_place_written_again() {
+fn a_torn_last_batch_is_cut_off_and_its_place_is_rewritten() {
     run(async |data| {
         let store = open(data).await;
         fill(&store, 0..5).await;
@@ -32,12 +32,12 @@ fn a_torn_last_batch_is_cut_and_its_place_written_again() {
         let store = open(data).await;
         assert_eq!((store.report().torn_tails, store.report().damaged), (1, 0));
         assert_eq!(get(&store, 4).await, None);
-        all(&store, 0..4).await;
+        expect_all(&store, 0..4).await;
         fill(&store, 10..11).await;
-        assert_eq!(record(&store, 10), (segment, at), "goes on where it was cut");
+        assert_eq!(record(&store, 10), (segment, at), "continues where it was cut off");
         let store = reopen(store, data).await;
         assert_eq!((store.report().torn_tails, store.report().damaged), (0, 0));
-        all(&store, (0..4).chain(10..11)).await;
+        expect_all(&store, (0..4).chain(10..11)).await;
         store.shutdown().await;
     });
 }
@@ -55,7 +55,7 @@ fn a_last_batch_without_its_first_page_is_the_end() {
         assert_eq!((store.report().damaged, get(&store, 3).await), (0, None));
         fill(&store, 4..6).await;
         let store = reopen(store, data).await;
-        all(&store, (0..3).chain(4..6)).await;
+        expect_all(&store, (0..3).chain(4..6)).await;
         assert_eq!(store.report().damaged, 0);
         store.shutdown().await;
     });
@@ -77,8 +77,8 @@ fn a_rotten_record_before_others_is_reported_and_the_others_are_kept() {
                 assert_eq!((report.damage[0].segment, report.damage[0].offset), (segment, at));
                 assert_eq!(report.damage[0].what, what);
                 assert_eq!(get(&store, 2).await, None);
-                all(&store, (0..2).chain(3..6)).await;
-                assert_eq!(stage(&store, segment), Some(Stage::Damaged), "left for repair, at each start");
+                expect_all(&store, (0..2).chain(3..6)).await;
+                assert_eq!(stage(&store, segment), Some(Stage::Damaged), "left for repair at each start");
                 store.shutdown().await;
             }
         });
@@ -108,7 +108,7 @@ fn one_rotten_record_in_a_batch_costs_only_itself() {
             let store = open(data).await;
             assert_eq!(store.report().damaged, 1);
             assert_eq!(get(&store, 5).await, None);
-            all(&store, (0..5).chain(6..11)).await;
+            expect_all(&store, (0..5).chain(6..11)).await;
             store.shutdown().await;
         });
     }
@@ -153,7 +153,8 @@ fn a_segment_whose_first_page_is_lost_is_reported_and_never_reused() {
     });
 }
 
-/// A sealed segment of the blobs 0 to some, the place of its footer, and an active one that holds the others up to 80.
+/// Returns a sealed segment that holds blobs from 0 on, and the place of its footer. An active segment holds the rest
+/// up to blob 80.
 async fn sealed(data: &Path) -> (u32, u64) {
     let store = open(data).await;
     fill(&store, 0..80).await;
@@ -166,9 +167,10 @@ async fn sealed(data: &Path) -> (u32, u64) {
     (segment, u64::from_le_bytes(page[24..32].try_into().expect("eight")))
 }
 
-/// A crash while a segment was sealed left it as damaged for ever: never rewritten, and its space never given back.
+/// A crash while a segment was being sealed used to leave it damaged forever: it was never rewritten, and its space was
+/// never freed.
 #[test]
-fn a_segment_with_a_footer_is_opened_by_it_and_one_whose_footer_tore_is_sealed_again() {
+fn a_segment_is_loaded_from_its_footer_and_one_with_a_torn_footer_is_sealed_again() {
     #[derive(PartialEq)]
     enum Torn {
         Nothing,
@@ -195,7 +197,7 @@ fn a_segment_with_a_footer_is_opened_by_it_and_one_whose_footer_tore_is_sealed_a
                 assert_eq!((report.damaged, report.torn_footers), (0, torn), "{row}: {report:?}");
                 assert_eq!((report.from_footer, report.scanned >= 1), (1 - torn, true), "{row}");
                 until(|| stage(&store, segment) == Some(Stage::Sealed)).await;
-                all(&store, (0..1).chain(2..80)).await;
+                expect_all(&store, (0..1).chain(2..80)).await;
                 assert_eq!(get(&store, 1).await, None, "{row}");
                 store.shutdown().await;
             }
@@ -205,7 +207,7 @@ fn a_segment_with_a_footer_is_opened_by_it_and_one_whose_footer_tore_is_sealed_a
 
 /// S11: a torn footer, and the last batch before it is lost.
 #[test]
-fn a_footer_that_tells_of_lost_batches_is_damage() {
+fn a_footer_that_shows_lost_batches_is_damage() {
     run(async |data| {
         let (segment, footer) = sealed(data).await;
         scribble(data, Class::Log, segment, footer + 50, b"rot").await;
@@ -215,14 +217,15 @@ fn a_footer_that_tells_of_lost_batches_is_damage() {
             let report = store.report();
             assert_eq!((report.damaged, report.torn_footers, report.from_footer), (1, 0, 0), "{report:?}");
             assert_eq!(stage(&store, segment), Some(Stage::Damaged));
-            all(&store, (0..1).chain(2..30)).await;
+            expect_all(&store, (0..1).chain(2..30)).await;
             store.shutdown().await;
         }
     });
 }
 
-/// S14: given up, and the segment after it is sealed. It was appended to: what was deleted then came back at the next
-/// start, since its tombstone was replayed before its blob, and an extent's place passed for that of its last owner.
+/// S14: abandoned, and the segment after it is sealed. The abandoned one used to be appended to. Blobs deleted then
+/// came back at the next start, since the tombstone was replayed before its blob, and an extent's space was taken for
+/// that of its previous owner.
 #[test]
 fn nothing_is_appended_to_a_segment_before_one_that_holds_something() {
     run(async |data| {
@@ -232,11 +235,11 @@ fn nothing_is_appended_to_a_segment_before_one_that_holds_something() {
         let bytes = body(9, 100);
         assert!(store.append_blob(blob(9), &[&bytes]).await.is_err());
         fill(&store, 10..80).await;
-        let (given_up, after, last) = (record(&store, 0).0, record(&store, 10).0, record(&store, 79).0);
-        assert!(given_up < after && after < last);
+        let (abandoned, after, last) = (record(&store, 0).0, record(&store, 10).0, record(&store, 79).0);
+        assert!(abandoned < after && after < last);
         until(|| stage(&store, after) == Some(Stage::Sealed)).await;
         store.shutdown().await;
-        // The crash takes all batches of the last one.
+        // The crash loses all batches of the last segment.
         let length = config(data).log_segment_bytes as usize;
         scribble(data, Class::Log, last, 4096, &vec![0; length - PAGE_BYTES]).await;
         let store = open(data).await;
@@ -244,9 +247,9 @@ fn nothing_is_appended_to_a_segment_before_one_that_holds_something() {
         assert!(record(&store, 100).0 > after);
         store.delete(&[id(10)]).await.expect("delete");
         let store = reopen(store, data).await;
-        assert_eq!(stage(&store, given_up), Some(Stage::Sealed));
-        assert_eq!(get(&store, 10).await, None, "it stays deleted");
-        all(&store, (0..3).chain(11..20).chain(100..101)).await;
+        assert_eq!(stage(&store, abandoned), Some(Stage::Sealed));
+        assert_eq!(get(&store, 10).await, None, "the blob stays deleted");
+        expect_all(&store, (0..3).chain(11..20).chain(100..101)).await;
         store.shutdown().await;
     });
 }
@@ -268,13 +271,13 @@ fn a_prepared_segment_is_the_next_one_at_each_start() {
         store.shutdown().await;
         let before = files(data);
         open(data).await.shutdown().await;
-        assert_eq!(files(data), before, "no other was prepared");
+        assert_eq!(files(data), before, "no other segment was prepared");
     });
 }
 
 /// S16: its first write failed.
 #[test]
-fn a_segment_given_up_before_its_first_batch_is_used_again_under_a_new_id() {
+fn a_segment_abandoned_before_its_first_batch_is_reused_under_a_new_id() {
     run(async |data| {
         let store = open(data).await;
         store.shared().fail.set(Some(Fail::Write));
@@ -283,14 +286,14 @@ fn a_segment_given_up_before_its_first_batch_is_used_again_under_a_new_id() {
         fill(&store, 0..3).await;
         let store = reopen(store, data).await;
         assert_eq!((store.stats().free_log_segments, store.report().damaged), (1, 0));
-        all(&store, 0..3).await;
+        expect_all(&store, 0..3).await;
         store.shutdown().await;
     });
 }
 
-/// S3: a reuse that was cut short before the rename.
+/// S3: a reuse that was interrupted before the rename.
 #[test]
-fn a_free_file_with_the_header_of_its_next_use_is_used_under_another_generation() {
+fn a_free_file_with_the_header_of_its_next_use_is_reused_under_another_generation() {
     run(async |data| {
         let store = open(data).await;
         fill(&store, 0..90).await;
@@ -309,17 +312,17 @@ fn a_free_file_with_the_header_of_its_next_use_is_used_under_another_generation(
         fill(&store, 100..330).await;
         let generations: Vec<u32> =
             store.shared().state.borrow().logs.iter().map(|(_, segment)| segment.generation).collect();
-        assert!(!files(data).contains(&free), "it is in use");
+        assert!(!files(data).contains(&free), "the file is in use");
         assert!(!generations.contains(&7), "{generations:?}");
         let store = reopen(store, data).await;
         assert_eq!(store.report().damaged, 0);
-        all(&store, 100..330).await;
+        expect_all(&store, 100..330).await;
         store.shutdown().await;
     });
 }
 
 #[test]
-fn a_short_or_missing_log_segment_costs_its_own_blobs_alone() {
+fn a_short_or_missing_log_segment_costs_only_its_own_blobs() {
     for (row, missing) in [("S7: shorter than its header says", false), ("S18: missing", true)] {
         run(async |data| {
             let store = open(data).await;
@@ -347,9 +350,9 @@ fn a_short_or_missing_log_segment_costs_its_own_blobs_alone() {
     }
 }
 
-/// S20: made, and not grown yet.
+/// S20: created, and not grown yet.
 #[test]
-fn an_extent_segment_without_length_grows_at_need() {
+fn an_extent_segment_of_length_0_grows_when_needed() {
     run(async |data| {
         open(data).await.shutdown().await;
         File::create(&core_dir(data, 3).join("extent-000000f0.seg")).await.expect("creates");
@@ -364,7 +367,7 @@ fn an_extent_segment_without_length_grows_at_need() {
 
 /// S21: shorter than what is published in it.
 #[test]
-fn of_a_cut_extent_segment_what_is_whole_is_read_and_the_rest_fails() {
+fn whole_extents_of_a_truncated_segment_are_read_and_the_others_fail() {
     run(async |data| {
         let store = open(data).await;
         put_large(&store, 1, 1, 70_000).await;
@@ -389,9 +392,9 @@ fn of_a_cut_extent_segment_what_is_whole_is_read_and_the_rest_fails() {
     });
 }
 
-/// S22: lost, and its id was the highest. The id was given to a new segment, which ended the process.
+/// S22: lost, and its id was the highest. The id used to be given to a new segment, which ended the process.
 #[test]
-fn the_id_of_a_lost_extent_segment_is_not_used_again() {
+fn the_id_of_a_lost_extent_segment_is_not_reused() {
     run(async |data| {
         let store = open(data).await;
         fill(&store, 10..11).await;
@@ -413,9 +416,9 @@ fn the_id_of_a_lost_extent_segment_is_not_used_again() {
     });
 }
 
-/// S24: publishing cut short.
+/// S24: publishing was interrupted.
 #[test]
-fn a_blob_without_its_last_extent_fails_to_be_read_and_is_swept() {
+fn a_blob_without_its_last_extent_cannot_be_read_and_is_swept() {
     run(async |data| {
         let store = open(data).await;
         let at = store.reserve(8192).await.expect("reserve");
@@ -425,12 +428,12 @@ fn a_blob_without_its_last_extent_fails_to_be_read_and_is_swept() {
         let store = reopen(store, data).await;
         assert_eq!(store.locate(id(1), 0), Err(Error::Corrupt(Corrupt::Field("extents"))));
         assert_eq!(store.sweep_unmarked().await, Ok(1));
-        assert_eq!(store.reserve(8192).await, Ok(at), "its place is free again");
+        assert_eq!(store.reserve(8192).await, Ok(at), "its space is free again");
         store.shutdown().await;
     });
 }
 
-/// S13: one given up after a failed write.
+/// S13: a segment abandoned after a failed write.
 #[test]
 fn an_earlier_segment_without_a_footer_gets_one() {
     run(async |data| {
@@ -444,15 +447,19 @@ fn an_earlier_segment_without_a_footer_gets_one() {
         let store = reopen(store, data).await;
         until(|| stage(&store, first) == Some(Stage::Sealed)).await;
         let store = reopen(store, data).await;
-        assert_eq!((store.report().from_footer, store.report().scanned), (1, 2), "one more is empty");
-        all(&store, 0..6).await;
+        assert_eq!(
+            (store.report().from_footer, store.report().scanned),
+            (1, 2),
+            "one of the scanned is empty"
+        );
+        expect_all(&store, 0..6).await;
         store.shutdown().await;
     });
 }
 
 /// S1: half filled. S2: free. S4: free, of another length.
 #[test]
-fn half_made_files_are_removed_and_free_ones_kept_if_they_fit() {
+fn half_filled_files_are_removed_and_free_ones_are_kept_if_their_length_is_right() {
     run(async |data| {
         let store = open(data).await;
         fill(&store, 0..3).await;
@@ -468,8 +475,8 @@ fn half_made_files_are_removed_and_free_ones_kept_if_they_fit() {
         assert!(!io::file_exists(&folder.join("new-00000100.seg")));
         assert!(!io::file_exists(&folder.join("free-00000101.seg")));
         assert_eq!(store.stats().free_log_segments, 1);
-        assert!(store.shared().next_id.get() > 0x102, "ids are never used twice");
-        all(&store, 0..3).await;
+        assert!(store.shared().next_id.get() > 0x102, "ids are never reused");
+        expect_all(&store, 0..3).await;
         store.shutdown().await;
     });
 }
@@ -486,18 +493,18 @@ fn bytes_of_an_earlier_use_of_a_file_are_not_taken_for_records() {
             |data| files(data).into_iter().filter(|name| name.starts_with("free-")).collect::<Vec<_>>();
         let emptied = free(data);
         fill(&store, 100..330).await;
-        assert!(emptied.iter().any(|name| !free(data).contains(name)), "a file is used again");
+        assert!(emptied.iter().any(|name| !free(data).contains(name)), "a file is reused");
         let store = reopen(store, data).await;
         assert_eq!(store.report().damaged, 0);
         assert_eq!(store.stats().index_entries, 230);
-        all(&store, 100..330).await;
+        expect_all(&store, 100..330).await;
         store.shutdown().await;
     });
 }
 
-/// S17: freeing cut short.
+/// S17: freeing was interrupted.
 #[test]
-fn a_crash_between_copying_and_freeing_leaves_no_blob_that_comes_back() {
+fn a_crash_between_copying_and_freeing_brings_no_deleted_blob_back() {
     run(async |data| {
         let store = open(data).await;
         fill(&store, 0..100).await;
@@ -506,8 +513,8 @@ fn a_crash_between_copying_and_freeing_leaves_no_blob_that_comes_back() {
         let path = segment_path(data, 3, Class::Log, first);
         let kept = data.join("kept");
         std::fs::copy(&path, &kept).expect("copy");
-        // All but blob 0 of the first segment die; it is rewritten and freed, then the crash is staged: the old
-        // segment is there again.
+        // All blobs of the first segment but blob 0 die, and it is rewritten and freed. Then the crash is staged: the
+        // old segment is there again.
         let in_first: Vec<DataId> = (1..100).filter(|n| record(&store, *n).0 == first).map(id).collect();
         store.delete(&in_first).await.expect("delete");
         reclaim_all(&store).await;
@@ -519,7 +526,7 @@ fn a_crash_between_copying_and_freeing_leaves_no_blob_that_comes_back() {
         for id in &in_first {
             assert_eq!(store.locate(*id, 0), Err(Error::NotFound));
         }
-        // Deleting blob 0 now must reach the old copy, too, also once the copy's own segment is gone.
+        // Deleting blob 0 now must also cover the old copy, even once the new copy's own segment is gone.
         store.delete(&[id(0)]).await.expect("delete");
         let rest: Vec<DataId> = (1..100).map(id).collect();
         store.delete(&rest).await.expect("delete");
@@ -527,7 +534,7 @@ fn a_crash_between_copying_and_freeing_leaves_no_blob_that_comes_back() {
         reclaim_all(&store).await;
         let store = reopen(store, data).await;
         assert_eq!(get(&store, 0).await, None);
-        all(&store, 200..260).await;
+        expect_all(&store, 200..260).await;
         store.shutdown().await;
     });
 }
@@ -562,7 +569,7 @@ fn a_publish_that_a_later_one_overlaps_is_dropped() {
         write_extent(&store, at, &body(1, 8000)).await;
         store.shared().fail.set(Some(Fail::Sync));
         assert!(store.publish(&[PublishItem { blob: blob(1), at, length: 8000 }]).await.is_err());
-        // Its record is on disk; give the place to another, as no process would within one life.
+        // Its record is on disk. Give its space to another blob, as no process would within one life.
         store.shared().state.borrow_mut().extents.forget(at);
         assert_eq!(store.reserve(8192).await, Ok(at));
         write_extent(&store, at, &body(2, 8000)).await;
