@@ -14,10 +14,10 @@ pub const TOMBSTONE_BYTES: usize = 24;
 /// Length of a publish record's body.
 pub const PUBLISH_BYTES: usize = 16;
 
-/// A blob that is no more, with the log segments that may hold records of it.
+/// A deleted blob, with the log segments that may hold records of it.
 ///
-/// The tombstone may be dropped once no log segment with an id in `oldest..=newest` is in use, other than the
-/// one that holds the tombstone and goes with it.
+/// The tombstone may be dropped once no log segment with an id in `oldest..=newest` is in use, except the segment that
+/// holds the tombstone, which goes at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
     /// The blob.
@@ -28,7 +28,7 @@ pub struct Tombstone {
     pub newest: u32,
 }
 
-/// Where an extent lies.
+/// The location of an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     /// Extent segment.
@@ -53,7 +53,7 @@ pub fn encode_tombstones(tombstones: &[Tombstone]) -> Vec<u8> {
 /// Reads the body of a delete record.
 ///
 /// # Errors
-/// [`Corrupt::Field`] where it is not a whole number of tombstones.
+/// [`Corrupt::Field`] if it is not a whole number of tombstones.
 pub fn decode_tombstones(body: &[u8]) -> Result<impl Iterator<Item = Tombstone>, Corrupt> {
     if !body.len().is_multiple_of(TOMBSTONE_BYTES) {
         return Err(Corrupt::Field("tombstones"));

@@ -1,6 +1,6 @@
-//! The footer of a sealed log segment: what its records say, so that a start need not read them.
+//! The footer of a sealed log segment. It summarises the segment's records, so that they need not be read at start.
 //!
-//! The trailer is the last page of the file, the entries a run of pages before it:
+//! The trailer is the last page of the file; the entries are a run of pages before it:
 //!
 //! ```text
 //! trailer: 0 magic "HMFT"  4 version u8  5 zeros  8 CRC u32  12 segment u32  16 generation u32
@@ -24,10 +24,10 @@ const MAGIC: [u8; 4] = *b"HMFT";
 const VERSION: u8 = 1;
 const FLAG_LAST: u8 = 1;
 
-/// What a record means for the index.
+/// The effect of a record on the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A small blob's shard with the length of its framed bytes, which follow the header.
+    /// A small blob's shard, with the length of its framed bytes, which follow the header.
     Blob {
         /// Framed length, bytes.
         length: u32,
@@ -43,20 +43,20 @@ pub enum EntryKind {
     Publish(Publish),
 }
 
-/// One line of a footer. A delete record has one for each tombstone.
+/// One entry of a footer. A delete record has one entry for each tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The blob.
     pub data_id: DataId,
-    /// Its shard.
+    /// The shard of the blob.
     pub shard: u8,
-    /// The shard's extent.
+    /// The extent of the shard.
     pub extent: u16,
-    /// Whether it is the last extent.
+    /// Whether it is the shard's last extent.
     pub last: bool,
     /// Offset of the record's header in the segment, bytes.
     pub record: u64,
-    /// What the record says.
+    /// The effect of the record.
     pub kind: EntryKind,
 }
 
@@ -75,14 +75,14 @@ impl Entry {
     }
 }
 
-/// Where a footer's entries are.
+/// The location of a footer's entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FooterTrailer {
     /// The segment's salt.
     pub salt: Salt,
     /// Number of entries.
     pub entries: u32,
-    /// Offset of the first one, bytes; also the end of the batches.
+    /// Offset of the first entry, bytes. It is also the end of the batches.
     pub offset: u64,
     /// CRC-32C of the entries.
     pub entries_crc: u32,
@@ -104,10 +104,10 @@ impl FooterTrailer {
         out
     }
 
-    /// Reads the trailer of the segment with that salt and length.
+    /// Reads the trailer of the segment with the given salt and length.
     ///
     /// # Errors
-    /// [`Corrupt::Magic`] where there is none (or one of an earlier use), other faults where there is one.
+    /// [`Corrupt::Magic`] if there is no trailer (or one of an earlier use), other faults if there is one.
     pub fn decode(bytes: &[u8], salt: Salt, segment_bytes: u64) -> Result<FooterTrailer> {
         let mut trailer = [0; TRAILER_BYTES];
         trailer.copy_from_slice(bytes.get(..TRAILER_BYTES).ok_or(Corrupt::Short)?);
@@ -156,7 +156,7 @@ pub fn encode_entries(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_entries`] wrote; `bytes` is exactly that.
+/// Reads what [`encode_entries`] wrote. `bytes` holds exactly that.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for a partial entry, [`Error::Unsupported`] for an unknown kind.

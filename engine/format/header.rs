@@ -9,9 +9,9 @@
 //! 64 batch u32        68 batch length u32 (first record of a batch, else 0)
 //! 72 zeros to 96
 //! ```
-//! The header CRC covers the 96 bytes with its own field as zero, followed by the segment's id and generation:
-//! bytes left over from an earlier use of a file never pass for live ones, nor does a body that looks like records.
-//! The body CRC covers the body.
+//! The header CRC covers the 96 bytes with its own field as zero, followed by the segment's id and generation. So bytes
+//! left over from an earlier use of a file never pass for live ones, nor does a body that looks like records. The body
+//! CRC covers the body.
 
 use super::{crc32c, id_at, u16_at, u32_at, u64_at};
 use crate::error::{Corrupt, Error, Result};
@@ -27,44 +27,44 @@ const FLAG_SEALED: u16 = 1 << 0;
 const FLAG_LAST: u16 = 1 << 1;
 const FLAGS_KNOWN: u16 = FLAG_LAST;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A small blob's shard; the body is its framed blocks.
     Blob,
-    /// Blobs that are no more; the body is a list of [`super::Tombstone`].
+    /// Deleted blobs; the body is a list of [`super::Tombstone`].
     Delete,
     /// An extent that holds blocks of a large blob; the body is a [`super::Publish`].
     Publish,
 }
 
-/// What a record's checksum is salted with.
+/// The salt of a record's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Salt {
     /// Segment id.
     pub segment: u32,
-    /// What was drawn for this use of the file.
+    /// The random number of this use of the file.
     pub generation: u32,
 }
 
-/// What the header says about a blob's shard; chosen by the writer, kept for ever.
+/// The description of a blob's shard. The writer sets it, and it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BlobHeader {
     /// The blob.
     pub data_id: DataId,
     /// Which of the k+m shards this is.
     pub shard: u8,
-    /// Shards of data.
+    /// Data shards.
     pub k: u8,
-    /// Shards of parity.
+    /// Parity shards.
     pub m: u8,
     /// Erasure codec, 0 for copies.
     pub codec: u8,
     /// The blob's partition.
     pub partition: u16,
-    /// Which extent of the shard, from 0.
+    /// Index of the extent in the shard, from 0.
     pub extent: u16,
-    /// Whether it is the shard's last extent.
+    /// Whether this is the shard's last extent.
     pub last: bool,
     /// Blocks in this extent.
     pub blocks: u32,
@@ -77,9 +77,9 @@ pub struct BlobHeader {
 /// A record's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What the record is.
+    /// The kind of the record.
     pub kind: Kind,
-    /// Whose bytes they are (nobody's for a delete).
+    /// The blob that the record belongs to (unused for a delete).
     pub blob: BlobHeader,
     /// Length of the body, bytes.
     pub body_bytes: u32,
@@ -95,7 +95,7 @@ impl Header {
     /// Writes the header, checksum included, to the first [`HEADER_BYTES`] of `out`.
     ///
     /// # Panics
-    /// If `out` is shorter.
+    /// If `out` is shorter than that.
     pub fn encode(&self, salt: Salt, out: &mut [u8]) {
         let out = &mut out[..HEADER_BYTES];
         out.fill(0);
@@ -120,7 +120,7 @@ impl Header {
         reseal(out, salt, self.batch, self.batch_bytes);
     }
 
-    /// Puts a record into a batch: sets the batch fields of an encoded header and its checksum anew.
+    /// Puts a record into a batch: sets the batch fields of an encoded header and recomputes its checksum.
     ///
     /// # Panics
     /// If `encoded` is shorter than a header.

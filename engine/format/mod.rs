@@ -1,19 +1,19 @@
-//! The formats of segments on disk, as pure functions from and to bytes. Little-endian throughout.
+//! The on-disk formats of segments, as pure functions between values and bytes. Everything is little-endian.
 //!
-//! A log segment is a [`SegmentHeader`] page, then batches, then perhaps a footer:
+//! A log segment is a [`SegmentHeader`] page, followed by batches, and by a footer if the segment is sealed:
 //!
 //! ```text
 //! 0        4096                                            length - 4096
 //! | header | batch | batch | ... | batch | footer entries ... | footer trailer |
 //! ```
 //!
-//! A batch is one group commit: it starts and ends on a page boundary and is a run of records, each a
-//! [`Header`] of 96 bytes and a body padded to 8 bytes; zeros fill its last page. An extent segment has no
-//! structure of its own: its extents are described by publish records in log segments.
+//! A batch is one group commit. It starts and ends on a page boundary and is a run of records, each with a [`Header`]
+//! of 96 bytes and a body padded to 8 bytes; zeros fill its last page. An extent segment has no structure of its own:
+//! publish records in log segments describe its extents.
 //!
-//! Evolution: bytes that are zero here may get a meaning later, and readers of this version ignore them;
-//! a change that they must not ignore raises the version or adds a kind, which they refuse.
-//! What lies in a blob's body is the business of [`crate::frame`].
+//! Evolution: bytes that are zero here may get a meaning later, and readers of this version ignore them. A change that
+//! readers must not ignore raises the version or adds a kind, which they refuse. [`crate::frame`] defines what a blob's
+//! body holds.
 
 mod body;
 mod footer;

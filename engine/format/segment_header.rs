@@ -15,18 +15,18 @@ pub const SEGMENT_HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"HMSG";
 const VERSION: u8 = 1;
 
-/// What a log segment says about itself.
+/// The description of a log segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Id, also in the file's name; never used again by this core.
+    /// The segment's id, also in the file's name. This core never reuses it.
     pub segment: u32,
-    /// Drawn at random for each use of the file: a part of what its records' checksums are salted with.
+    /// Random number for each use of the file. It is part of the salt of its records' checksums.
     pub generation: u32,
-    /// The core that owns it.
+    /// The core that owns the segment.
     pub core: u32,
     /// Length of the file, bytes.
     pub length: u64,
-    /// When this use began, milliseconds since 1970.
+    /// When this use of the file began, milliseconds since 1970.
     pub created_ms: u64,
 }
 

@@ -95,7 +95,7 @@ fn a_footer_has_these_bytes() {
 }
 
 #[test]
-fn a_trailer_of_another_use_of_the_file_is_none_and_one_beyond_the_file_is_damaged() {
+fn a_trailer_of_another_use_of_the_file_does_not_count_and_one_beyond_the_file_is_damaged() {
     let trailer = FooterTrailer { salt: SALT, entries: 3, offset: 12288, entries_crc: 0 };
     let other = Salt { segment: 7, generation: 4 };
     assert_eq!(FooterTrailer::decode(&trailer.encode(), other, 1 << 20), Err(Corrupt::Magic.into()));
@@ -117,7 +117,7 @@ fn a_header_of_another_segment_or_generation_is_refused() {
 }
 
 #[test]
-fn a_sealed_record_an_unknown_kind_and_a_later_version_are_refused_and_not_called_damaged() {
+fn a_sealed_record_an_unknown_kind_and_a_later_version_are_refused_but_not_reported_as_damage() {
     for (at, value) in [(6, 1), (6, 0x80), (5, 9), (4, 2)] {
         let mut bytes = [0; HEADER_BYTES];
         sample().encode(SALT, &mut bytes);
@@ -128,7 +128,7 @@ fn a_sealed_record_an_unknown_kind_and_a_later_version_are_refused_and_not_calle
 }
 
 #[test]
-fn zero_bytes_of_the_header_may_get_a_meaning_later_and_are_ignored() {
+fn zero_bytes_of_the_header_are_ignored_because_they_may_get_a_meaning_later() {
     let mut bytes = [0; HEADER_BYTES];
     sample().encode(SALT, &mut bytes);
     bytes[90] = 1;
@@ -187,7 +187,7 @@ fn any_header() -> impl Strategy<Value = Header> {
 
 proptest! {
     #[test]
-    fn headers_read_back(header in any_header(), segment: u32, generation: u32) {
+    fn headers_decode_to_what_was_encoded(header in any_header(), segment: u32, generation: u32) {
         let mut bytes = [0; HEADER_BYTES];
         let salt = Salt { segment, generation };
         header.encode(salt, &mut bytes);
@@ -195,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn any_flipped_bit_of_a_header_is_noticed(header in any_header(), bit in 0..HEADER_BYTES * 8) {
+    fn any_flipped_bit_of_a_header_is_detected(header in any_header(), bit in 0..HEADER_BYTES * 8) {
         let mut bytes = [0; HEADER_BYTES];
         header.encode(SALT, &mut bytes);
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn tombstones_and_publishes_read_back(
+    fn tombstones_and_publishes_decode_to_what_was_encoded(
         ids in proptest::collection::vec(any::<([u8; 16], u32, u32)>(), 0..20), segment: u32, units: u32, length: u32,
     ) {
         let tombstones: Vec<Tombstone> =

@@ -1,6 +1,6 @@
 //! MD5 (RFC 1321) of one stream, and of many streams side by side.
 //!
-//! S3 makes an object's ETag of it; nothing here relies on it for secrecy.
+//! S3 uses it as an object's ETag; nothing here relies on it for security.
 
 use super::simd::{INITIAL, Level, MAX_STREAMS, advance};
 
@@ -10,7 +10,7 @@ const BLOCK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Md5 {
     state: [u32; 4],
-    /// Bytes seen; those past the last multiple of 64 wait in `rest`.
+    /// Number of bytes seen. Those past the last multiple of 64 wait in `rest`.
     seen: u64,
     rest: [u8; BLOCK],
 }
@@ -22,19 +22,19 @@ impl Default for Md5 {
 }
 
 impl Md5 {
-    /// The MD5 of nothing yet.
+    /// The MD5 before any bytes.
     pub fn new() -> Md5 {
         Md5::default()
     }
 
-    /// Takes bytes in, this stream alone.
+    /// Adds bytes, to this stream alone.
     pub fn update(&mut self, bytes: &[u8]) {
         let (blocks, tail) = self.align(bytes).as_chunks();
         advance(Level::Scalar, std::slice::from_mut(&mut self.state), &[blocks]);
         self.keep(blocks.len(), tail);
     }
 
-    /// The digest of all that was taken in.
+    /// The digest of everything that was added.
     pub fn finish(mut self) -> [u8; 16] {
         let bits = self.seen.wrapping_mul(8);
         let fill = (self.seen % BLOCK as u64) as usize;
@@ -66,7 +66,7 @@ impl Md5 {
         bytes
     }
 
-    /// Counts whole blocks that went into the state, and keeps the tail that is no block.
+    /// Counts whole blocks that went into the state, and keeps the incomplete tail.
     fn keep(&mut self, blocks: usize, tail: &[u8]) {
         self.seen += (blocks * BLOCK) as u64;
         if !tail.is_empty() {
@@ -76,10 +76,10 @@ impl Md5 {
     }
 }
 
-/// Takes each input into the stream of the same index, many streams in the time of one.
+/// Adds each input to the stream of the same index. Many streams take the time of one.
 ///
-/// Inputs of any lengths: the streams advance together by the shortest one's blocks, a finished one leaves
-/// its lane to the next in line.
+/// The inputs may have any lengths: the streams advance together by the blocks of the shortest one, and a finished
+/// stream leaves its lane to the next in line.
 ///
 /// # Panics
 /// If there is not one input per stream.
@@ -89,7 +89,7 @@ pub fn update_many(streams: &mut [&mut Md5], inputs: &[&[u8]]) {
 
 fn update_many_at(level: Level, streams: &mut [&mut Md5], inputs: &[&[u8]]) {
     assert_eq!(streams.len(), inputs.len(), "one input per stream");
-    // What is left of each input that has whole blocks: (stream, blocks, tail).
+    // The rest of each input that has whole blocks: (stream, blocks).
     let mut waiting = Vec::with_capacity(streams.len());
     for (index, (stream, input)) in streams.iter_mut().zip(inputs).enumerate() {
         let (blocks, tail) = stream.align(input).as_chunks::<BLOCK>();
@@ -98,7 +98,7 @@ fn update_many_at(level: Level, streams: &mut [&mut Md5], inputs: &[&[u8]]) {
             waiting.push((index, blocks));
         }
     }
-    // The shortest leave first; with equal lengths, the usual case, all lanes end together.
+    // The shortest finish first. With equal lengths, the usual case, all lanes finish together.
     waiting.sort_by_key(|(_, blocks)| std::cmp::Reverse(blocks.len()));
     while !waiting.is_empty() {
         let from = waiting.len().saturating_sub(MAX_STREAMS);
@@ -120,7 +120,7 @@ fn update_many_at(level: Level, streams: &mut [&mut Md5], inputs: &[&[u8]]) {
         while waiting.last().is_some_and(|(_, blocks)| blocks.is_empty()) {
             waiting.pop();
         }
-        // The lanes that went on are shorter than those that waited: order must hold for the next run.
+        // The lanes that have advanced are shorter than those that waited: restore the order for the next run.
         if from > 0 {
             waiting.sort_by_key(|(_, blocks)| std::cmp::Reverse(blocks.len()));
         }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digests_of_rfc_1321_come_out() {
+    fn the_digests_of_rfc_1321_are_right() {
         for (text, digest) in [
             ("", "d41d8cd98f00b204e9800998ecf8427e"),
             ("a", "0cc175b9c0f1b6a831c399e269772661"),

@@ -1,11 +1,11 @@
-//! Digests of bodies, in one pass per buffer, many requests at a time.
+//! Digests of bodies, computed in one pass per buffer, for many requests at a time.
 //!
-//! A request opens a [`BodyHash`] with what it needs ([`Plan`]) at its core's [`HashService`] and hands it
-//! buffers. MD5, which is slow alone, waits until the next scheduler round and then advances for all requests
-//! together ([`update_many`]); the others are computed at once.
+//! A request opens a [`BodyHash`] at its core's [`HashService`] with the digests that it needs ([`Plan`]), and passes
+//! it buffers. MD5, which is slow for a single stream, waits until the next scheduler round and then advances for all
+//! requests together ([`update_many`]). The other digests are computed at once.
 //!
-//! Promises: a digest does not depend on how the bytes were split or on who else is hashing. A lone stream
-//! never waits. It leaves to others what the digests are compared with.
+//! Promises: a digest does not depend on how the bytes were split or on what else is being hashed. A lone stream never
+//! waits. Left to others: what the digests are compared with.
 
 mod md5;
 mod service;
@@ -33,7 +33,7 @@ pub enum ChecksumAlgorithm {
 }
 
 impl ChecksumAlgorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: [ChecksumAlgorithm; 5] = [
         ChecksumAlgorithm::Crc32,
         ChecksumAlgorithm::Crc32c,
@@ -42,7 +42,7 @@ impl ChecksumAlgorithm {
         ChecksumAlgorithm::Sha256,
     ];
 
-    /// Bytes of a value.
+    /// Length of a value, bytes.
     pub const fn value_len(self) -> usize {
         match self {
             ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
@@ -62,7 +62,7 @@ impl ChecksumAlgorithm {
     }
 }
 
-/// A checksum's value, its bytes in the order that S3 encodes in base64 (big-endian for CRCs).
+/// A checksum's value. Its bytes are in the order that S3 encodes in base64 (big-endian for CRCs).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Checksum {
     algorithm: ChecksumAlgorithm,
@@ -70,7 +70,7 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    /// A value from its bytes; `None` if their number is not the algorithm's.
+    /// A value from its bytes; `None` if their number is wrong for the algorithm.
     pub fn new(algorithm: ChecksumAlgorithm, value: &[u8]) -> Option<Checksum> {
         let mut bytes = [0; 32];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
@@ -101,8 +101,8 @@ impl Checksum {
         &self.bytes[..self.algorithm.value_len()]
     }
 
-    /// The checksum of this value's bytes followed by the `next_len` bytes of `next`: what multipart uploads
-    /// with full-object checksums need. `None` for algorithms that can't, or that differ.
+    /// The checksum of the bytes behind this value, followed by the `next_len` bytes behind `next`. Multipart uploads
+    /// with full-object checksums need this. `None` for algorithms that can't combine, or if the two differ.
     pub fn followed_by(&self, next: &Checksum, next_len: u64) -> Option<Checksum> {
         let algorithm = self.algorithm.crc().filter(|_| self.algorithm == next.algorithm)?;
         let number = |checksum: &Checksum| {
@@ -134,7 +134,7 @@ enum Inner {
 }
 
 impl ChecksumState {
-    /// The checksum of nothing yet.
+    /// The state before any bytes.
     pub fn new(algorithm: ChecksumAlgorithm) -> ChecksumState {
         let inner = match algorithm.crc() {
             Some(algorithm) => Inner::Crc(crc_fast::Digest::new(algorithm)),
@@ -144,7 +144,7 @@ impl ChecksumState {
         ChecksumState { algorithm, inner }
     }
 
-    /// Takes bytes in.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.inner {
             Inner::Crc(digest) => digest.update(bytes),
@@ -165,7 +165,7 @@ impl ChecksumState {
     }
 }
 
-/// SHA-256 of one chunk after another, for the signatures of aws-chunked bodies.
+/// SHA-256 of successive chunks, for the signatures of aws-chunked bodies.
 #[derive(Clone, Default)]
 pub struct Sha256Chunk(sha2::Sha256);
 
@@ -175,18 +175,18 @@ impl Sha256Chunk {
         Sha256Chunk::default()
     }
 
-    /// Takes bytes of the current chunk in.
+    /// Adds bytes of the current chunk.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of the current chunk; the next one starts.
+    /// Returns the digest of the current chunk and starts the next one.
     pub fn finish_chunk(&mut self) -> [u8; 32] {
         self.0.finalize_reset().into()
     }
 }
 
-/// What to compute over a body.
+/// The digests to compute over a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// MD5, for the ETag and Content-MD5.
@@ -197,12 +197,12 @@ pub struct Plan {
     pub checksum: Option<ChecksumAlgorithm>,
 }
 
-/// What came out.
+/// The digests of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digests {
     /// MD5, if planned.
     pub md5: Option<[u8; 16]>,
-    /// SHA-256, if planned or wanted as the additional checksum.
+    /// SHA-256, if planned or requested as the additional checksum.
     pub sha256: Option<[u8; 32]>,
     /// The additional checksum, if planned.
     pub checksum: Option<Checksum>,

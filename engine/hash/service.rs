@@ -1,9 +1,9 @@
-//! The hashing of all of a core's request bodies.
+//! Hashes all request bodies of a core.
 //!
-//! A buffer that waits for its MD5 belongs to the service meanwhile, so that its bytes stay put without a
-//! borrow; it comes back when it is done. The first buffer of a scheduler round starts a task that runs after
-//! everything that is ready now, and then hashes all buffers that have gathered. The only request under way on
-//! its core waits for nobody.
+//! While a buffer waits for its MD5, the service owns it, so that its bytes stay in place without a borrow; it is
+//! returned when it is done. The first buffer of a scheduler round starts a task that runs after everything that is
+//! ready now, and then hashes all the buffers that have gathered. If a request is the only one in flight on its core,
+//! it does not wait.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -20,9 +20,9 @@ use super::{ChecksumAlgorithm, ChecksumState, Digests, Md5, Plan, update_many};
 use crate::buf::Buf;
 use crate::io;
 
-/// Shorter pieces are hashed at once: to wait for others would cost more than it saves.
+/// Shorter pieces are hashed at once: waiting for others would cost more than it saves.
 const QUEUE_MIN_BYTES: usize = 2048;
-/// Buffers hashed in a row before other tasks get their turn (two full sets of lanes).
+/// Buffers hashed in a row before other tasks run (two full sets of lanes).
 const BATCH: usize = 64;
 
 /// The service of one core.
@@ -35,7 +35,7 @@ struct Queue {
     draining: Cell<bool>,
 }
 
-/// One body's MD5 and the buffer it waits for.
+/// One body's MD5 and the buffer that waits for it.
 #[derive(Default)]
 struct Lane {
     md5: Md5,
@@ -57,7 +57,7 @@ pub struct BodyHash {
     lane: Option<SharedLane>,
     sha256: Option<sha2::Sha256>,
     checksum: Option<ChecksumState>,
-    /// The wanted checksum is the SHA-256 that is computed anyway.
+    /// The requested checksum is the SHA-256 that is computed anyway.
     checksum_is_sha256: bool,
 }
 
@@ -79,7 +79,7 @@ impl HashService {
         }
     }
 
-    /// Buffers that wait now.
+    /// Number of buffers that wait now.
     pub fn depth(&self) -> usize {
         self.0.waiting.borrow().len()
     }
@@ -96,7 +96,7 @@ impl HashService {
 impl Queue {
     async fn drain(&self) {
         loop {
-            // A task runs at once when it is spawned: let whoever is ready now add its buffer first.
+            // A new task runs at once: let the tasks that are ready now add their buffers first.
             io::yield_now().await;
             let batch: SmallVec<[SharedLane; MAX_STREAMS]> = {
                 let mut waiting = self.waiting.borrow_mut();
@@ -112,7 +112,7 @@ impl Queue {
     }
 }
 
-/// Hashes the jobs of all lanes and wakes their owners. A lane stands in the queue once at most.
+/// Hashes the jobs of all lanes and wakes their owners. A lane is in the queue at most once.
 fn hash(lanes: &[SharedLane]) {
     {
         let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
@@ -137,12 +137,12 @@ fn hash(lanes: &[SharedLane]) {
 }
 
 impl BodyHash {
-    /// Takes `range` of `buf` in, and gives the buffer back. Waits for company if other requests are under way.
+    /// Adds `range` of `buf` and returns the buffer. Waits for other buffers if other requests are in flight.
     ///
-    /// A caller that stops waiting loses the buffer, and the piece counts as taken in.
+    /// A caller that stops waiting loses the buffer, but the piece is still added.
     ///
     /// # Panics
-    /// If the range lies outside of the buffer.
+    /// If the range lies outside the buffer.
     pub async fn update(&mut self, buf: Buf, range: Range<usize>) -> Buf {
         let bytes = &buf[range.clone()];
         self.update_others(bytes);
@@ -167,13 +167,13 @@ impl BodyHash {
         .await
     }
 
-    /// Takes bytes in at once.
+    /// Adds bytes at once.
     pub fn update_now(&mut self, bytes: &[u8]) {
         self.update_others(bytes);
         self.update_md5(bytes);
     }
 
-    /// The digests of all that was taken in.
+    /// The digests of everything that was added.
     pub fn finish(mut self) -> Digests {
         self.settle();
         let sha256 = self.sha256.take().map(|digest| digest.finalize().into());
@@ -205,7 +205,7 @@ impl BodyHash {
         }
     }
 
-    /// Completes a piece whose caller stopped waiting, so that the order of the bytes holds.
+    /// Completes a piece whose caller stopped waiting, to keep the order of the bytes.
     fn settle(&self) {
         let Some(lane) = self.lane.as_ref().filter(|lane| lane.borrow().job.is_some()) else { return };
         self.service.0.waiting.borrow_mut().retain(|queued| !Rc::ptr_eq(queued, lane));
@@ -217,7 +217,7 @@ impl BodyHash {
 impl Drop for BodyHash {
     fn drop(&mut self) {
         if let Some(lane) = &self.lane {
-            // A queued buffer of a body that is given up need not be hashed.
+            // The queued buffer of an abandoned body need not be hashed.
             lane.borrow_mut().job = None;
         }
     }

@@ -29,7 +29,7 @@ fn checksums_have_their_published_values() {
 }
 
 #[test]
-fn crcs_of_parts_combine_into_that_of_the_whole() {
+fn crcs_of_parts_combine_into_the_crc_of_the_whole() {
     for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
         let (first, second) = (Checksum::of(algorithm, b"first part, "), Checksum::of(algorithm, b"second"));
         assert_eq!(first.followed_by(&second, 6), Some(Checksum::of(algorithm, b"first part, second")));
@@ -39,7 +39,7 @@ fn crcs_of_parts_combine_into_that_of_the_whole() {
 }
 
 #[test]
-fn a_chunk_digest_starts_anew_after_each_chunk() {
+fn a_chunk_digest_starts_over_after_each_chunk() {
     let mut chunk = Sha256Chunk::new();
     chunk.update(b"first");
     assert_eq!(&chunk.finish_chunk(), Checksum::of(ChecksumAlgorithm::Sha256, b"first").as_bytes());
@@ -74,7 +74,7 @@ proptest! {
         ),
     ) {
         run(async move {
-            // With one request alone, nothing would wait for company.
+            // With a single request, nothing would wait.
             let _requests = (io::begin_request(), io::begin_request());
             let service = HashService::new();
             let mut tasks = Vec::new();
@@ -99,24 +99,24 @@ proptest! {
 }
 
 #[test]
-fn a_body_given_up_while_it_waits_disturbs_nobody() {
+fn a_body_abandoned_while_it_waits_disturbs_no_other() {
     run(async {
         let _requests = (io::begin_request(), io::begin_request());
         let service = HashService::new();
         let bytes = vec![3; 10_000];
-        let mut given_up = service.open(Plan { md5: true, ..Plan::default() });
+        let mut abandoned = service.open(Plan { md5: true, ..Plan::default() });
         let mut kept = service.open(Plan { md5: true, ..Plan::default() });
         let mut buf = Buf::with_capacity(bytes.len());
         buf.extend_from_slice(&bytes);
-        let mut waiting = Box::pin(given_up.update(buf, 0..10_000));
+        let mut waiting = Box::pin(abandoned.update(buf, 0..10_000));
         std::future::poll_fn(|cx| {
             assert!(waiting.as_mut().poll(cx).is_pending());
             std::task::Poll::Ready(())
         })
         .await;
         drop(waiting);
-        // The piece counts as taken in although nobody waited for it.
-        assert_eq!(given_up.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
+        // The piece is added although nobody waited for it.
+        assert_eq!(abandoned.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
         let mut buf = Buf::with_capacity(bytes.len());
         buf.extend_from_slice(&bytes);
         kept.update(buf, 0..10_000).await;
@@ -125,7 +125,7 @@ fn a_body_given_up_while_it_waits_disturbs_nobody() {
 }
 
 #[test]
-fn a_body_waits_only_while_another_request_is_under_way() {
+fn a_body_waits_only_while_another_request_is_in_flight() {
     run(async {
         let service = HashService::new();
         let mut body = service.open(Plan { md5: true, ..Plan::default() });

@@ -1,6 +1,7 @@
-//! What one vector of 32-bit lanes must do for MD5, and the vectors: one `u32`, AVX2's eight, AVX-512's sixteen.
+//! The operations on a vector of 32-bit lanes that MD5 needs, and the vectors: one `u32`, AVX2's eight, AVX-512's
+//! sixteen.
 //!
-//! All methods are `inline(always)`, so that they land in a function that enables the instructions.
+//! All methods are `inline(always)`, so that they are compiled into a function that enables the instructions.
 
 /// A vector whose lanes belong to different streams.
 pub(super) trait Lanes: Copy {
@@ -12,9 +13,9 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// Here and below: the CPU has the instructions of the implementing type.
     unsafe fn splat(value: u32) -> Self;
-    /// Reads the first [`Lanes::WIDTH`] words.
+    /// Loads the first [`Lanes::WIDTH`] words.
     unsafe fn load(words: &[u32; 16]) -> Self;
-    /// Writes the first [`Lanes::WIDTH`] words.
+    /// Stores the first [`Lanes::WIDTH`] words.
     unsafe fn store(self, words: &mut [u32; 16]);
     /// The sixteen message words of block `at` of each lane's input.
     unsafe fn message(inputs: &[&[[u8; 64]]], at: usize) -> [Self; 16];
@@ -70,7 +71,7 @@ impl Lanes for u32 {
     }
     #[inline(always)]
     unsafe fn add_g(self, b: u32, c: u32, d: u32) -> u32 {
-        // The two halves share no bit, so they may be added; what needs `b`, known last, comes last.
+        // The two halves share no bits, so they may be added. `b` is known last, so its term comes last.
         self.wrapping_add(!d & c).wrapping_add(d & b)
     }
     #[inline(always)]
@@ -166,7 +167,7 @@ pub(super) mod x86 {
         }
     }
 
-    /// Eight lanes by AVX2.
+    /// Eight lanes with AVX2.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256i);
 
@@ -217,7 +218,7 @@ pub(super) mod x86 {
         }
     }
 
-    /// Sixteen lanes by AVX-512F. The truth tables' bit `4b + 2c + d` is the function's value.
+    /// Sixteen lanes with AVX-512F. Bit `4b + 2c + d` of a truth table is the function's value.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512i);
 

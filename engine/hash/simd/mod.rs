@@ -1,10 +1,10 @@
-//! MD5's compression over many streams at once: streams side by side in the lanes of a vector.
+//! MD5's compression of many streams at once: the streams lie side by side in the lanes of a vector.
 //!
-//! One stream's steps wait for one another, so a core computes several streams in the time of one. The same
-//! code runs over plain words (one to four streams interleaved), AVX2 and AVX-512 (one or two vectors
-//! interleaved); which, the CPU and the number of streams decide at run time. Measured (`benches/hash.rs`), GB/s:
-//! plain words 0.73, 1.5, 2.1, 2.2; AVX2 over 8 and 16 streams 2.9 and 5.4; AVX-512 over 8, 16, 32 streams
-//! 3.2, 6.4, 13. Four plain streams interleaved beat vectors that are half empty.
+//! Each step of a stream depends on the one before, so a core computes several streams in the time of one. The same
+//! code runs over plain words (one to four streams interleaved), AVX2 and AVX-512 (one or two vectors interleaved). The
+//! CPU and the number of streams decide at run time which is used. Measured (`benches/hash.rs`), GB/s: plain words
+//! 0.73, 1.5, 2.1, 2.2; AVX2 over 8 and 16 streams 2.9 and 5.4; AVX-512 over 8, 16, 32 streams 3.2, 6.4, 13. Four plain
+//! streams interleaved beat vectors that are half empty.
 
 #![allow(unsafe_code)]
 
@@ -14,10 +14,10 @@ use lanes::Lanes;
 #[cfg(target_arch = "x86_64")]
 use lanes::x86::{Avx2, Avx512};
 
-/// Streams that one call of [`advance`] takes at most.
+/// Maximum number of streams that one call of [`advance`] takes.
 pub(super) const MAX_STREAMS: usize = 32;
 
-/// The state of a stream that has seen nothing.
+/// The state of a stream before any bytes.
 pub(super) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// RFC 1321's table T: the integer part of 2^32 |sin n|, n from 1.
@@ -36,7 +36,7 @@ const T: [u32; 64] = [
     0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
 ];
 
-/// What the CPU offers.
+/// The instructions that the CPU offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// Plain words.
@@ -48,7 +48,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// The best that this CPU has.
+    /// The best level of this CPU.
     pub(super) fn detect() -> Level {
         #[cfg(target_arch = "x86_64")]
         {
@@ -96,7 +96,7 @@ macro_rules! round {
     };
 }
 
-/// Takes `blocks` blocks of each of `L::WIDTH * I` inputs into their states.
+/// Adds `blocks` blocks of each of `L::WIDTH * I` inputs to their states.
 ///
 /// # Safety
 /// The CPU has the instructions of `L`.
@@ -163,7 +163,7 @@ unsafe fn avx512<const I: usize>(states: &mut [[u32; 4]], inputs: &[&[[u8; 64]]]
     unsafe { compress::<Avx512, I>(states, inputs, blocks) }
 }
 
-/// Takes all blocks of each input into the state of the same index. All inputs are equally long.
+/// Adds all blocks of each input to the state of the same index. All inputs have the same length.
 ///
 /// # Panics
 /// If there are more than [`MAX_STREAMS`] streams, or the slices' lengths differ.
@@ -182,7 +182,7 @@ pub(super) fn advance(level: Level, states: &mut [[u32; 4]], inputs: &[&[[u8; 64
     }
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
-        // Lanes without a stream compute the first one's input into states that nobody looks at.
+        // Lanes without a stream compute the first one's input into states that nobody uses.
         let mut all_states = [INITIAL; MAX_STREAMS];
         all_states[..streams].copy_from_slice(states);
         let mut all_inputs = [*first; MAX_STREAMS];
