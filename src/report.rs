@@ -51,7 +51,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
     let mut stats = CoreStats {
         at: io::now(),
         queues: vec![
-            ("bytes", sources.bytes.depths().questions as u64),
+            ("bytes", sources.bytes.depths().requests as u64),
             ("metadata", metadata.requests_waiting as u64),
             ("commit", metadata.pending as u64),
             ("hash", sources.bytes.hashes().depth() as u64),

@@ -1,4 +1,4 @@
-//! For tests: the byte operations of one core over a folder of its own.
+//! For tests: the byte operations of one core on its own folder.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -58,7 +58,7 @@ pub(crate) async fn fill(writer: &mut BlobWriter, payload: &[u8], step: usize) -
     while !rest.is_empty() {
         let space = writer.space().await?;
         let count = rest.len().min(step).min(space.len());
-        assert!(count > 0, "space while bytes are left");
+        assert!(count > 0, "there is space while bytes are left");
         space[..count].copy_from_slice(&rest[..count]);
         writer.advance(count).await?;
         rest = &rest[count..];

@@ -1,9 +1,9 @@
-//! What a home core keeps for someone else until they let go: places reserved for writing, extents pinned for
+//! What a home core keeps for someone else until they release it: space reserved for writing, and extents pinned for
 //! reading.
 //!
-//! A lease may be dropped anywhere, on any core, by a client that left or a message that got lost: dropping
-//! it puts it on its home core's list of returns, which the home core settles before its next operation and
-//! once a second. So nothing leaks, and letting go costs neither a message nor a wait.
+//! A lease may be dropped anywhere, on any core, by a client that left or with a message that got lost. Dropping it
+//! puts it on its home core's list of returns, which the home core settles before its next operation and once a second.
+//! So nothing leaks, and a release costs neither a message nor a wait.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use smallvec::SmallVec;
 
 use crate::segment::{Location, Reservation};
 
-/// What comes back.
+/// A returned lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// A place that nothing was published in.
+    /// Reserved space in which nothing was published.
     Place(Reservation),
     /// A pinned extent.
     Pin(Location),
@@ -24,12 +24,12 @@ pub(super) enum Returned {
 /// The returns of one core.
 pub(super) type Returns = Arc<SegQueue<Returned>>;
 
-/// A place reserved for one extent; free again when dropped, unless it is published before.
+/// Space reserved for one extent. Dropping it releases the space, unless the extent has been published.
 #[derive(Debug)]
 pub struct Place {
     /// The core whose files it lies in.
     pub core: usize,
-    /// Where.
+    /// The reservation.
     pub at: Reservation,
     returns: Option<Returns>,
 }
@@ -39,7 +39,7 @@ impl Place {
         Place { core, at, returns: Some(returns.clone()) }
     }
 
-    /// The place holds a published extent now: nothing comes back.
+    /// The space holds a published extent now: there is nothing to return.
     pub(super) fn keep(mut self) {
         self.returns = None;
     }
@@ -53,19 +53,19 @@ impl Drop for Place {
     }
 }
 
-/// What of a shard stays in place while it is read.
+/// The parts of a shard that stay in place while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Its extents. A small blob's record may move, which its reader notices by the checksum and asks again.
+    /// Its extents. A small blob's record may move, which its reader notices by the checksum and then locates it again.
     Extents,
-    /// Its record too, also if the blob is deleted: for who reads it late.
+    /// Its record too, even if the blob is deleted: for readers that read it late.
     All,
 }
 
-/// Where a shard lies; what its asker wanted to [`Hold`] stays in place until this is dropped.
+/// The location of a shard. What its caller asked to [`Hold`] stays in place until this is dropped.
 #[derive(Debug)]
 pub struct Located {
-    /// The core whose files they are.
+    /// The core whose files hold the shard.
     pub core: usize,
     /// The record of a small blob, or the extents of a large one in order.
     pub locations: SmallVec<[Location; 1]>,

@@ -14,10 +14,10 @@ use crate::ids::DataId;
 use crate::io::{self, DiskSpace};
 use crate::segment::{Class, Config, Location, PublishItem, Store};
 
-/// How often leases that were let go are settled without any other operation.
+/// How often dropped leases are settled when there is no other operation.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
-/// This core's segments as a peer sees them. Cheap to clone.
+/// This core's segments as its peers see them. Cheap to clone.
 #[derive(Clone)]
 pub struct Home(Rc<Inner>);
 
@@ -38,7 +38,7 @@ impl Inner {
     }
 }
 
-async fn settle_now_and_then(inner: Weak<Inner>) {
+async fn settle_periodically(inner: Weak<Inner>) {
     while let Some(inner) = inner.upgrade() {
         inner.settle();
         drop(inner);
@@ -50,11 +50,11 @@ impl Home {
     /// The home of core `core` over its open store.
     pub fn new(core: usize, store: Store) -> Home {
         let inner = Rc::new(Inner { core, store, returns: Returns::new(SegQueue::new()) });
-        io::spawn(settle_now_and_then(Rc::downgrade(&inner)));
+        io::spawn(settle_periodically(Rc::downgrade(&inner)));
         Home(inner)
     }
 
-    /// Opens the segments of core `core` in the data directory whose space `disk` keeps for all cores.
+    /// Opens the segments of core `core` in the data directory whose space `disk` accounts for on behalf of all cores.
     ///
     /// # Errors
     /// Those of [`Store::open`].
@@ -62,7 +62,7 @@ impl Home {
         Ok(Home::new(core, Store::open(Config::new(disk, core)).await?))
     }
 
-    /// Closes the segments: what is durable stays, nothing more is taken.
+    /// Closes the segments: what is durable stays, and nothing more is accepted.
     pub async fn close(&self) {
         self.0.store.shutdown().await;
     }
@@ -72,12 +72,12 @@ impl Home {
         &self.0.store
     }
 
-    /// Takes back what was let go. Happens by itself.
+    /// Takes back the dropped leases. This also happens automatically.
     pub fn settle(&self) {
         self.0.settle();
     }
 
-    /// Carries out a request; the answer follows, from a task where it takes time.
+    /// Executes a request. The reply is sent at once, or from a task if it takes time.
     pub(super) fn serve(&self, request: Request, replier: Replier<Result<Reply>>) {
         self.settle();
         if let Request::Locate { data_id, shard, hold } = request {
@@ -85,7 +85,7 @@ impl Home {
         }
         let home = self.clone();
         io::spawn(async move {
-            let answer = match request {
+            let reply = match request {
                 Request::Store(blob) => home.store(&blob).await.map(Reply::Stored),
                 Request::Reserve { bytes } => home.reserve(bytes).await.map(Reply::Reserved),
                 Request::Publish(extents) => home.publish(extents).await.map(|()| Reply::Published),
@@ -94,28 +94,28 @@ impl Home {
                     home.locate(data_id, shard, hold).map(Reply::Located)
                 }
             };
-            replier.send(answer);
+            replier.send(reply);
         });
     }
 
-    /// Counts a writer that comes with a blob, until it has its answer.
+    /// Counts a writer that brings a blob, until it has its reply.
     pub fn writer(&self) -> io::Writer {
         self.0.store.writer()
     }
 
-    /// Stores a small blob; durable when it returns.
+    /// Stores a small blob. It is durable on return.
     pub async fn store(&self, blob: &SmallBlob) -> Result<Location> {
         self.0.store.append_blob(blob.header, &[&blob.framed]).await
     }
 
-    /// Reserves a place for an extent of `bytes` framed bytes.
+    /// Reserves space for an extent of `bytes` framed bytes.
     pub async fn reserve(&self, bytes: u64) -> Result<Place> {
         self.settle();
         let at = self.0.store.reserve(bytes).await?;
         Ok(Place::new(self.0.core, at, &self.0.returns))
     }
 
-    /// Publishes the extents of one shard; durable when it returns.
+    /// Publishes the extents of one shard. They are durable on return.
     pub async fn publish(&self, extents: Vec<WrittenExtent>) -> Result<()> {
         if extents.iter().any(|extent| extent.place.core != self.0.core) {
             return Err(Error::Invalid("an extent of another core"));
@@ -132,10 +132,10 @@ impl Home {
         published
     }
 
-    /// Finds a shard, and keeps in place what of it is to be held, while the answer lives.
+    /// Locates a shard. What `hold` names stays in place for as long as the result lives.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where nothing of it is stored.
+    /// [`Error::NotFound`] if none of it is stored.
     pub fn locate(&self, data_id: DataId, shard: u8, hold: Hold) -> Result<Located> {
         let locations = self.0.store.locate(data_id, shard)?;
         let held = hold == Hold::All || locations.iter().any(|location| location.class == Class::Extent);
@@ -145,7 +145,7 @@ impl Home {
         Ok(Located::new(self.0.core, locations, held.then_some(&self.0.returns)))
     }
 
-    /// Deletes blobs; durable when it returns.
+    /// Deletes blobs. The delete is durable on return.
     pub async fn delete(&self, data_ids: &[DataId]) -> Result<()> {
         self.settle();
         self.0.store.delete(data_ids).await

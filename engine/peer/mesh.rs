@@ -1,84 +1,84 @@
-//! Questions and answers between the cores of a node.
+//! Requests and replies between the cores of a node.
 //!
-//! Each core has two mailboxes, one for questions put to it and one for answers to its own. A question takes
-//! one of the `capacity` permits that its core has for the target and keeps it until the answer is back, also
-//! if the asker has stopped waiting; both mailboxes hold as many messages as there are permits for them.
+//! Each core has two mailboxes, one for the requests sent to it and one for the replies to its own. A request takes one
+//! of the `capacity` permits that its core has for the target and keeps it until the reply has arrived, even if the
+//! caller has stopped waiting. Both mailboxes hold as many messages as there are permits for them.
 //!
-//! Promises: nothing in flight ever waits for room, so two cores that flood each other cannot deadlock; every
-//! question gets an answer or [`Gone`]; questions of one core to another arrive in order. It leaves to others
-//! what is asked.
+//! Promises: nothing in flight ever waits for room, so two cores that flood each other cannot deadlock; every request
+//! gets a reply or [`Disconnected`]; requests from one core to another arrive in order. Left to others: what is
+//! requested.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::io::{self, OneshotSender, Permit, Receiver, Semaphore, Sender, mailbox, oneshot};
 
-/// The other core, or the one who should have answered, is gone.
+/// The other core, or the task that should have replied, is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct Disconnected;
 
-impl std::fmt::Display for Gone {
+impl std::fmt::Display for Disconnected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the other core is gone")
     }
 }
 
-impl std::error::Error for Gone {}
+impl std::error::Error for Disconnected {}
 
-struct Question<Q> {
+struct Call<Q> {
     from: usize,
-    /// Place among the asker's open questions.
+    /// Slot in the caller's table of open requests.
     slot: u32,
-    question: Q,
+    request: Q,
 }
 
-struct Answer<R> {
+struct Return<R> {
     slot: u32,
-    answer: Option<R>,
+    reply: Option<R>,
 }
 
-/// One core's end of a mesh, made before the executors start and moved to its core.
+/// One core's end of a mesh. It is made before the executors start and then moved to its core.
 pub struct MeshSeed<Q, R> {
     core: usize,
     capacity: usize,
-    to_cores: Vec<Sender<Question<Q>>>,
-    answers_to: Vec<Sender<Answer<R>>>,
-    questions: Receiver<Question<Q>>,
-    answers: Receiver<Answer<R>>,
+    to_cores: Vec<Sender<Call<Q>>>,
+    returns_to: Vec<Sender<Return<R>>>,
+    calls: Receiver<Call<Q>>,
+    returns: Receiver<Return<R>>,
 }
 
-/// The ends of a mesh over `cores` cores. A core has at most `capacity` questions open at each other one.
+/// The ends of a mesh of `cores` cores. A core has at most `capacity` requests open at each other core.
 ///
 /// # Panics
 /// If either is 0.
 pub fn mesh<Q: Send + 'static, R: Send + 'static>(cores: usize, capacity: usize) -> Vec<MeshSeed<Q, R>> {
     assert!(cores > 0 && capacity > 0);
     let room = capacity * cores.saturating_sub(1).max(1);
-    let (to_cores, questions): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
-    let (answers_to, answers): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
-    questions
+    let (to_cores, calls): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
+    let (returns_to, returns): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
+    calls
         .into_iter()
-        .zip(answers)
+        .zip(returns)
         .enumerate()
-        .map(|(core, (questions, answers))| MeshSeed {
+        .map(|(core, (calls, returns))| MeshSeed {
             core,
             capacity,
             to_cores: to_cores.clone(),
-            answers_to: answers_to.clone(),
-            questions,
-            answers,
+            returns_to: returns_to.clone(),
+            calls,
+            returns,
         })
         .collect()
 }
 
-/// A question that waits for its answer.
+/// A request that waits for its reply.
 struct Open<R> {
-    /// `None` for a cast.
-    asker: Option<OneshotSender<Option<R>>>,
+    /// The waiting caller; `None` for a cast.
+    caller: Option<OneshotSender<Option<R>>>,
     _permit: Permit,
 }
 
-/// The open questions of a core by slot.
+/// The open requests of a core by slot.
 struct OpenTable<R> {
     slots: Vec<Option<Open<R>>>,
     free: Vec<u32>,
@@ -96,20 +96,20 @@ impl<R> OpenTable<R> {
 
     fn remove(&mut self, slot: u32) -> Open<R> {
         self.free.push(slot);
-        self.slots[slot as usize].take().unwrap_or_else(|| unreachable!("one answer for each question"))
+        self.slots[slot as usize].take().unwrap_or_else(|| unreachable!("one reply for each request"))
     }
 }
 
-/// Not `FnMut`: a task that it spawns runs at once, and may put a question to this same core.
+/// Not `FnMut`: a task that it spawns runs at once, and may send a request to this same core.
 type Handler<Q, R> = Rc<dyn Fn(Q, Replier<R>)>;
 
 struct Shared<Q, R> {
     core: usize,
     capacity: usize,
-    to_cores: Vec<Sender<Question<Q>>>,
+    to_cores: Vec<Sender<Call<Q>>>,
     permits: Vec<Semaphore>,
     open: Rc<RefCell<OpenTable<R>>>,
-    questions_waiting: Rc<Cell<usize>>,
+    calls_waiting: Rc<Cell<usize>>,
     handler: Handler<Q, R>,
 }
 
@@ -125,9 +125,9 @@ impl<Q, R> Clone for Mesh<Q, R> {
 /// What waits at one core.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depths {
-    /// Questions of other cores that waited when this core last took one.
-    pub questions: usize,
-    /// This core's questions without an answer yet, by target core.
+    /// Requests of other cores that waited when this core last took one.
+    pub requests: usize,
+    /// This core's requests without a reply yet, by target core.
     pub open: Vec<usize>,
 }
 
@@ -137,72 +137,72 @@ impl<Q: Send + 'static, R: Send + 'static> MeshSeed<Q, R> {
         self.core
     }
 
-    /// Starts this core's end, on its core. `handler` answers through the [`Replier`], at once or from a task;
-    /// it must not block.
+    /// Starts this core's end, on its core. `handler` replies through the [`Replier`], at once or from a task. It must
+    /// not block.
     pub fn start(self, handler: impl Fn(Q, Replier<R>) + 'static) -> Mesh<Q, R> {
         let handler: Handler<Q, R> = Rc::new(handler);
         let open = Rc::new(RefCell::new(OpenTable { slots: Vec::new(), free: Vec::new() }));
-        let questions_waiting = Rc::new(Cell::new(0));
-        let waiting = questions_waiting.clone();
-        io::spawn(answer_questions(self.questions, self.answers_to, handler.clone(), waiting));
-        io::spawn(take_answers(self.answers, open.clone()));
+        let calls_waiting = Rc::new(Cell::new(0));
+        let waiting = calls_waiting.clone();
+        io::spawn(serve_calls(self.calls, self.returns_to, handler.clone(), waiting));
+        io::spawn(take_returns(self.returns, open.clone()));
         Mesh(Rc::new(Shared {
             core: self.core,
             capacity: self.capacity,
             permits: self.to_cores.iter().map(|_| Semaphore::new(self.capacity)).collect(),
             to_cores: self.to_cores,
             open,
-            questions_waiting,
+            calls_waiting,
             handler,
         }))
     }
 }
 
-async fn answer_questions<Q: Send, R: Send>(
-    mut questions: Receiver<Question<Q>>,
-    answers_to: Vec<Sender<Answer<R>>>,
+async fn serve_calls<Q: Send, R: Send>(
+    mut calls: Receiver<Call<Q>>,
+    returns_to: Vec<Sender<Return<R>>>,
     handler: Handler<Q, R>,
     waiting: Rc<Cell<usize>>,
 ) {
-    while let Some(Question { from, slot, question }) = questions.recv().await {
-        waiting.set(questions.depth());
-        let to = To::Core { answers: answers_to[from].clone(), slot };
-        handler(question, Replier(Some(to)));
+    while let Some(Call { from, slot, request }) = calls.recv().await {
+        waiting.set(calls.depth());
+        let to = To::Core { returns: returns_to[from].clone(), slot };
+        handler(request, Replier(Some(to)));
         io::yield_if_needed().await;
     }
 }
 
-async fn take_answers<R: Send>(mut answers: Receiver<Answer<R>>, open: Rc<RefCell<OpenTable<R>>>) {
-    while let Some(Answer { slot, answer }) = answers.recv().await {
-        let question = open.borrow_mut().remove(slot);
-        if let Some(asker) = question.asker {
-            asker.send(answer);
+async fn take_returns<R: Send>(mut returns: Receiver<Return<R>>, open: Rc<RefCell<OpenTable<R>>>) {
+    while let Some(Return { slot, reply }) = returns.recv().await {
+        let request = open.borrow_mut().remove(slot);
+        if let Some(caller) = request.caller {
+            caller.send(reply);
         }
         io::yield_if_needed().await;
     }
 }
 
 enum To<R> {
-    Asker(OneshotSender<Option<R>>),
-    Core { answers: Sender<Answer<R>>, slot: u32 },
+    Caller(OneshotSender<Option<R>>),
+    Core { returns: Sender<Return<R>>, slot: u32 },
     Nobody,
 }
 
-/// Takes the answer to one question. Dropped without one, it tells the asker [`Gone`].
+/// Takes the reply to one request. If it is dropped without one, the caller gets [`Disconnected`].
 pub struct Replier<R>(Option<To<R>>);
 
 impl<R> Replier<R> {
-    /// Answers. An asker that stopped waiting is no error.
-    pub fn send(mut self, answer: R) {
-        self.deliver(Some(answer));
+    /// Replies. A caller that has stopped waiting is not an error.
+    pub fn send(mut self, reply: R) {
+        self.deliver(Some(reply));
     }
 
-    fn deliver(&mut self, answer: Option<R>) {
+    fn deliver(&mut self, reply: Option<R>) {
         match self.0.take() {
-            Some(To::Asker(asker)) => asker.send(answer),
-            Some(To::Core { answers, slot }) => {
-                // There is room for the answer to every open question; the asking core may be gone, though.
-                let _ = answers.try_send(Answer { slot, answer });
+            Some(To::Caller(caller)) => caller.send(reply),
+            Some(To::Core { returns, slot }) => {
+                // There is room for the reply to every open request; the calling core may be gone, though.
+                let _ = returns.try_send(Return { slot, reply });
             }
             Some(To::Nobody) | None => {}
         }
@@ -216,7 +216,7 @@ impl<R> Drop for Replier<R> {
 }
 
 impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
-    /// This core.
+    /// The number of this core.
     pub fn core(&self) -> usize {
         self.0.core
     }
@@ -226,43 +226,43 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         self.0.to_cores.len()
     }
 
-    /// Asks `core` and waits for its answer. A question to this core calls its handler at once.
+    /// Sends a request to `core` and waits for its reply. A request to this core calls its handler at once.
     ///
     /// # Panics
     /// If there is no such core.
-    pub async fn call(&self, core: usize, question: Q) -> Result<R, Gone> {
-        let (asker, answer) = oneshot();
-        self.ask(core, question, Some(asker)).await?;
-        answer.await.ok().flatten().ok_or(Gone)
+    pub async fn call(&self, core: usize, request: Q) -> Result<R, Disconnected> {
+        let (caller, reply) = oneshot();
+        self.send(core, request, Some(caller)).await?;
+        reply.await.ok().flatten().ok_or(Disconnected)
     }
 
-    /// Tells `core` something and returns once it is on its way; an answer is dropped.
+    /// Sends a request to `core` and returns once it is on its way. A reply is dropped.
     ///
     /// # Panics
     /// If there is no such core.
-    pub async fn cast(&self, core: usize, question: Q) -> Result<(), Gone> {
-        self.ask(core, question, None).await
+    pub async fn cast(&self, core: usize, request: Q) -> Result<(), Disconnected> {
+        self.send(core, request, None).await
     }
 
-    async fn ask(
+    async fn send(
         &self,
         core: usize,
-        question: Q,
-        asker: Option<OneshotSender<Option<R>>>,
-    ) -> Result<(), Gone> {
+        request: Q,
+        caller: Option<OneshotSender<Option<R>>>,
+    ) -> Result<(), Disconnected> {
         let shared = &self.0;
         if core == shared.core {
-            let to = asker.map_or(To::Nobody, To::Asker);
-            (shared.handler)(question, Replier(Some(to)));
+            let to = caller.map_or(To::Nobody, To::Caller);
+            (shared.handler)(request, Replier(Some(to)));
             return Ok(());
         }
         let permit = shared.permits[core].acquire(1).await;
-        let slot = shared.open.borrow_mut().insert(Open { asker, _permit: permit });
-        let question = Question { from: shared.core, slot, question };
-        if shared.to_cores[core].try_send(question).is_err() {
-            // Room is certain, so its receiver is gone.
+        let slot = shared.open.borrow_mut().insert(Open { caller, _permit: permit });
+        let call = Call { from: shared.core, slot, request };
+        if shared.to_cores[core].try_send(call).is_err() {
+            // There is certainly room, so the receiver is gone.
             shared.open.borrow_mut().remove(slot);
-            return Err(Gone);
+            return Err(Disconnected);
         }
         Ok(())
     }
@@ -270,7 +270,7 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
     /// What waits here now.
     pub fn depths(&self) -> Depths {
         let open = self.0.permits.iter().map(|permits| self.0.capacity - permits.available()).collect();
-        Depths { questions: self.0.questions_waiting.get(), open }
+        Depths { requests: self.0.calls_waiting.get(), open }
     }
 }
 

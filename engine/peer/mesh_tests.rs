@@ -23,7 +23,7 @@ fn on_cores<F: Future<Output = ()> + 'static>(
     count.load(Ordering::SeqCst)
 }
 
-/// Keeps a core up until all have counted: its answers are needed until then.
+/// Keeps a core running until all have counted, because its replies are needed until then.
 async fn until(count: &AtomicU64, expected: u64) {
     while count.load(Ordering::SeqCst) < expected {
         io::sleep(std::time::Duration::from_millis(1)).await;
@@ -31,41 +31,41 @@ async fn until(count: &AtomicU64, expected: u64) {
 }
 
 #[test]
-fn every_core_gets_answers_from_every_core() {
-    let answers = on_cores(3, 4, |seed, count| async move {
+fn every_core_gets_replies_from_every_core() {
+    let replies = on_cores(3, 4, |seed, count| async move {
         let core = seed.core() as u64;
-        let mesh = seed.start(move |question, replier| replier.send(question * 10 + core));
+        let mesh = seed.start(move |request, replier| replier.send(request * 10 + core));
         for target in 0..3 {
             assert_eq!(mesh.call(target, 7).await, Ok(70 + target as u64));
             count.fetch_add(1, Ordering::SeqCst);
         }
         until(&count, 9).await;
     });
-    assert_eq!(answers, 9);
+    assert_eq!(replies, 9);
 }
 
 #[test]
 fn two_cores_that_flood_each_other_make_progress() {
     const CALLERS: u64 = 40;
     const CALLS: u64 = 100;
-    let answers = on_cores(2, 2, |seed, count| async move {
+    let replies = on_cores(2, 2, |seed, count| async move {
         let other = 1 - seed.core();
-        // Half of the answers come from tasks that finish later.
-        let mesh = seed.start(|question, replier| {
-            if question % 2 == 0 {
-                return replier.send(question + 1);
+        // Half of the replies come from tasks that finish later.
+        let mesh = seed.start(|request, replier| {
+            if request % 2 == 0 {
+                return replier.send(request + 1);
             }
             io::spawn(async move {
                 io::yield_now().await;
-                replier.send(question + 1);
+                replier.send(request + 1);
             });
         });
         for caller in 0..CALLERS {
             let (mesh, count) = (mesh.clone(), count.clone());
             io::spawn(async move {
                 for call in 0..CALLS {
-                    let question = caller * CALLS + call;
-                    assert_eq!(mesh.call(other, question).await, Ok(question + 1));
+                    let request = caller * CALLS + call;
+                    assert_eq!(mesh.call(other, request).await, Ok(request + 1));
                     count.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -73,23 +73,23 @@ fn two_cores_that_flood_each_other_make_progress() {
         until(&count, 2 * CALLERS * CALLS).await;
         assert_eq!(mesh.depths().open, [0, 0]);
     });
-    assert_eq!(answers, 2 * CALLERS * CALLS);
+    assert_eq!(replies, 2 * CALLERS * CALLS);
 }
 
 #[test]
-fn an_answer_nobody_waits_for_gives_its_permit_back() {
+fn a_reply_that_nobody_waits_for_returns_its_permit() {
     let done = on_cores(2, 1, |seed, count| async move {
         let other = 1 - seed.core();
-        let mesh = seed.start(|question, replier| replier.send(question));
-        for question in 0..50 {
-            let mut call = Box::pin(mesh.call(other, question));
+        let mesh = seed.start(|request, replier| replier.send(request));
+        for request in 0..50 {
+            let mut call = Box::pin(mesh.call(other, request));
             std::future::poll_fn(|cx| {
                 let _ = call.as_mut().poll(cx);
                 std::task::Poll::Ready(())
             })
             .await;
             drop(call);
-            mesh.cast(other, question).await.expect("there");
+            mesh.cast(other, request).await.expect("there");
         }
         assert_eq!(mesh.call(other, 5).await, Ok(5));
         count.fetch_add(1, Ordering::SeqCst);
@@ -99,11 +99,11 @@ fn an_answer_nobody_waits_for_gives_its_permit_back() {
 }
 
 #[test]
-fn a_question_that_is_dropped_unanswered_tells_its_asker() {
+fn a_request_dropped_without_a_reply_disconnects_its_caller() {
     let done = on_cores(2, 2, |seed, count| async move {
         let mesh = seed.start(|_, replier| drop(replier));
-        assert_eq!(mesh.call(0, 1).await, Err(Gone));
-        assert_eq!(mesh.call(1, 1).await, Err(Gone));
+        assert_eq!(mesh.call(0, 1).await, Err(Disconnected));
+        assert_eq!(mesh.call(1, 1).await, Err(Disconnected));
         count.fetch_add(1, Ordering::SeqCst);
         until(&count, 2).await;
     });
@@ -111,15 +111,15 @@ fn a_question_that_is_dropped_unanswered_tells_its_asker() {
 }
 
 #[test]
-fn a_handler_may_ask_its_own_core() {
+fn a_handler_may_call_its_own_core() {
     let done = on_cores(2, 2, |seed, count| async move {
         let cell: Rc<RefCell<Option<Mesh<u64, u64>>>> = Rc::default();
         let inner = cell.clone();
-        let mesh = seed.start(move |question, replier| {
+        let mesh = seed.start(move |request, replier| {
             let mesh = inner.borrow().clone().expect("set");
             io::spawn(async move {
-                let deeper = if question == 0 { Ok(0) } else { mesh.call(mesh.core(), question - 1).await };
-                replier.send(deeper.expect("answered") + 1);
+                let deeper = if request == 0 { Ok(0) } else { mesh.call(mesh.core(), request - 1).await };
+                replier.send(deeper.expect("replied") + 1);
             });
         });
         *cell.borrow_mut() = Some(mesh.clone());

@@ -1,11 +1,11 @@
-//! Operations on bytes at the home core of their partition, wherever that is.
+//! Operations on bytes at the home core of their partition, wherever it is.
 //!
-//! [`Home`] carries them out over its core's segments; [`ByteStore`] takes them to the right core of this node.
-//! Requests and answers are plain data, so that another node can be asked the same.
+//! [`Home`] executes them on its core's segments; [`ByteStore`] routes them to the right core of this node. Requests
+//! and replies are plain data, so that they could also be sent to another node.
 //!
-//! Promises: an operation whose asker left is carried out all the same, and what it would have been given
-//! comes back ([`Place`], [`Located`]). It leaves to others what the blocks hold ([`crate::frame`]) and which blobs are
-//! still wanted.
+//! Promises: an operation whose caller left is still executed, and what the caller would have received is returned to
+//! its home ([`Place`], [`Located`]). Left to others: what the blocks hold ([`crate::frame`]) and which blobs are still
+//! wanted.
 
 #[cfg(test)]
 pub(crate) mod harness;
@@ -31,27 +31,27 @@ use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
 
-/// What names a blob's bytes and says how they are laid out; kept with the object's metadata.
+/// The name and layout of a blob's bytes; stored with the object's metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobRef {
     /// The blob.
     pub data_id: DataId,
-    /// Its partition, which picks the home core.
+    /// Its partition, which determines the home core.
     pub partition: Partition,
     /// How it is coded.
     pub profile: Profile,
-    /// Erasure codec; 0 where there is none.
+    /// Erasure codec; 0 if there is none.
     pub codec: u8,
-    /// Payload, bytes.
+    /// Payload size, bytes.
     pub size: u64,
 }
 
-/// A small blob that is framed and not yet stored: it travels with the command that commits it.
+/// A small blob that is framed but not yet stored: it travels with the command that commits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmallBlob {
-    /// Its record's header.
+    /// The header of its record.
     pub header: BlobHeader,
-    /// Its blocks.
+    /// Its framed blocks.
     pub framed: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ impl SmallBlob {
 /// An extent that is written, ready to be synced and published.
 #[derive(Debug)]
 pub struct WrittenExtent {
-    /// Where.
+    /// The space that it was written to.
     pub place: Place,
     /// What it holds.
     pub header: BlobHeader,
@@ -85,36 +85,36 @@ pub struct WrittenExtent {
 pub enum Request {
     /// Stores a small blob, durably.
     Store(SmallBlob),
-    /// Reserves a place for an extent of this many framed bytes.
+    /// Reserves space for an extent of this many framed bytes.
     Reserve {
         /// Framed bytes.
         bytes: u64,
     },
     /// Makes written extents of one shard durable and findable.
     Publish(Vec<WrittenExtent>),
-    /// Finds a shard, and pins it.
+    /// Locates a shard and pins it.
     Locate {
         /// The blob.
         data_id: DataId,
-        /// Which shard.
+        /// The shard.
         shard: u8,
-        /// What of it is pinned.
+        /// What to pin.
         hold: Hold,
     },
-    /// Deletes blobs, durably. Those that are not there are no error.
+    /// Deletes blobs, durably. Blobs that are not stored are not an error.
     Delete(Vec<DataId>),
 }
 
-/// The answer to the [`Request`] of the same kind.
+/// The reply to the [`Request`] of the same kind.
 #[derive(Debug)]
 pub enum Reply {
-    /// Where the small blob lies.
+    /// The location of the small blob.
     Stored(Location),
-    /// The place.
+    /// The reserved space.
     Reserved(Place),
     /// The extents are published.
     Published,
-    /// Where the shard lies.
+    /// The location of the shard.
     Located(Located),
     /// The blobs are gone.
     Deleted,
@@ -136,13 +136,13 @@ struct Inner {
     corrupt_reads: Cell<u64>,
 }
 
-/// One core's way to all bytes of the node, and what its requests share: open files, the budget of buffer
-/// memory, the hashing service.
+/// One core's access to all bytes of the node, and what its requests share: open files, the budget of buffer memory,
+/// the hashing service.
 #[derive(Clone)]
 pub struct ByteStore(Rc<Inner>);
 
 impl ByteStore {
-    /// Starts this core's end: `home` answers what other cores ask of it.
+    /// Starts this core's end. `home` serves the requests of other cores.
     pub fn start(seed: MeshSeed<Request, Result<Reply>>, home: Home, files: Rc<Files>) -> ByteStore {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
@@ -167,7 +167,7 @@ impl ByteStore {
         &self.0.hashes
     }
 
-    /// Reads of this core's requests that ended at a block which is not what was written.
+    /// Number of reads on this core that ended at a block which is not what was written.
     pub fn corrupt_reads(&self) -> u64 {
         self.0.corrupt_reads.get()
     }
@@ -176,12 +176,12 @@ impl ByteStore {
         self.0.corrupt_reads.set(self.0.corrupt_reads.get() + 1);
     }
 
-    /// Waits for the turn of a copy: to be held by whoever writes a blob from what it reads of another one.
+    /// Waits for a copy's turn. Hold the permit while writing a blob from what is read of another one.
     pub async fn copy_turn(&self) -> Permit {
         self.0.copies.acquire(1).await
     }
 
-    /// Bytes of the buffer budget that nobody holds.
+    /// Bytes of the buffer budget that are free.
     pub fn budget_free(&self) -> usize {
         self.0.budget.free()
     }
@@ -191,12 +191,12 @@ impl ByteStore {
         &self.0.budget
     }
 
-    /// Operations that wait here or elsewhere.
+    /// Operations that wait here or at other cores.
     pub fn depths(&self) -> Depths {
         self.0.mesh.depths()
     }
 
-    /// Stores a small blob at its home core; durable when it returns.
+    /// Stores a small blob at its home core. It is durable on return.
     pub async fn store(&self, blob: SmallBlob) -> Result<Location> {
         match self.call(blob.header.partition, Request::Store(blob)).await? {
             Reply::Stored(location) => Ok(location),
@@ -204,7 +204,7 @@ impl ByteStore {
         }
     }
 
-    /// Reserves a place for an extent of `bytes` framed bytes.
+    /// Reserves space for an extent of `bytes` framed bytes.
     pub async fn reserve(&self, partition: Partition, bytes: u64) -> Result<Place> {
         match self.call(partition, Request::Reserve { bytes }).await? {
             Reply::Reserved(place) => Ok(place),
@@ -212,7 +212,7 @@ impl ByteStore {
         }
     }
 
-    /// Syncs and publishes the extents of one shard; durable when it returns.
+    /// Syncs and publishes the extents of one shard. They are durable on return.
     pub async fn publish(&self, partition: Partition, extents: Vec<WrittenExtent>) -> Result<()> {
         match self.call(partition, Request::Publish(extents)).await? {
             Reply::Published => Ok(()),
@@ -220,10 +220,10 @@ impl ByteStore {
         }
     }
 
-    /// Finds a shard.
+    /// Locates a shard.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where nothing of it is stored.
+    /// [`Error::NotFound`] if none of it is stored.
     pub async fn locate(
         &self,
         partition: Partition,
@@ -240,7 +240,7 @@ impl ByteStore {
         }
     }
 
-    /// Deletes blobs of one partition; durable when it returns.
+    /// Deletes blobs of one partition. The delete is durable on return.
     pub async fn delete(&self, partition: Partition, data_ids: Vec<DataId>) -> Result<()> {
         match self.call(partition, Request::Delete(data_ids)).await? {
             Reply::Deleted => Ok(()),
@@ -258,10 +258,10 @@ impl ByteStore {
     }
 }
 
-/// An answer of another kind than the question: only another node of a later version could give it.
+/// A reply of a different kind than the request: only another node of a later version could send it.
 fn unexpected<T>(reply: &Reply) -> Result<T> {
     debug_assert!(false, "unexpected {reply:?}");
-    Err(Error::Unsupported("an answer of another kind"))
+    Err(Error::Unsupported("a reply of another kind"))
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use crate::error::Error;
 use crate::limits::EXTENT_BYTES;
 
 #[test]
-fn what_an_asker_no_longer_waits_for_comes_back() {
+fn what_a_caller_no_longer_waits_for_is_released() {
     on_one_core(|bytes| async move {
         for wait_ms in [0, 1, 2, 5, 20] {
             let reserve = bytes.reserve(5, EXTENT_BYTES);
             let wait = std::time::Duration::from_millis(wait_ms);
             let _ = crate::io::timeout(wait, reserve).await;
         }
-        // Operations are carried out in order of arrival, so the last one has seen all before it.
+        // Operations are executed in order of arrival, so the last one has seen all before it.
         let place = bytes.reserve(5, 4096).await.expect("reserved");
         drop(place);
         crate::io::sleep(std::time::Duration::from_millis(50)).await;
@@ -37,7 +37,7 @@ fn places_of_another_core_and_unknown_ones_are_not_published() {
 }
 
 #[test]
-fn deleting_what_is_not_there_is_no_error() {
+fn deleting_a_blob_that_is_not_stored_is_not_an_error() {
     on_one_core(|bytes| async move {
         bytes.delete(5, vec![DataId([1; 16])]).await.expect("nothing to do");
         assert_eq!(bytes.locate(5, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(), Error::NotFound);

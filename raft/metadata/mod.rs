@@ -347,7 +347,7 @@ impl Metadata {
             pending: self.0.pending.borrow().len(),
             reclaim_queue: self.0.reclaim.len(),
             reads_waiting: self.0.readers.depth(),
-            requests_waiting: self.0.mesh.borrow().as_ref().map_or(0, |mesh| mesh.depths().questions),
+            requests_waiting: self.0.mesh.borrow().as_ref().map_or(0, |mesh| mesh.depths().requests),
             seen_index: self.0.seen.get(),
         }
     }
