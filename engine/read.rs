@@ -1,11 +1,11 @@
 //! Reading a blob, or a range of it.
 //!
-//! Only the blocks that the range covers are read, up to 1 MiB at a time with the next piece read ahead, and
-//! each block is verified before any of its bytes is handed out.
+//! Only the blocks that the range covers are read, up to 1 MiB at a time with the next piece read ahead, and each block
+//! is verified before any of its bytes is handed out.
 //!
-//! Promises: what comes out is what was written, or an error; extents stay in place while they are read; memory
-//! per request is bounded, and none is held after [`BlobReader::release`]. It leaves to others which version is read,
-//! and repair.
+//! Promises: a reader returns what was written, or an error; extents stay in place while they are read; memory per
+//! request is bounded, and none is held after [`BlobReader::release`]. Left to others: which version is read, and
+//! repair.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,17 +30,17 @@ pub struct BlobReader {
     holder: Rc<Holder>,
     class: MemoryClass,
     blob: BlobRef,
-    /// What is still to come.
+    /// The part of the range that is still to be read.
     range: Range<u64>,
     located: Option<Rc<Located>>,
-    /// A record that moved was looked for again already.
+    /// A moved record has already been located again.
     relocated: bool,
-    /// The next block to hand out, and the end.
+    /// The blocks still to be handed out.
     blocks: Range<u64>,
     piece: Option<Piece>,
-    /// Where verified bytes lie in the piece.
+    /// The verified bytes in the piece.
     verified: Range<usize>,
-    /// Blocks of the next piece at most: few at first and after a release, more while the bytes are taken.
+    /// Maximum number of blocks in the next piece: few at first and after a release, more while the bytes are consumed.
     window: usize,
     ahead: Option<JoinHandle<Result<Piece>>>,
 }
@@ -48,15 +48,15 @@ pub struct BlobReader {
 /// A run of blocks in memory.
 struct Piece {
     buf: Buf,
-    /// Where the first block starts.
+    /// The start of the first block.
     start: usize,
     blocks: Range<u64>,
     held: Held,
 }
 
 impl BlobReader {
-    /// A reader of the payload bytes `range`, cut to the blob's size, whose buffers are the holder's. `located` is
-    /// where its first shard lies, if the caller knows.
+    /// A reader of the payload bytes `range`, clipped to the blob's size, whose buffers belong to the holder. `located`
+    /// is the location of the blob's first shard, if the caller knows it.
     pub fn new(
         bytes: &ByteStore,
         holder: &Rc<Holder>,
@@ -87,29 +87,29 @@ impl BlobReader {
         }
     }
 
-    /// The verified payload bytes that come next, of one block at most; none at the end of the range. The same ones
-    /// come until they are [consumed](BlobReader::consume).
+    /// The next verified payload bytes, at most one block; none at the end of the range. The same bytes are returned
+    /// until they are [consumed](BlobReader::consume).
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for rotten blocks, [`Error::NotFound`] where the blob is not stored (before the first byte
-    /// it may have been deleted since it was resolved), [`Error::Busy`] where no memory is to be had, [`Error::Io`]. The
-    /// same call may be tried again.
+    /// [`Error::Corrupt`] for rotten blocks, [`Error::NotFound`] if the blob is not stored (before the first byte it
+    /// may have been deleted since it was resolved), [`Error::Busy`] if no memory is available, [`Error::Io`]. The same
+    /// call may be retried.
     pub async fn fill(&mut self) -> Result<&[u8]> {
         if self.verified.is_empty() && !self.blocks.is_empty() {
-            self.verified = self.found().await?;
+            self.verified = self.load_verified().await?;
         }
         let bytes = self.verified.clone();
         Ok(self.piece.as_ref().map_or(&[], |piece| &piece.buf[bytes]))
     }
 
-    /// Whether [`BlobReader::fill`] has bytes without reading any.
+    /// Whether [`BlobReader::fill`] returns bytes without a read.
     pub fn is_loaded(&self) -> bool {
         self.piece.as_ref().is_some_and(|piece| piece.blocks.contains(&self.blocks.start))
     }
 
-    /// Says that the first `count` of the bytes that [`BlobReader::fill`] gave were taken.
+    /// Reports that the first `count` bytes that [`BlobReader::fill`] returned were consumed.
     pub fn consume(&mut self, count: usize) {
-        debug_assert!(count <= self.verified.len(), "more than was given");
+        debug_assert!(count <= self.verified.len(), "more than was returned");
         self.verified.start += count;
         self.range.start += count as u64;
         if self.verified.is_empty() && count > 0 {
@@ -117,17 +117,17 @@ impl BlobReader {
         }
     }
 
-    /// Gives all memory back; what was not consumed is read again when it is asked for.
+    /// Releases all memory. What was not consumed is read again when it is needed.
     pub fn release(&mut self) {
         (self.piece, self.ahead, self.verified, self.window) = (None, None, 0..0, 1);
     }
 
-    /// What accounts for the buffer that was read last, without the buffer.
+    /// The accounting of the buffer that was read last, without the buffer.
     pub fn into_held(self) -> Option<Held> {
         self.piece.map(|piece| piece.held)
     }
 
-    /// Like [`BlobReader::fill`], and consumes what it gives; `None` at the end.
+    /// Like [`BlobReader::fill`], but consumes what it returns; `None` at the end.
     ///
     /// # Errors
     /// As [`BlobReader::fill`].
@@ -138,14 +138,14 @@ impl BlobReader {
         Ok(self.piece.as_ref().map(|piece| &piece.buf[bytes]).filter(|bytes| !bytes.is_empty()))
     }
 
-    /// Loads the next block, also if it has moved; tells where the wanted part of its payload lies in the piece.
-    async fn found(&mut self) -> Result<Range<usize>> {
+    /// Loads the next block, even if it has moved. Returns the place of the requested part of its payload in the piece.
+    async fn load_verified(&mut self) -> Result<Range<usize>> {
         loop {
-            match self.verified().await {
+            match self.try_load_verified().await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if self.may_have_moved(&error) => {
                     if let Some(stale) = &self.located {
-                        // The file may be another one by now, or removed and kept alive by the handle.
+                        // The file may be a different one by now, or removed and kept alive by the handle.
                         let files = self.bytes.files();
                         stale.locations.iter().for_each(|at| files.forget(stale.core, at.class, at.segment));
                     }
@@ -162,8 +162,8 @@ impl BlobReader {
         }
     }
 
-    /// Loads the next block, verifies it, and tells where the wanted part of its payload lies in the piece.
-    async fn verified(&mut self) -> Result<Range<usize>> {
+    /// Loads the next block, verifies it, and returns the place of the requested part of its payload in the piece.
+    async fn try_load_verified(&mut self) -> Result<Range<usize>> {
         let block = self.blocks.start;
         if self.piece.as_ref().is_none_or(|piece| !piece.blocks.contains(&block)) {
             self.piece = None;
@@ -184,7 +184,7 @@ impl BlobReader {
         Ok(start + from..start + to)
     }
 
-    /// A small blob's record is mostly not pinned: it may have been rewritten elsewhere, and its segment reused.
+    /// A small blob's record is usually not pinned: it may have been rewritten elsewhere, and its segment reused.
     fn may_have_moved(&self, error: &Error) -> bool {
         let gone = match error {
             Error::Corrupt(_) | Error::NotFound => true,
@@ -209,8 +209,8 @@ impl BlobReader {
         Ok(piece)
     }
 
-    /// Starts reading the next piece while memory is plenty; a client that does not take its bytes must not hold
-    /// two pieces when others wait.
+    /// Starts reading the next piece while memory is plentiful. A client that does not read its bytes must not hold two
+    /// pieces when others wait.
     fn read_ahead(&mut self, located: &Rc<Located>, from: u64) {
         let plenty = self.bytes.budget().free() >= BODY_BUDGET_BYTES / 2 && self.window == PIECE_BLOCKS;
         if from >= self.blocks.end || !plenty {
@@ -232,13 +232,13 @@ impl BlobReader {
         Ok(located)
     }
 
-    /// The blocks from `from` on that one read takes: within the range and one extent.
+    /// The blocks that one read takes from `from` on: within the range and within one extent.
     fn plan(&self, located: &Located, from: u64) -> Plan {
         let blocks = piece_blocks(self.bytes.budget().free()).min(self.window) as u64;
         let extent = from / EXTENT_BLOCKS as u64;
         let mut end = self.blocks.end.min((extent + 1) * EXTENT_BLOCKS as u64);
         if self.blob.size > SMALL_BLOB_BYTES as u64 {
-            // Later pieces start on a multiple of their size, whatever the range's first block was.
+            // Later pieces start on a multiple of their size, whatever the first block of the range was.
             end = end.min(if blocks == PIECE_BLOCKS as u64 {
                 (from / blocks + 1) * blocks
             } else {
@@ -259,9 +259,9 @@ impl BlobReader {
 
 /// One read.
 struct Plan {
-    /// `None` where the place found cannot hold the blob.
+    /// `None` if the location found cannot hold the blob.
     location: Option<crate::segment::Location>,
-    /// Where the first block starts in the location.
+    /// The start of the first block in the location.
     offset: u64,
     /// Framed bytes.
     len: usize,
@@ -269,7 +269,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// Bytes that the aligned read takes at most.
+    /// Maximum number of bytes that the aligned read takes.
     fn aligned(&self) -> usize {
         self.window().map_or(0, |(from, to)| (to - from) as usize)
     }
@@ -291,10 +291,10 @@ impl Plan {
     }
 }
 
-/// Finds where a blob lies. What is to be held stays there while the answer lives.
+/// Finds the location of a blob. What `hold` names stays in place for as long as the result lives.
 ///
 /// # Errors
-/// [`Error::NotFound`] where the blob is not stored; [`Error::Unsupported`] for a profile of more than one shard.
+/// [`Error::NotFound`] if the blob is not stored; [`Error::Unsupported`] for a profile with more than one shard.
 pub async fn locate(bytes: &ByteStore, blob: &BlobRef, hold: Hold) -> Result<Located> {
     if blob.profile != (Profile { k: 1, m: 0 }) || blob.codec != 0 {
         return Err(Error::Unsupported("a profile with more than one shard"));
@@ -305,7 +305,7 @@ pub async fn locate(bytes: &ByteStore, blob: &BlobRef, hold: Hold) -> Result<Loc
 /// Reads a whole range into memory: for small documents and tests.
 ///
 /// # Errors
-/// As [`BlobReader::next`]; [`Error::Invalid`] where the range is longer than `limit` bytes.
+/// As [`BlobReader::next`]; [`Error::Invalid`] if the range is longer than `limit` bytes.
 pub async fn read_to_vec(
     bytes: &ByteStore,
     blob: BlobRef,

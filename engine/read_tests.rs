@@ -12,7 +12,7 @@ use crate::write::Finished;
 
 const LIMIT: usize = 1 << 30;
 
-/// Writes a payload and stores it, small or large.
+/// Writes a payload and stores the blob, small or large.
 async fn stored(bytes: &ByteStore, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
     let (finished, _) = write(bytes, partition, id, payload, true).await;
     let blob = finished.blob_ref();
@@ -72,7 +72,7 @@ fn a_flipped_byte_is_found_in_its_block_and_in_no_other() {
             let first = read_to_vec(&bytes, blob, None, 0..65_504, LIMIT).await.expect("sound");
             assert_eq!(first, payload[..65_504]);
         }
-        // The piece read ahead of the rotten block comes in first.
+        // The piece that was being read ahead arrives first.
         while bytes.budget_free() < BODY_BUDGET_BYTES {
             io::sleep(std::time::Duration::from_millis(1)).await;
         }
@@ -80,11 +80,11 @@ fn a_flipped_byte_is_found_in_its_block_and_in_no_other() {
 }
 
 #[test]
-fn a_small_record_that_moved_is_looked_for_once_more() {
+fn a_small_record_that_moved_is_located_again() {
     on_one_core(|bytes| async move {
         let payload = pattern(10_000);
         let blob = stored(&bytes, 3, 1, &payload).await;
-        // As if the place known to the caller held other bytes by now.
+        // As if the location known to the caller held other bytes by now.
         let other = pattern(10_000);
         stored(&bytes, 3, 2, &other).await;
         let stale = bytes.locate(3, DataId([2; 16]), 0, Hold::Extents).await.expect("located");
@@ -97,14 +97,14 @@ fn a_small_record_that_moved_is_looked_for_once_more() {
 }
 
 #[test]
-fn a_blob_deleted_while_it_is_read_is_read_to_its_end() {
+fn a_blob_deleted_while_it_is_read_can_be_read_to_its_end() {
     on_one_core(|bytes| async move {
         let payload = pattern(6 << 20);
         let blob = stored(&bytes, 3, 1, &payload).await;
         let mut reader = BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 0..u64::MAX);
         let mut back = reader.next().await.expect("read").expect("bytes").to_vec();
         bytes.delete(3, vec![blob.data_id]).await.expect("deleted");
-        // Its place would be taken by the next blob, were it free.
+        // If its space were free, the next blob would take it.
         stored(&bytes, 3, 2, &vec![0; 6 << 20]).await;
         while let Some(piece) = reader.next().await.expect("read") {
             back.extend_from_slice(piece);
@@ -118,13 +118,13 @@ fn a_blob_deleted_while_it_is_read_is_read_to_its_end() {
 }
 
 #[test]
-fn a_small_blob_that_is_held_is_read_after_its_segment_was_emptied() {
+fn a_held_small_blob_can_be_read_after_its_segment_was_emptied() {
     for hold in [Hold::All, Hold::Extents] {
         on_one_core(|bytes| async move {
             let payload = pattern(100_000);
             let blob = stored(&bytes, 3, 0, &payload).await;
             let located = bytes.locate(3, blob.data_id, 0, hold).await.expect("located");
-            // More than a log segment holds; then as much again, which takes a segment that is free.
+            // More than a log segment holds; then the same amount again, which takes a free segment.
             for _ in 0..2 {
                 let others = (1..=200).map(|id| {
                     let bytes = bytes.clone();
@@ -146,7 +146,7 @@ fn a_small_blob_that_is_held_is_read_after_its_segment_was_emptied() {
 }
 
 #[test]
-fn blobs_of_other_cores_are_written_and_read_through_own_handles() {
+fn blobs_of_other_cores_are_written_and_read_through_the_caller_s_own_handles() {
     let directory = directory();
     let path = directory.path().to_owned();
     let seeds = Arc::new(Mutex::new(seeds(2).into_iter().map(Some).collect::<Vec<_>>()));
@@ -184,7 +184,7 @@ fn blobs_of_other_cores_are_written_and_read_through_own_handles() {
 }
 
 #[test]
-fn a_reader_that_was_released_holds_nothing_and_goes_on_where_it_was() {
+fn a_released_reader_holds_nothing_and_continues_where_it_was() {
     on_one_core(|bytes| async move {
         for len in [100_000, 5 << 20] {
             let payload = pattern(len);
@@ -202,7 +202,7 @@ fn a_reader_that_was_released_holds_nothing_and_goes_on_where_it_was() {
                 if step % 3 == 0 {
                     reader.release();
                     while bytes.budget_free() < BODY_BUDGET_BYTES {
-                        // What was being read ahead.
+                        // Wait for what was being read ahead.
                         io::sleep(std::time::Duration::from_millis(1)).await;
                     }
                 }

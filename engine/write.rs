@@ -1,14 +1,14 @@
 //! Writing a blob: the body of a PUT or of one part.
 //!
-//! Bytes are received straight into their place in a block ([`BlobWriter::space`]). A full block is hashed and
-//! gets its trailer; a full buffer goes to the shards' sinks, which write it to extents reserved at the blob's
-//! home core, several writes in flight. What stays small is handed back framed, to be stored together with the
-//! command that commits it.
+//! Bytes are received directly into their place in a block ([`BlobWriter::space`]). A full block is hashed and gets its
+//! trailer. A full buffer goes to the shards' sinks, which write it to extents reserved at the blob's home core, with
+//! several writes in flight. A blob that stays small is returned framed, to be stored together with the command that
+//! commits it.
 //!
-//! Promises: memory per request is bounded at any size ([`crate::limits`]), and a body that stands still can be made
-//! to hold no more than what came of its current block ([`BlobWriter::park`]); a stored blob is durable and
-//! published when [`BlobWriter::finish`] returns; a writer that is dropped at any point leaves nothing behind:
-//! its writes in flight end before their places are free again. It leaves to others what is committed.
+//! Promises: memory per request is bounded at any size ([`crate::limits`]), and a stalled body can be made to hold no
+//! more than what has arrived of its current block ([`BlobWriter::park`]). A stored blob is durable and published when
+//! [`BlobWriter::finish`] returns. A writer that is dropped at any point leaves nothing behind: its writes in flight
+//! end before their space is free again. Left to others: what is committed.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -37,39 +37,39 @@ pub struct BlobWriter {
     bytes: ByteStore,
     holder: Rc<Holder>,
     blob: BlobHeader,
-    /// The exact payload, if it was announced.
+    /// The exact payload size, if it was announced.
     size: Option<u64>,
-    taken: u64,
+    received: u64,
     closed_blocks: u64,
     filling: Option<Filling>,
-    /// Blocks of the next buffer at most: few after the body stood still, until it comes steadily again.
+    /// Maximum number of blocks in the next buffer: few after the body stalled, until it arrives steadily again.
     window: usize,
     sinks: SmallVec<[ShardSink; 1]>,
     hash: Option<BodyHash>,
     ended: bool,
-    /// A buffer is on its way to the hashing service or to a sink. Still true afterwards if that failed or the
-    /// caller stopped waiting: then bytes are missing, and the writer refuses to go on.
-    passing: bool,
+    /// A buffer is on its way to the hashing service or to a sink. This is still true afterwards if that failed or the
+    /// caller stopped waiting: then bytes are missing, and the writer refuses to continue.
+    handing_off: bool,
 }
 
 /// The buffer being filled.
 struct Filling {
     buf: Buf,
     held: Held,
-    /// The buffer holds what came and has no room for more.
+    /// The buffer holds what has arrived and has no room for more.
     parked: bool,
-    /// Where the current block starts.
+    /// The start of the current block.
     start: usize,
-    /// Payload bytes in it.
+    /// Payload bytes in the current block.
     fill: usize,
-    /// Framed bytes after which it goes to the sinks: whole blocks; never, for a small blob.
+    /// Framed bytes after which the buffer goes to the sinks: whole blocks. A small blob never reaches it.
     limit: usize,
 }
 
-/// A blob whose bytes are all in.
+/// A blob whose bytes have all arrived.
 #[derive(Debug)]
 pub enum Finished {
-    /// Framed and not yet stored: it travels with its commit.
+    /// Framed but not yet stored: it travels with the command that commits it.
     Small(SmallBlob),
     /// Durable and published.
     Stored(BlobRef),
@@ -85,7 +85,8 @@ impl Finished {
     }
 }
 
-/// Blocks of the next buffer: large ones while memory is plenty, so that many slow clients share what is left.
+/// Blocks in the next buffer: many while memory is plentiful, few otherwise, so that many slow clients share what is
+/// left.
 pub(crate) fn piece_blocks(budget_free: usize) -> usize {
     match budget_free {
         free if free >= BODY_BUDGET_BYTES / 2 => PIECE_BLOCKS,
@@ -94,14 +95,14 @@ pub(crate) fn piece_blocks(budget_free: usize) -> usize {
     }
 }
 
-/// Blocks of the first buffer: few for a long blob, whose client may be slow.
+/// Blocks in the first buffer: few for a long blob, whose client may be slow.
 pub(crate) fn first_window(size: u64) -> usize {
     if size <= (PIECE_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64 { PIECE_BLOCKS } else { SLICE_BLOCKS }
 }
 
 impl BlobWriter {
-    /// A writer of the blob `data_id`, whose buffers are the holder's. `size` is its exact payload, where it is known
-    /// ahead; `plan` says what to compute over it.
+    /// A writer of the blob `data_id`, whose buffers belong to the holder. `size` is the blob's exact payload size, if
+    /// it is known in advance; `plan` lists the digests to compute over it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a profile with more than one shard.
@@ -135,30 +136,30 @@ impl BlobWriter {
             holder: holder.clone(),
             blob,
             size,
-            taken: 0,
+            received: 0,
             closed_blocks: 0,
             filling: None,
             window: first_window(size.unwrap_or(u64::MAX)),
             sinks,
             hash,
             ended: false,
-            passing: false,
+            handing_off: false,
         })
     }
 
-    /// Payload bytes taken in.
-    pub fn taken(&self) -> u64 {
-        self.taken
+    /// Payload bytes received.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
-    /// Where to put the next payload bytes: 1 to 65,504 of them, none once the announced size is reached. Waits
-    /// for a buffer, if one is needed. What the area holds before is arbitrary.
+    /// The place for the next payload bytes: 1 to 65,504 of them, or none once the announced size is reached. Waits for
+    /// a buffer if one is needed. The initial contents of the area are arbitrary.
     ///
     /// # Errors
-    /// Those of earlier writes; [`Error::Busy`] where no memory is to be had.
+    /// Errors of earlier writes; [`Error::Busy`] if no memory is available.
     pub async fn space(&mut self) -> Result<&mut [u8]> {
         self.check_intact()?;
-        let left = self.size.map_or(u64::MAX, |size| size - self.taken);
+        let left = self.size.map_or(u64::MAX, |size| size - self.received);
         if left == 0 {
             return Ok(&mut []);
         }
@@ -172,30 +173,30 @@ impl BlobWriter {
     }
 
     fn check_intact(&self) -> Result<()> {
-        if self.passing || self.ended {
+        if self.handing_off || self.ended {
             return Err(Error::Invalid("a blob that failed or ended takes no more bytes"));
         }
         Ok(())
     }
 
-    /// Whether [`BlobWriter::space`] is there without new memory.
+    /// Whether [`BlobWriter::space`] needs no new memory.
     pub fn has_buffer(&self) -> bool {
         self.filling.as_ref().is_some_and(|filling| !filling.parked)
     }
 
-    /// Whether all that came is still in one buffer, since the blob is small or may turn out so.
+    /// Whether everything that has arrived stays in one buffer, because the blob is small or may turn out to be.
     fn stays_together(&self) -> bool {
-        self.size.unwrap_or(self.taken) <= SMALL_BLOB_BYTES as u64
+        self.size.unwrap_or(self.received) <= SMALL_BLOB_BYTES as u64
     }
 
-    /// Opens a buffer for `left` bytes at most and what was parked.
+    /// Opens a buffer for at most `left` bytes plus what was parked.
     async fn open_buffer(&mut self, left: u64) -> Result<()> {
         for sink in &mut self.sinks {
             sink.make_room().await?;
         }
         let (start, fill) = self.filling.as_ref().map_or((0, 0), |parked| (parked.start, parked.fill));
         let blocks = match self.size {
-            // May turn out small: then it must fit the first buffer.
+            // The blob may turn out small: then it must fit the first buffer.
             None if self.closed_blocks as usize * BLOCK_BYTES == start => SLICE_BLOCKS,
             _ => piece_blocks(self.bytes.budget().free()).min(self.window),
         };
@@ -223,11 +224,11 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Gives back the memory that a body which stands still does not need: whole blocks are written, and the rest moves
-    /// to a buffer of its size.
+    /// Releases the memory that a stalled body does not need: whole blocks are written, and the rest moves to a buffer
+    /// of its size.
     ///
     /// # Errors
-    /// Those of earlier writes.
+    /// Errors of earlier writes.
     pub async fn park(&mut self) -> Result<()> {
         self.check_intact()?;
         self.window = 1;
@@ -255,40 +256,40 @@ impl BlobWriter {
         }
         let (fill, limit) = (filling.fill, filling.limit);
         let held = filling.held.split(rest.capacity());
-        self.passing = true;
+        self.handing_off = true;
         self.flush().await?;
-        self.passing = false;
+        self.handing_off = false;
         self.filling = (fill > 0).then_some(Filling { buf: rest, held, parked: true, start: 0, fill, limit });
         Ok(())
     }
 
-    /// Says that the first `count` bytes of [`BlobWriter::space`] hold payload now.
+    /// Reports that the first `count` bytes of [`BlobWriter::space`] now hold payload.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more bytes than there was space for; those of earlier writes, [`Error::Full`] among
-    /// them. The writer is of no use then.
+    /// [`Error::Invalid`] for more bytes than there was space for; errors of earlier writes, including [`Error::Full`].
+    /// The writer is unusable after an error.
     pub async fn advance(&mut self, count: usize) -> Result<()> {
         self.check_intact()?;
         if count == 0 {
             return Ok(());
         }
-        let left = self.size.map_or(u64::MAX, |size| size - self.taken);
+        let left = self.size.map_or(u64::MAX, |size| size - self.received);
         let Some(filling) = &mut self.filling else { return Err(Error::Invalid("bytes without space")) };
         if count > BLOCK_PAYLOAD_BYTES - filling.fill || count as u64 > left {
             return Err(Error::Invalid("more bytes than announced"));
         }
         filling.fill += count;
-        self.taken += count as u64;
+        self.received += count as u64;
         if filling.fill == BLOCK_PAYLOAD_BYTES {
             self.close_block().await?;
         }
         Ok(())
     }
 
-    /// Hashes the current block and writes its trailer; passes a full buffer on.
+    /// Hashes the current block and writes its trailer; hands on a full buffer.
     async fn close_block(&mut self) -> Result<()> {
         let Some(mut filling) = self.filling.take() else { return Ok(()) };
-        self.passing = true;
+        self.handing_off = true;
         let payload = filling.start..filling.start + filling.fill;
         if let Some(hash) = &mut self.hash {
             filling.buf = hash.update(filling.buf, payload).await;
@@ -303,7 +304,7 @@ impl BlobWriter {
             self.window = (self.window * SLICE_BLOCKS).min(PIECE_BLOCKS);
             self.flush().await?;
         }
-        self.passing = false;
+        self.handing_off = false;
         Ok(())
     }
 
@@ -312,7 +313,7 @@ impl BlobWriter {
         if filling.start == 0 {
             return Ok(());
         }
-        // One sink takes it all; where k is larger, slices are dealt out and parity is added here.
+        // One sink takes everything. For larger k, this is where slices would be distributed and parity added.
         let [sink] = &mut self.sinks[..] else { return Err(Error::Unsupported("more than one shard")) };
         let whole = Whole { partition: self.blob.partition, framed: self.size.map(framed_len) };
         sink.write(&self.bytes, whole, filling.buf, filling.start, filling.held).await
@@ -324,7 +325,7 @@ impl BlobWriter {
     /// [`Error::Invalid`] for fewer bytes than announced.
     pub async fn end(&mut self) -> Result<Digests> {
         self.check_intact()?;
-        if self.size.is_some_and(|size| size != self.taken) {
+        if self.size.is_some_and(|size| size != self.received) {
             return Err(Error::Invalid("fewer bytes than announced"));
         }
         if self.filling.as_ref().is_some_and(|filling| filling.fill > 0) {
@@ -334,17 +335,17 @@ impl BlobWriter {
         Ok(self.hash.take().map(BodyHash::finish).unwrap_or_default())
     }
 
-    /// Completes the blob: a small one is returned, another one is synced and published. If the caller stops
-    /// waiting meanwhile, the blob is deleted again.
+    /// Completes the blob: a small one is returned, any other is synced and published. If the caller stops waiting in
+    /// the meantime, the blob is deleted again.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Io`], [`Error::Busy`] where too few shards became durable.
+    /// [`Error::Full`], [`Error::Io`], [`Error::Busy`] if too few shards became durable.
     pub async fn finish(mut self) -> Result<Finished> {
         if !self.ended {
             self.end().await?;
         }
-        self.blob.payload_bytes = self.taken;
-        if self.taken <= SMALL_BLOB_BYTES as u64 {
+        self.blob.payload_bytes = self.received;
+        if self.received <= SMALL_BLOB_BYTES as u64 {
             let framed =
                 self.filling.take().map_or(Vec::new(), |filling| filling.buf[..filling.start].to_vec());
             let profile = Profile { k: self.blob.k, m: self.blob.m }.for_small();
@@ -357,13 +358,13 @@ impl BlobWriter {
             };
             return Ok(Finished::Small(SmallBlob { header, framed }));
         }
-        let (answer, finished) = oneshot();
+        let (sender, finished) = oneshot();
         io::spawn(async move {
             let bytes = self.bytes.clone();
-            answer.send(self.store().await.map(|blob| Untaken { bytes, blob: Some(blob) }));
+            sender.send(self.store().await.map(|blob| DeleteUnlessTaken { bytes, blob: Some(blob) }));
         });
-        let untaken = finished.await.map_err(|_| Error::Closed)??;
-        Ok(Finished::Stored(untaken.take()))
+        let stored = finished.await.map_err(|_| Error::Closed)??;
+        Ok(Finished::Stored(stored.take()))
     }
 
     async fn store(mut self) -> Result<BlobRef> {
@@ -386,42 +387,42 @@ impl BlobWriter {
                 partition: self.blob.partition,
                 profile,
                 codec: self.blob.codec,
-                size: self.taken,
+                size: self.received,
             }),
             _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
         }
     }
 }
 
-/// A stored blob on its way to its writer. Where that is gone, nobody will commit the blob: dropped untaken, it is
-/// deleted again.
-struct Untaken {
+/// A stored blob on its way to its writer. If the writer is gone, nobody will commit the blob: it is deleted when this
+/// is dropped without being taken.
+struct DeleteUnlessTaken {
     bytes: ByteStore,
     blob: Option<BlobRef>,
 }
 
-impl Untaken {
+impl DeleteUnlessTaken {
     fn take(mut self) -> BlobRef {
-        self.blob.take().unwrap_or_else(|| unreachable!("only this takes it"))
+        self.blob.take().unwrap_or_else(|| unreachable!("only this function takes it"))
     }
 }
 
-impl Drop for Untaken {
+impl Drop for DeleteUnlessTaken {
     fn drop(&mut self) {
         let Some(blob) = self.blob.take() else { return };
         let bytes = self.bytes.clone();
         io::spawn(async move {
-            // Should this fail, the sweep finds it.
+            // If this fails, the sweep finds the blob.
             let _ = bytes.delete(blob.partition, vec![blob.data_id]).await;
         });
     }
 }
 
-/// What a sink must know about the whole.
+/// What a sink must know about the whole blob.
 #[derive(Clone, Copy)]
 struct Whole {
     partition: Partition,
-    /// Bytes of the shard, if they are known ahead.
+    /// Framed bytes of the shard, if known in advance.
     framed: Option<u64>,
 }
 
@@ -434,7 +435,7 @@ struct ShardSink {
 }
 
 struct Extent {
-    /// Shared with the writes in flight: the place is given back when the last of them has ended.
+    /// Shared with the writes in flight: the space is released when the last of them has ended.
     place: Rc<Place>,
     file: Rc<File>,
     framed: u64,
@@ -461,7 +462,7 @@ impl ShardSink {
         Ok(())
     }
 
-    /// Starts writing the first `len` bytes of `buf`, whole blocks, behind what came before.
+    /// Starts writing the first `len` bytes of `buf`, whole blocks, after what came before.
     async fn write(
         &mut self,
         bytes: &ByteStore,
@@ -493,7 +494,7 @@ impl ShardSink {
         Ok(())
     }
 
-    /// Waits for all writes, and has the extents synced and published by their home core.
+    /// Waits for all writes, and has the home core sync and publish the extents.
     async fn finish(mut self, bytes: &ByteStore, blob: BlobHeader) -> Result<()> {
         while !self.writes.is_empty() {
             self.wait_for_one().await?;

@@ -11,7 +11,7 @@ use crate::read::read_to_vec;
 const LIMIT: usize = 1 << 30;
 
 #[test]
-fn small_blobs_come_back_framed_and_are_stored_with_their_commit() {
+fn small_blobs_are_returned_framed_and_are_stored_with_their_commit() {
     on_one_core(|bytes| async move {
         for (id, len) in [0, 1, 4096, 65_504, 65_505, SMALL_BLOB_BYTES].into_iter().enumerate() {
             for known in [false, true] {
@@ -56,7 +56,7 @@ fn large_blobs_are_published_and_read_back() {
 }
 
 #[test]
-fn an_unknown_size_takes_no_more_room_than_a_known_one() {
+fn a_blob_of_unknown_size_takes_no_more_space_than_one_of_known_size() {
     on_one_core(|bytes| async move {
         write(&bytes, 7, 1, &pattern(300_000), false).await;
         let located = bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.expect("located");
@@ -66,18 +66,18 @@ fn an_unknown_size_takes_no_more_room_than_a_known_one() {
     });
 }
 
-/// Notes that a future which was polled by hand has been woken.
+/// Records that a future that was polled by hand has been woken.
 #[derive(Default)]
-struct Answered(AtomicBool);
+struct Woken(AtomicBool);
 
-impl std::task::Wake for Answered {
+impl std::task::Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 async fn settled(bytes: &ByteStore) -> u64 {
-    // Writes in flight hold their place and their share of the budget until they end.
+    // Writes in flight hold their space and their share of the budget until they end.
     while bytes.budget_free() < BODY_BUDGET_BYTES {
         io::yield_now().await;
         io::sleep(std::time::Duration::from_millis(1)).await;
@@ -87,7 +87,7 @@ async fn settled(bytes: &ByteStore) -> u64 {
 }
 
 #[test]
-fn an_abandoned_blob_gives_everything_back() {
+fn an_abandoned_blob_releases_everything() {
     on_one_core(|bytes| async move {
         let payload = pattern(9 << 20);
         for size in [None, Some(20 << 20)] {
@@ -145,10 +145,10 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
     });
 }
 
-/// What was stored just as its writer left stayed for ever: the task that stored it had seen somebody waiting, and
-/// whoever waited never looked at the answer.
+/// A blob stored just as its writer left used to stay forever: the task that stored it had seen somebody waiting, and
+/// the waiter never looked at the result.
 #[test]
-fn a_blob_whose_writer_leaves_without_taking_the_answer_is_deleted_again() {
+fn a_blob_whose_writer_leaves_without_taking_the_result_is_deleted_again() {
     on_one_core(|bytes| async move {
         let mut writer = BlobWriter::new(
             &bytes,
@@ -163,10 +163,10 @@ fn a_blob_whose_writer_leaves_without_taking_the_answer_is_deleted_again() {
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
         writer.end().await.expect("ended");
         let mut finish = Box::pin(writer.finish());
-        let answered = Arc::new(Answered::default());
-        let waker = answered.clone().into();
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
         assert!(finish.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        while !answered.0.load(Ordering::Relaxed) {
+        while !woken.0.load(Ordering::Relaxed) {
             io::sleep(std::time::Duration::from_millis(1)).await;
         }
         drop(finish);
@@ -209,7 +209,7 @@ fn more_or_fewer_bytes_than_announced_are_refused() {
 fn a_writer_that_was_interrupted_takes_no_more_bytes() {
     on_one_core(|bytes| async move {
         let plan = Plan { md5: true, ..Plan::default() };
-        // Another request is under way, so that the hash waits for its company.
+        // Another request is in flight, so that the hash waits for others.
         let _both = (io::begin_request(), io::begin_request());
         let mut writer =
             BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([1; 16]), PROFILE, None, plan)
@@ -291,7 +291,7 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
 }
 
 #[test]
-fn a_body_that_stands_still_holds_no_more_than_came_of_its_block() {
+fn a_stalled_body_holds_no_more_than_has_arrived_of_its_block() {
     on_one_core(|bytes| async move {
         let payload = pattern(5 << 20);
         let holder = bytes.budget().holder();
@@ -299,15 +299,15 @@ fn a_body_that_stands_still_holds_no_more_than_came_of_its_block() {
         for (size, kept) in [(Some(5 << 20), BLOCK_BYTES), (Some(100_000), 40 << 10), (None, BLOCK_BYTES)] {
             let writer = BlobWriter::new(&bytes, &holder, 7, DataId([1; 16]), PROFILE, size, plan);
             let mut writer = writer.expect("writer");
-            let came = if size == Some(100_000) { 40_000 } else { 700_000 };
-            fill(&mut writer, &payload[..came], 50_000).await.expect("written");
+            let arrived = if size == Some(100_000) { 40_000 } else { 700_000 };
+            fill(&mut writer, &payload[..arrived], 50_000).await.expect("written");
             writer.park().await.expect("parked");
             assert!(!writer.has_buffer());
-            // What is on its way to the disk is given back when it is there.
+            // What is on its way to the disk is released once it gets there.
             while BODY_BUDGET_BYTES - bytes.budget_free() > kept {
                 io::sleep(std::time::Duration::from_millis(1)).await;
             }
-            assert_eq!(writer.taken(), came as u64);
+            assert_eq!(writer.received(), arrived as u64);
         }
         assert_eq!(settled(&bytes).await, 0);
     });
@@ -316,7 +316,7 @@ fn a_body_that_stands_still_holds_no_more_than_came_of_its_block() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(8))]
     #[test]
-    fn a_blob_that_was_parked_anywhere_is_what_was_sent(
+    fn a_blob_that_was_parked_anywhere_holds_what_was_sent(
         len in proptest::prop_oneof![1usize..140_000, 140_000usize..3_000_000],
         known in proptest::bool::ANY,
         steps in proptest::collection::vec((1usize..200_000, proptest::bool::ANY), 1..40),
@@ -381,10 +381,10 @@ fn blobs_that_end_together_share_their_syncs() {
     });
 }
 
-/// A failed sync kept back only the place of the blob that waited for it. The pages of another blob in the same file were
-/// lost with it, and the next sync, which succeeded, acknowledged that one.
+/// A failed sync used to retain only the space of the blob that waited for it. The pages of another blob in the same
+/// file were lost with it, and the next sync, which succeeded, acknowledged that blob.
 #[test]
-fn a_failed_sync_fails_every_blob_that_was_not_synced_and_no_other() {
+fn a_failed_sync_fails_every_unsynced_blob_and_no_other() {
     on_one_core(|bytes| async move {
         let payload = pattern(3 << 20);
         write(&bytes, 7, 1, &payload, true).await;
@@ -408,9 +408,9 @@ fn a_failed_sync_fails_every_blob_that_was_not_synced_and_no_other() {
         }
         bytes.home().segments().fail_next_extent_sync();
         for writer in writers {
-            assert!(writer.finish().await.is_err(), "its pages may be lost");
+            assert!(writer.finish().await.is_err(), "the pages of this blob may be lost");
         }
-        // What was published stays, and new blobs go elsewhere.
+        // What was published stays, and new blobs go to another segment.
         write(&bytes, 7, 5, &payload, true).await;
         for id in [1, 5] {
             let located = bytes.locate(7, DataId([id; 16]), 0, Hold::Extents).await.expect("published");
@@ -419,7 +419,7 @@ fn a_failed_sync_fails_every_blob_that_was_not_synced_and_no_other() {
         assert_eq!(
             settled(&bytes).await,
             2 * io::align_up(framed_len(3 << 20)),
-            "the others gave back theirs"
+            "the other blobs released their space"
         );
     });
 }

@@ -93,7 +93,7 @@ async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()
                     chunk.update(&target[..count]);
                 }
                 writer.advance(count).await?;
-                if writer.taken() > limits::OBJECT_PUT_BYTES_MAX {
+                if writer.received() > limits::OBJECT_PUT_BYTES_MAX {
                     return Err(too_large());
                 }
             }
@@ -147,7 +147,7 @@ pub(super) fn check(ex: &Exchange<'_, '_>, declared: &DeclaredDigests, digests: 
 impl Received {
     /// Finishes a writer that has ended its payload with these digests, which must include the MD5.
     pub(super) async fn finish(writer: BlobWriter, digests: Digests) -> S3Result<Received> {
-        let size = writer.taken();
+        let size = writer.received();
         let Digests { md5, checksum, .. } = digests;
         let finished = writer.finish().await?;
         let place = finished.blob_ref();
