@@ -146,7 +146,7 @@ fn a_held_small_blob_can_be_read_after_its_segment_was_emptied() {
 }
 
 #[test]
-fn blobs_of_other_cores_are_written_and_read_through_the_caller_s_own_handles() {
+fn blobs_of_other_cores_are_written_and_read_through_local_handles() {
     let directory = directory();
     let path = directory.path().to_owned();
     let seeds = Arc::new(Mutex::new(seeds(2).into_iter().map(Some).collect::<Vec<_>>()));

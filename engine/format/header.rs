@@ -131,8 +131,8 @@ impl Header {
     /// Reads a header and checks all that can be checked without the body.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where the bytes are not a header of this segment; [`Error::Unsupported`] where they
-    /// are, but of a later version.
+    /// [`Error::Corrupt`] if the bytes are not a header of this segment; [`Error::Unsupported`] if they are one of a
+    /// later version.
     pub fn decode(bytes: &[u8], salt: Salt) -> Result<Header> {
         let bytes = bytes.get(..HEADER_BYTES).ok_or(Corrupt::Short)?;
         if bytes[..4] != MAGIC {

@@ -32,7 +32,7 @@ struct Call<Q> {
     request: Q,
 }
 
-struct Return<R> {
+struct Reply<R> {
     slot: u32,
     reply: Option<R>,
 }
@@ -42,9 +42,9 @@ pub struct MeshSeed<Q, R> {
     core: usize,
     capacity: usize,
     to_cores: Vec<Sender<Call<Q>>>,
-    returns_to: Vec<Sender<Return<R>>>,
+    replies_to: Vec<Sender<Reply<R>>>,
     calls: Receiver<Call<Q>>,
-    returns: Receiver<Return<R>>,
+    replies: Receiver<Reply<R>>,
 }
 
 /// The ends of a mesh of `cores` cores. A core has at most `capacity` requests open at each other core.
@@ -55,18 +55,18 @@ pub fn mesh<Q: Send + 'static, R: Send + 'static>(cores: usize, capacity: usize)
     assert!(cores > 0 && capacity > 0);
     let room = capacity * cores.saturating_sub(1).max(1);
     let (to_cores, calls): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
-    let (returns_to, returns): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
+    let (replies_to, replies): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox(room)).unzip();
     calls
         .into_iter()
-        .zip(returns)
+        .zip(replies)
         .enumerate()
-        .map(|(core, (calls, returns))| MeshSeed {
+        .map(|(core, (calls, replies))| MeshSeed {
             core,
             capacity,
             to_cores: to_cores.clone(),
-            returns_to: returns_to.clone(),
+            replies_to: replies_to.clone(),
             calls,
-            returns,
+            replies,
         })
         .collect()
 }
@@ -144,8 +144,8 @@ impl<Q: Send + 'static, R: Send + 'static> MeshSeed<Q, R> {
         let open = Rc::new(RefCell::new(OpenTable { slots: Vec::new(), free: Vec::new() }));
         let calls_waiting = Rc::new(Cell::new(0));
         let waiting = calls_waiting.clone();
-        io::spawn(serve_calls(self.calls, self.returns_to, handler.clone(), waiting));
-        io::spawn(take_returns(self.returns, open.clone()));
+        io::spawn(serve_calls(self.calls, self.replies_to, handler.clone(), waiting));
+        io::spawn(take_replies(self.replies, open.clone()));
         Mesh(Rc::new(Shared {
             core: self.core,
             capacity: self.capacity,
@@ -160,20 +160,20 @@ impl<Q: Send + 'static, R: Send + 'static> MeshSeed<Q, R> {
 
 async fn serve_calls<Q: Send, R: Send>(
     mut calls: Receiver<Call<Q>>,
-    returns_to: Vec<Sender<Return<R>>>,
+    replies_to: Vec<Sender<Reply<R>>>,
     handler: Handler<Q, R>,
     waiting: Rc<Cell<usize>>,
 ) {
     while let Some(Call { from, slot, request }) = calls.recv().await {
         waiting.set(calls.depth());
-        let to = To::Core { returns: returns_to[from].clone(), slot };
+        let to = To::Core { replies: replies_to[from].clone(), slot };
         handler(request, Replier(Some(to)));
         io::yield_if_needed().await;
     }
 }
 
-async fn take_returns<R: Send>(mut returns: Receiver<Return<R>>, open: Rc<RefCell<OpenTable<R>>>) {
-    while let Some(Return { slot, reply }) = returns.recv().await {
+async fn take_replies<R: Send>(mut replies: Receiver<Reply<R>>, open: Rc<RefCell<OpenTable<R>>>) {
+    while let Some(Reply { slot, reply }) = replies.recv().await {
         let request = open.borrow_mut().remove(slot);
         if let Some(caller) = request.caller {
             caller.send(reply);
@@ -184,7 +184,7 @@ async fn take_returns<R: Send>(mut returns: Receiver<Return<R>>, open: Rc<RefCel
 
 enum To<R> {
     Caller(OneshotSender<Option<R>>),
-    Core { returns: Sender<Return<R>>, slot: u32 },
+    Core { replies: Sender<Reply<R>>, slot: u32 },
     Nobody,
 }
 
@@ -200,9 +200,9 @@ impl<R> Replier<R> {
     fn deliver(&mut self, reply: Option<R>) {
         match self.0.take() {
             Some(To::Caller(caller)) => caller.send(reply),
-            Some(To::Core { returns, slot }) => {
+            Some(To::Core { replies, slot }) => {
                 // There is room for the reply to every open request; the calling core may be gone, though.
-                let _ = returns.try_send(Return { slot, reply });
+                let _ = replies.try_send(Reply { slot, reply });
             }
             Some(To::Nobody) | None => {}
         }

@@ -1,10 +1,10 @@
 //! What each log segment holds that is still needed. Pure bookkeeping.
 //!
 //! A segment is rewritten when less than half of it is live. Live records are blobs and publish records that the index
-//! points to, and tombstones that are still needed. *A tombstone is needed as long as there is a log segment, other
-//! than its own, that may hold a record of the deleted blob.* The range of such segments is written with the tombstone.
-//! Usually it is only the segment of the deleted record. Segments that hold *older copies* (a segment that is being
-//! rewritten, or was when the process ended) are called shadowed, and extend the range.
+//! points to, and tombstones that are still needed. *A tombstone is needed while a log segment other than its own that
+//! may hold a record of the deleted blob is in use.* The range of such segments is written with the tombstone. Usually
+//! it is only the segment of the deleted record. Segments that hold *older copies* (a segment that is being rewritten,
+//! or was when the process ended) are called shadowed, and extend the range.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -141,7 +141,7 @@ pub fn is_running(node: NodeId) -> bool {
     with(|world| world.nodes[node].process.is_some())
 }
 
-/// Why the last process of a machine ended by itself.
+/// Why the last process of a machine ended itself.
 pub fn ended(node: NodeId) -> Option<String> {
     with(|world| world.nodes[node].ended.clone())
 }

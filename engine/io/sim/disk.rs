@@ -33,9 +33,9 @@ struct Inode {
     dirty: BTreeSet<u64>,
     /// Lengths: the durable one first, then the unsynced ones.
     lengths: Vec<(u64, u64)>,
-    /// Space is reserved for the pages below this one, ...
+    /// Space is reserved for all pages below this one, except for `holes`.
     reserved: u64,
-    /// ... except these.
+    /// Pages below `reserved` without space.
     holes: BTreeSet<u64>,
     handles: usize,
     /// Pages that can't be read until they are rewritten.

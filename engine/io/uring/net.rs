@@ -27,9 +27,9 @@ use crate::io::host::stream;
 const BACKLOG: i32 = 1024;
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// Approximate limit on the bytes that a connection leaves unsent in the kernel. Without it, the kernel takes 2.5 MiB for
-/// a client that reads nothing: thousands of them would use up the memory that it has for TCP. Bytes in flight to the
-/// client are not limited, so a long distance costs no speed.
+/// Approximate limit on the bytes that a connection leaves unsent in the kernel. Without it, the kernel takes 2.5 MiB
+/// for a client that reads nothing: thousands of them would use up the memory that it has for TCP. Bytes in flight to
+/// the client are not limited, so a long distance costs no speed.
 const UNSENT_BYTES: libc::c_int = 256 << 10;
 
 /// A non-blocking socket and its readiness.
