@@ -12,8 +12,8 @@ pub enum Set {
     Unreserved,
     /// Those and `/`: for the canonical URI.
     Path,
-    /// What AWS leaves in a list with `encoding-type=url`: the unreserved characters except `~`, and `/` and `*`. A
-    /// space becomes `%20`, since not every decoder accepts `+` for a space.
+    /// The characters that AWS leaves unencoded in a list with `encoding-type=url`: the unreserved ones without `~`,
+    /// plus `/` and `*`. A space becomes `%20`, since not every decoder accepts `+` for a space.
     ListEncoding,
 }
 

@@ -110,7 +110,7 @@ struct Scope<'a> {
     service: &'a str,
 }
 
-/// Checks requests against credentials. One per core.
+/// Verifies requests against credentials. There is one per core.
 #[derive(Debug)]
 pub struct Verifier {
     region: String,
@@ -121,7 +121,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier for the region that this endpoint goes by.
+    /// Creates a verifier for the region of this endpoint.
     pub fn new(region: impl Into<String>, credentials: Credentials) -> Verifier {
         let known = credentials.snapshot();
         Verifier {
