@@ -40,7 +40,7 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(10);
 pub const SHRINK_AFTER_STALL: Duration = Duration::from_millis(100);
 /// When memory is still short after that, a request whose client has neither read nor sent anything for this long is
 /// ended.
-pub const LEAVE_AFTER_STALL: Duration = Duration::from_secs(1);
+pub const END_AFTER_STALL: Duration = Duration::from_secs(1);
 /// Maximum number of blocks that one write or read of a large blob moves.
 pub const PIECE_BLOCKS: usize = 16;
 /// Maximum number of writes in flight for one request.

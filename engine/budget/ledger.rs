@@ -1,22 +1,22 @@
 //! Who holds how much of a core's memory, and who is served next. Pure.
 //!
-//! Invariants: no pool exceeds its limit; large bodies never touch the reserve of small ones; a request is served at
-//! once only if nobody of its kind waits; among those that wait, the one whose credential holds least is served
-//! first, then the one whose address does, then the oldest.
+//! Invariants: no pool exceeds its limit; large bodies never touch the reserve for small ones; a request is served at
+//! once only if nobody waits for the same class. Among waiters, the one whose credential holds least is served first,
+//! then the one whose address holds least, then the oldest.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES, SMALL_RESERVE_BYTES};
 
-/// Entries of accounts that hold nothing are kept up to this number, so that a lone client does not allocate.
+/// Up to this many entries are kept, even of accounts that hold nothing, so that a lone client does not allocate.
 const IDLE_ACCOUNTS: usize = 256;
 
-/// What memory is for.
+/// The use of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Heads that are not complete, and bytes behind the request that is served.
+    /// Incomplete heads, and input behind the request being served.
     Input,
-    /// A body of [`crate::limits::SMALL_BLOB_BYTES`] at most.
+    /// A body of at most [`crate::limits::SMALL_BLOB_BYTES`].
     Small,
     /// Any other body.
     Large,
@@ -24,16 +24,16 @@ pub enum Class {
 
 const CLASSES: usize = 3;
 
-/// Whose memory it is: a hash of the credential, and the address.
+/// The owner of memory: a hash of the credential, and the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
-    /// Of the credential; 0 before a request is verified.
+    /// Hash of the credential; 0 before a request is verified.
     pub credential: u64,
-    /// Of the peer.
+    /// The peer's address.
     pub address: u64,
 }
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
     ticket: u64,
@@ -57,7 +57,7 @@ impl Ledger {
         self.held[class as usize]
     }
 
-    /// Bytes that one more request of the class could have at most.
+    /// Maximum number of bytes that one more request of the class could get.
     pub(super) fn free(&self, class: Class) -> usize {
         let bodies = self.held(Class::Small) + self.held(Class::Large);
         match class {
@@ -69,7 +69,7 @@ impl Ledger {
         }
     }
 
-    /// Bytes that requests of the class wait for.
+    /// Bytes that requests of the class are waiting for.
     pub(super) fn waiting(&self, class: Class) -> usize {
         self.waiting_bytes[class as usize]
     }
@@ -79,13 +79,13 @@ impl Ledger {
         self.accounts.get(&account).copied().unwrap_or(0)
     }
 
-    /// Body bytes of each account, were they shared evenly among those that hold any.
+    /// Body bytes of each account if they were shared evenly among the accounts that hold any.
     pub(super) fn fair_share(&self) -> usize {
         let holders = self.accounts.values().filter(|held| **held > 0).count();
         (self.held(Class::Small) + self.held(Class::Large)) / holders.max(1)
     }
 
-    /// Takes `bytes` if they are free and nobody waits for the like.
+    /// Takes `bytes` if they are free and nobody waits for the same class.
     pub(super) fn try_take(&mut self, class: Class, account: Account, bytes: usize) -> bool {
         let free = self.queues[class as usize].is_empty() && bytes <= self.free(class);
         if free {
@@ -106,18 +106,18 @@ impl Ledger {
         }
     }
 
-    /// Gives `bytes` back.
-    pub(super) fn give(&mut self, class: Class, account: Account, bytes: usize) {
+    /// Releases `bytes`.
+    pub(super) fn release(&mut self, class: Class, account: Account, bytes: usize) {
         self.held[class as usize] -= bytes;
         if class != Class::Input {
             let held = self.accounts.get_mut(&account).zip(self.credentials.get_mut(&account.credential));
-            let (of_account, of_credential) = held.unwrap_or_else(|| unreachable!("was taken"));
+            let (of_account, of_credential) = held.unwrap_or_else(|| unreachable!("the bytes were taken"));
             *of_account -= bytes;
             *of_credential -= bytes;
         }
     }
 
-    /// Queues a request; its ticket comes back from [`Ledger::next`] when it is served.
+    /// Queues a request. [`Ledger::next`] returns its ticket when it is served.
     pub(super) fn queue(&mut self, class: Class, account: Account, bytes: usize) -> u64 {
         self.tickets += 1;
         self.waiting_bytes[class as usize] += bytes;
@@ -126,7 +126,7 @@ impl Ledger {
         self.tickets
     }
 
-    /// Forgets a request that waits no more; false if it was served.
+    /// Removes a request that no longer waits. Returns false if it was already served.
     pub(super) fn leave(&mut self, class: Class, account: Account, ticket: u64) -> bool {
         let Some(queue) = self.queues[class as usize].get_mut(&account) else { return false };
         let Some(at) = queue.iter().position(|waiting| waiting.ticket == ticket) else { return false };
@@ -137,7 +137,7 @@ impl Ledger {
         true
     }
 
-    /// Serves the next request that waits, if there is room for it. It is not passed by for a smaller one.
+    /// Serves the next waiting request if there is room for it. No smaller request overtakes it.
     pub(super) fn next(&mut self) -> Option<u64> {
         [Class::Input, Class::Small, Class::Large].into_iter().find_map(|class| self.next_of(class))
     }

@@ -10,7 +10,7 @@ const C: Account = Account { credential: 2, address: 1 };
 #[derive(Clone, Debug)]
 enum Step {
     Want(usize, Class, usize),
-    /// One of those that hold something, or wait, is done: which, modulo their number.
+    /// One of the requests that hold something, or wait, is done: which one, modulo their number.
     Done(usize),
 }
 
@@ -33,7 +33,7 @@ fn account(number: usize) -> Account {
 
 proptest! {
     #[test]
-    fn limits_hold_the_reserve_is_there_and_whoever_holds_least_is_served_first(
+    fn limits_and_the_reserve_hold_and_the_account_that_holds_least_is_served_first(
         steps in prop::collection::vec(step(), 1..400),
     ) {
         let mut ledger = Ledger::default();
@@ -46,7 +46,7 @@ proptest! {
                     let account = account(number);
                     let others = waiting.iter().any(|(_, _, other, _)| *other == class);
                     let taken = ledger.try_take(class, account, bytes);
-                    prop_assert!(!(taken && others), "passed by those that wait");
+                    prop_assert!(!(taken && others), "it overtook those that wait");
                     match taken {
                         true => held.push((account, class, bytes)),
                         false => waiting.push((ledger.queue(class, account, bytes), account, class, bytes)),
@@ -54,7 +54,7 @@ proptest! {
                 }
                 Step::Done(which) if !held.is_empty() => {
                     let (account, class, bytes) = held.swap_remove(which % held.len());
-                    ledger.give(class, account, bytes);
+                    ledger.release(class, account, bytes);
                 }
                 Step::Done(which) if !waiting.is_empty() => {
                     let (ticket, account, class, _) = waiting.swap_remove(which % waiting.len());
@@ -69,7 +69,7 @@ proptest! {
                 (credential.map(|held| held.2).sum(), address.map(|held| held.2).sum())
             };
             while let Some(ticket) = ledger.next() {
-                let at = waiting.iter().position(|(other, ..)| *other == ticket).expect("a ticket that waits");
+                let at = waiting.iter().position(|(other, ..)| *other == ticket).expect("the ticket waits");
                 let (_, account, class, bytes) = waiting.remove(at);
                 for (_, other, ..) in waiting.iter().filter(|(_, _, other, _)| *other == class) {
                     prop_assert!(of(&held, account) <= of(&held, *other), "{account:?} before {other:?}");
@@ -93,7 +93,7 @@ proptest! {
 }
 
 #[test]
-fn a_small_body_is_served_however_much_large_ones_hold_and_wait_for() {
+fn a_small_body_is_served_however_much_large_bodies_hold_and_wait_for() {
     let mut ledger = Ledger::default();
     while ledger.try_take(Class::Large, A, 1 << 20) {}
     ledger.queue(Class::Large, A, 1 << 20);
@@ -102,7 +102,7 @@ fn a_small_body_is_served_however_much_large_ones_hold_and_wait_for() {
 }
 
 #[test]
-fn the_next_is_of_the_credential_and_then_of_the_address_that_holds_least() {
+fn the_credential_and_then_the_address_that_holds_least_is_served_next() {
     let mut ledger = Ledger::default();
     let large = ledger.free(Class::Large);
     assert!(ledger.try_take(Class::Large, A, large - 30));
@@ -113,7 +113,7 @@ fn the_next_is_of_the_credential_and_then_of_the_address_that_holds_least() {
     let of_b = ledger.queue(Class::Large, B, 10);
     let of_c = ledger.queue(Class::Large, C, 10);
     assert_eq!(ledger.next(), None);
-    ledger.give(Class::Large, A, 40);
+    ledger.release(Class::Large, A, 40);
     let served: Vec<u64> = std::iter::from_fn(|| ledger.next()).collect();
     assert_eq!(served, [of_c, of_b, first_of_a, second_of_a]);
 }
@@ -124,7 +124,7 @@ fn accounts_that_hold_nothing_are_forgotten() {
     for address in 0..100_000 {
         let account = Account { credential: address, address };
         assert!(ledger.try_take(Class::Small, account, 1));
-        ledger.give(Class::Small, account, 1);
+        ledger.release(Class::Small, account, 1);
     }
     assert!(ledger.accounts.len() <= IDLE_ACCOUNTS + 1 && ledger.credentials.len() <= IDLE_ACCOUNTS + 1);
 }

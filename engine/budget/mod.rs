@@ -1,13 +1,13 @@
-//! The memory that one core's requests may hold, whatever is connected.
+//! The memory budget of one core's requests, whatever is connected.
 //!
-//! Every connection has a [`Holder`]. What it needs for a body, an incomplete head or a long answer it acquires
-//! first, and waits for [`BUDGET_WAIT`] at most. While it waits for its client it says so ([`Holder::poll_asked`]); when
-//! memory runs short, those that have waited longest are asked to give back what they can do without
-//! ([`Ask::Shrink`]), and if that is not enough, to end ([`Ask::Leave`]). Those that hold more than a fair share are
-//! asked first.
+//! Every connection has a [`Holder`]. It acquires memory before it needs it, for a body, an incomplete head or a long
+//! response, and waits for it for at most [`BUDGET_WAIT`]. While it waits for its client it says so
+//! ([`Holder::poll_demand`]). When memory runs short, the holders that have waited longest are asked to give back what
+//! they can do without ([`Demand::Shrink`]), and if that is not enough, to end ([`Demand::End`]). Holders with more
+//! than a fair share are asked first.
 //!
-//! Promises: the limits of [`crate::limits`] hold at every moment; nobody waits without end; small bodies have a
-//! reserve of their own. It leaves to others how a request shrinks, and what its client is told.
+//! Promises: the limits of [`crate::limits`] hold at all times; nobody waits forever; small bodies have a reserve. Left
+//! to others: how a request shrinks, and what its client is sent.
 
 mod ledger;
 
@@ -23,40 +23,40 @@ pub use ledger::{Account, Class};
 use crate::error::{Error, Result};
 use crate::io::{self, Instant, OneshotSender, oneshot};
 use crate::limits::{
-    BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, INPUT_BUDGET_BYTES, LEAVE_AFTER_STALL, SHRINK_AFTER_STALL,
+    BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, END_AFTER_STALL, INPUT_BUDGET_BYTES, SHRINK_AFTER_STALL,
 };
 use ledger::Ledger;
 
-/// How often memory is looked for while it is short.
+/// How often memory is collected while it is short.
 const COLLECT_EVERY: Duration = Duration::from_millis(50);
 
-/// What a client has to move to count as one that moves.
+/// Bytes that a client has to move to count as making progress.
 const PROGRESS_BYTES: usize = BLOCK_BYTES;
 
-/// What a holder that waits for its client is asked for.
+/// What a holder that waits for its client is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// To give back what it can read or receive again.
+pub enum Demand {
+    /// Give back what it can read or receive again.
     Shrink,
-    /// To end, and give everything back.
-    Leave,
+    /// End, and give everything back.
+    End,
 }
 
 /// How often memory was short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shortages {
-    /// Requests that were refused since they waited too long.
+    /// Requests that were refused because they waited too long.
     pub refused: u64,
     /// Requests that were asked to shrink.
     pub shrunk: u64,
-    /// Requests and incomplete heads that were ended since their clients were slow.
+    /// Requests and incomplete heads that were ended because their clients were slow.
     pub ended: u64,
 }
 
-/// A request that waits for its turn.
+/// A request that waits for memory.
 struct Waiter {
     held: Held,
-    answer: OneshotSender<Held>,
+    sender: OneshotSender<Held>,
 }
 
 #[derive(Default)]
@@ -68,44 +68,44 @@ struct Inner {
     shortages: Cell<Shortages>,
 }
 
-/// The memory of one core. Cheap to clone.
+/// The memory budget of one core. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Budget(Rc<Inner>);
 
-/// One connection, or another user of memory.
+/// A connection or another user of memory.
 pub struct Holder {
     budget: Budget,
     account: Cell<Account>,
     input: Cell<usize>,
     bodies: Cell<usize>,
-    /// Since when it waits for its client; none while it does not.
+    /// Since when it has waited for its client; `None` while it does not wait.
     waits_since: Cell<Option<Instant>>,
-    /// How long it waited before that, for a client that moved `progress` bytes meanwhile: too few to count.
+    /// How long it waited before that, while its client moved `progress` bytes: too few to count as progress.
     waited: Cell<Duration>,
     progress: Cell<usize>,
     /// Whether it shrank since its client last made progress.
     shrunk: Cell<bool>,
-    asked: Cell<Option<Ask>>,
+    demand: Cell<Option<Demand>>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// Memory that was acquired; it returns on drop.
+/// Acquired memory. It is released on drop.
 pub struct Held {
     holder: Rc<Holder>,
     account: Account,
     class: Class,
     bytes: usize,
-    /// False while it waits for its turn.
+    /// False while it waits to be served.
     booked: bool,
 }
 
 impl Budget {
-    /// A budget that nobody holds anything of.
+    /// A budget with nothing held.
     pub fn new() -> Budget {
         Budget::default()
     }
 
-    /// A new holder, of no account.
+    /// A new holder without an account.
     pub fn holder(&self) -> Rc<Holder> {
         let holder = Rc::new(Holder {
             budget: self.clone(),
@@ -116,7 +116,7 @@ impl Budget {
             waited: Cell::default(),
             progress: Cell::new(0),
             shrunk: Cell::new(false),
-            asked: Cell::new(None),
+            demand: Cell::new(None),
             waker: RefCell::new(None),
         });
         let mut holders = self.0.holders.borrow_mut();
@@ -134,7 +134,7 @@ impl Budget {
         self.0.ledger.borrow().held(class)
     }
 
-    /// Bytes of all bodies that nobody holds.
+    /// Bytes of the body budget that are free.
     pub fn free(&self) -> usize {
         self.0.ledger.borrow().free(Class::Small)
     }
@@ -150,15 +150,15 @@ impl Budget {
         self.0.shortages.set(shortages);
     }
 
-    /// Hands out what became free, in turn.
+    /// Hands out freed memory to the waiters in turn.
     fn serve(&self) {
         loop {
             let Some(ticket) = self.0.ledger.borrow_mut().next() else { return };
             let waiter = self.0.waiters.borrow_mut().remove(&ticket);
-            let Waiter { mut held, answer } =
+            let Waiter { mut held, sender } =
                 waiter.unwrap_or_else(|| unreachable!("a ticket has its waiter"));
             held.book();
-            answer.send(held);
+            sender.send(held);
         }
     }
 
@@ -169,7 +169,7 @@ impl Budget {
             || ledger.waiting(Class::Small) + ledger.waiting(Class::Large) > 0
     }
 
-    /// Starts to look for memory, if it is short and nobody looks yet.
+    /// Starts collecting memory, if it is short and nobody collects yet.
     fn collect_if_short(&self) {
         if !self.is_short() || self.0.collecting.replace(true) {
             return;
@@ -187,8 +187,8 @@ impl Budget {
         });
     }
 
-    /// Asks those that have waited longest for their clients: to shrink while less than half of the memory for bodies
-    /// is free, to end while less than a quarter is. Who holds less than a fair share is asked last.
+    /// Asks the holders that have waited longest for their clients: to shrink while less than half of the memory for
+    /// bodies is free, to end while less than a quarter is. Holders with less than a fair share are asked last.
     fn collect(&self, now: Instant) {
         let (free, waiting, free_input, share) = {
             let ledger = self.0.ledger.borrow();
@@ -198,7 +198,7 @@ impl Budget {
         let mut stalled: Vec<_> = {
             let holders = self.0.holders.borrow();
             let stalled = holders.iter().filter_map(Weak::upgrade).filter(|holder| {
-                holder.asked.get().is_none() && holder.bodies.get() + holder.input.get() > 0
+                holder.demand.get().is_none() && holder.bodies.get() + holder.input.get() > 0
             });
             let ledger = self.0.ledger.borrow();
             let with_age = stalled.filter_map(|holder| {
@@ -208,30 +208,31 @@ impl Budget {
             with_age.collect()
         };
         stalled.sort_by_key(|(modest, stall, _)| (*modest, Reverse(*stall)));
-        let ask = |ask: Ask, what: fn(&Holder) -> usize, wanted: usize, free: usize, after: Duration| {
-            let mut missing = wanted.saturating_sub(free);
-            for (_, stall, holder) in &stalled {
-                if missing == 0 {
-                    break;
+        let ask =
+            |demand: Demand, what: fn(&Holder) -> usize, wanted: usize, free: usize, after: Duration| {
+                let mut missing = wanted.saturating_sub(free);
+                for (_, stall, holder) in &stalled {
+                    if missing == 0 {
+                        break;
+                    }
+                    let ready = demand == Demand::End || !holder.shrunk.get();
+                    if ready && what(holder) > 0 && *stall >= after {
+                        missing = missing.saturating_sub(what(holder));
+                        holder.ask(demand);
+                    }
                 }
-                let ready = ask == Ask::Leave || !holder.shrunk.get();
-                if ready && what(holder) > 0 && *stall >= after {
-                    missing = missing.saturating_sub(what(holder));
-                    holder.ask(ask);
-                }
-            }
-        };
+            };
         let bodies = |holder: &Holder| holder.bodies.get();
-        ask(Ask::Shrink, bodies, BODY_BUDGET_BYTES / 2 + waiting, free, SHRINK_AFTER_STALL);
-        // Those that wait need not all be served at once.
+        ask(Demand::Shrink, bodies, BODY_BUDGET_BYTES / 2 + waiting, free, SHRINK_AFTER_STALL);
+        // The waiters need not all be served at once.
         let soon = waiting.min(BODY_BUDGET_BYTES / 8);
-        ask(Ask::Leave, bodies, BODY_BUDGET_BYTES / 4 + soon, free, LEAVE_AFTER_STALL);
-        ask(Ask::Leave, |holder| holder.input.get(), INPUT_BUDGET_BYTES / 4, free_input, SHRINK_AFTER_STALL);
+        ask(Demand::End, bodies, BODY_BUDGET_BYTES / 4 + soon, free, END_AFTER_STALL);
+        ask(Demand::End, |holder| holder.input.get(), INPUT_BUDGET_BYTES / 4, free_input, SHRINK_AFTER_STALL);
     }
 }
 
 impl Holder {
-    /// Says whose memory it is from now on.
+    /// Sets the account that memory acquired from now on counts for.
     pub fn set_account(&self, account: Account) {
         self.account.set(account);
     }
@@ -241,7 +242,7 @@ impl Holder {
         self.budget.0.ledger.borrow().free(Class::Input) < INPUT_BUDGET_BYTES / 2
     }
 
-    /// Takes `bytes` at once if they are free and nobody waits for the like.
+    /// Acquires `bytes` at once if they are free and nobody waits for the same class.
     pub fn try_acquire(self: &Rc<Self>, class: Class, bytes: usize) -> Option<Held> {
         let account = self.account.get();
         let taken = self.budget.0.ledger.borrow_mut().try_take(class, account, bytes);
@@ -253,24 +254,24 @@ impl Holder {
         })
     }
 
-    /// Takes `bytes`, and waits for them if need be.
+    /// Acquires `bytes`, and waits for them if necessary.
     ///
     /// # Errors
-    /// [`Error::Busy`] if they are not to be had within [`BUDGET_WAIT`].
+    /// [`Error::Busy`] if they are not free within [`BUDGET_WAIT`].
     pub async fn acquire(self: &Rc<Self>, class: Class, bytes: usize) -> Result<Held> {
         if let Some(held) = self.try_acquire(class, bytes) {
             return Ok(held);
         }
         let account = self.account.get();
-        let (answer, answered) = oneshot();
+        let (sender, served) = oneshot();
         let ticket = self.budget.0.ledger.borrow_mut().queue(class, account, bytes);
         let held = Held { holder: self.clone(), account, class, bytes, booked: false };
-        self.budget.0.waiters.borrow_mut().insert(ticket, Waiter { held, answer });
+        self.budget.0.waiters.borrow_mut().insert(ticket, Waiter { held, sender });
         let _turn = Turn { budget: &self.budget, class, account, ticket };
-        // Its account may hold less than those that wait.
+        // This account may hold less than those that wait already.
         self.budget.serve();
         self.budget.collect_if_short();
-        match io::timeout(BUDGET_WAIT, answered).await {
+        match io::timeout(BUDGET_WAIT, served).await {
             Ok(Ok(held)) => Ok(held),
             _ => {
                 self.budget.note(|shortages| shortages.refused += 1);
@@ -279,11 +280,11 @@ impl Holder {
         }
     }
 
-    /// Says that this holder waits for its client; ready when it is asked for memory. The task is woken then.
-    pub fn poll_asked(&self, cx: &Context<'_>) -> Poll<Ask> {
-        if let Some(ask) = self.asked.take() {
+    /// Reports that this holder waits for its client. Ready when memory is demanded from it; the task is woken then.
+    pub fn poll_demand(&self, cx: &Context<'_>) -> Poll<Demand> {
+        if let Some(demand) = self.demand.take() {
             self.shrunk.set(true);
-            return Poll::Ready(ask);
+            return Poll::Ready(demand);
         }
         if self.waits_since.get().is_none() {
             self.waits_since.set(Some(io::now()));
@@ -295,8 +296,8 @@ impl Holder {
         Poll::Pending
     }
 
-    /// Says that its client moved `bytes`, so that it waits no longer. Its waits add up until `PROGRESS_BYTES` were
-    /// moved: a client that moves a byte now and then is as slow as one that moves none.
+    /// Reports that the client moved `bytes`, so the holder no longer waits. Its waits add up until `PROGRESS_BYTES`
+    /// have been moved: a client that moves a byte now and then is as slow as one that moves none.
     pub fn moved(&self, bytes: usize) {
         if let Some(since) = self.waits_since.take() {
             self.waited.set(self.waited.get() + since.elapsed());
@@ -307,25 +308,25 @@ impl Holder {
         }
     }
 
-    /// Says that something new begins, for which it has not waited yet.
+    /// Resets the wait: something new begins, for which the holder has not waited yet.
     pub fn start(&self) {
         self.waits_since.set(None);
         self.waited.set(Duration::ZERO);
         self.progress.set(0);
         self.shrunk.set(false);
-        self.asked.set(None);
+        self.demand.set(None);
     }
 
-    /// How long it has waited for its client, while it does.
+    /// How long it has waited for its client in total; `None` while it does not wait.
     fn stall(&self, now: Instant) -> Option<Duration> {
         Some(self.waited.get() + (now - self.waits_since.get()?))
     }
 
-    fn ask(&self, ask: Ask) {
-        self.asked.set(Some(ask));
-        self.budget.note(|shortages| match ask {
-            Ask::Shrink => shortages.shrunk += 1,
-            Ask::Leave => shortages.ended += 1,
+    fn ask(&self, demand: Demand) {
+        self.demand.set(Some(demand));
+        self.budget.note(|shortages| match demand {
+            Demand::Shrink => shortages.shrunk += 1,
+            Demand::End => shortages.ended += 1,
         });
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -337,7 +338,7 @@ impl Holder {
     }
 }
 
-/// A place in the queue, given up when dropped.
+/// A place in the queue. It is given up on drop.
 struct Turn<'a> {
     budget: &'a Budget,
     class: Class,
@@ -350,14 +351,14 @@ impl Drop for Turn<'_> {
         if self.budget.0.ledger.borrow_mut().leave(self.class, self.account, self.ticket) {
             let waiter = self.budget.0.waiters.borrow_mut().remove(&self.ticket);
             drop(waiter);
-            // Who comes next may want less.
+            // The next waiter may want less.
             self.budget.serve();
         }
     }
 }
 
 impl Held {
-    /// The ledger has taken it.
+    /// Counts the memory as held, once the ledger has taken it.
     fn book(&mut self) {
         self.booked = true;
         let held = self.holder.held(self.class);
@@ -369,14 +370,14 @@ impl Held {
         self.bytes
     }
 
-    /// Gives back all but `bytes`.
+    /// Releases all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;
-        self.give(surplus);
+        self.release(surplus);
     }
 
-    /// Takes `bytes` of it out, to be given back by themselves.
+    /// Splits off `bytes`, to be released separately.
     pub fn split(&mut self, bytes: usize) -> Held {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -384,21 +385,21 @@ impl Held {
         Held { holder: holder.clone(), account, class, bytes, booked }
     }
 
-    fn give(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         if !self.booked || bytes == 0 {
             return;
         }
         let held = self.holder.held(self.class);
         held.set(held.get() - bytes);
         let budget = &self.holder.budget;
-        budget.0.ledger.borrow_mut().give(self.class, self.account, bytes);
+        budget.0.ledger.borrow_mut().release(self.class, self.account, bytes);
         budget.serve();
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.give(self.bytes);
+        self.release(self.bytes);
     }
 }
 

@@ -7,20 +7,20 @@ use crate::limits::SMALL_RESERVE_BYTES;
 const MIB: usize = 1 << 20;
 
 /// A task that holds `bytes` while its client does nothing, shrinks to `kept` when asked, and ends when told to.
-fn slow(holder: Rc<Holder>, class: Class, bytes: usize, kept: usize) -> io::JoinHandle<Vec<Ask>> {
+fn slow(holder: Rc<Holder>, class: Class, bytes: usize, kept: usize) -> io::JoinHandle<Vec<Demand>> {
     spawn(async move {
         let mut held = holder.acquire(class, bytes).await.expect("memory");
-        let mut asks = Vec::new();
-        while asks.last() != Some(&Ask::Leave) {
-            asks.push(poll_fn(|cx| holder.poll_asked(cx)).await);
+        let mut demands = Vec::new();
+        while demands.last() != Some(&Demand::End) {
+            demands.push(poll_fn(|cx| holder.poll_demand(cx)).await);
             held.shrink(kept);
         }
-        asks
+        demands
     })
 }
 
 #[test]
-fn slow_clients_give_their_memory_to_whoever_waits_for_it() {
+fn slow_clients_give_their_memory_to_those_that_wait_for_it() {
     block_on(async {
         let budget = Budget::new();
         let holders: Vec<_> = (0..80).map(|_| budget.holder()).collect();
@@ -35,14 +35,14 @@ fn slow_clients_give_their_memory_to_whoever_waits_for_it() {
             taken.push(good.acquire(Class::Large, MIB).await.expect("memory, soon"));
         }
         assert_eq!(budget.shortages().refused, 0);
-        assert_eq!(budget.shortages().ended, 0, "what they keep leaves room enough");
+        assert_eq!(budget.shortages().ended, 0, "what they keep leaves enough room");
         drop((taken, tasks));
     })
     .expect("executor");
 }
 
 #[test]
-fn those_that_waited_longest_end_where_shrinking_is_not_enough() {
+fn holders_that_waited_longest_end_if_shrinking_is_not_enough() {
     block_on(async {
         let budget = Budget::new();
         let holders: Vec<_> = (0..78).map(|_| budget.holder()).collect();
@@ -57,14 +57,14 @@ fn those_that_waited_longest_end_where_shrinking_is_not_enough() {
             taken.push(good.acquire(Class::Large, MIB).await.expect("memory, soon"));
         }
         assert_eq!(budget.shortages().refused, 0);
-        assert_eq!(tasks.remove(0).await.expect("ended"), [Ask::Shrink, Ask::Leave]);
-        assert!(holders[77].asked.get() != Some(Ask::Leave), "the last that came stays");
+        assert_eq!(tasks.remove(0).await.expect("ended"), [Demand::Shrink, Demand::End]);
+        assert!(holders[77].demand.get() != Some(Demand::End), "the newest holder stays");
     })
     .expect("executor");
 }
 
 #[test]
-fn nobody_waits_without_end() {
+fn nobody_waits_forever() {
     block_on(async {
         let budget = Budget::new();
         let (busy, other) = (budget.holder(), budget.holder());
@@ -73,7 +73,7 @@ fn nobody_waits_without_end() {
         assert!(matches!(other.acquire(Class::Large, 1).await, Err(Error::Busy(_))));
         assert!(began.elapsed() >= BUDGET_WAIT && began.elapsed() < 2 * BUDGET_WAIT);
         assert_eq!(budget.shortages().refused, 1);
-        assert!(other.try_acquire(Class::Small, 1).is_some(), "small ones have their reserve");
+        assert!(other.try_acquire(Class::Small, 1).is_some(), "small bodies have their reserve");
         drop(all);
         assert!(other.try_acquire(Class::Large, MIB).is_some());
         assert_eq!(budget.free(), BODY_BUDGET_BYTES);
@@ -82,7 +82,7 @@ fn nobody_waits_without_end() {
 }
 
 #[test]
-fn who_stops_waiting_leaves_the_queue_and_keeps_nothing() {
+fn a_waiter_that_gives_up_leaves_the_queue_and_keeps_nothing() {
     block_on(async {
         let budget = Budget::new();
         let holder = budget.holder();
@@ -102,11 +102,11 @@ fn who_stops_waiting_leaves_the_queue_and_keeps_nothing() {
         .await;
         drop(waits);
         drop(all);
-        // Served, and never looked at.
+        // It was served, but never looked at the result.
         drop(served);
         assert_eq!(budget.free(), BODY_BUDGET_BYTES);
         sleep(2 * COLLECT_EVERY).await;
-        assert!(!budget.0.collecting.get(), "nothing is looked for any more");
+        assert!(!budget.0.collecting.get(), "nobody collects memory any more");
     })
     .expect("executor");
 }
@@ -121,40 +121,40 @@ fn the_address_that_holds_most_is_asked_first() {
         let first = slow(modest.clone(), Class::Large, 5 * MIB, 5 * MIB);
         io::yield_now().await;
         let second = slow(greedy.clone(), Class::Large, 70 * MIB, 70 * MIB);
-        assert_eq!(second.await.expect("ended"), [Ask::Shrink, Ask::Leave]);
+        assert_eq!(second.await.expect("ended"), [Demand::Shrink, Demand::End]);
         assert!(modest.waits_since.get().is_some());
-        assert_ne!(modest.asked.get(), Some(Ask::Leave));
+        assert_ne!(modest.demand.get(), Some(Demand::End));
         drop(first);
     })
     .expect("executor");
 }
 
 #[test]
-fn whoever_moves_again_is_not_asked_for_what_was() {
+fn a_holder_that_moved_again_does_not_see_an_old_demand() {
     block_on(async {
         let budget = Budget::new();
         let holder = budget.holder();
         let held = holder.try_acquire(Class::Large, MIB).expect("memory");
-        let asked = |holder: &Holder| {
+        let poll = |holder: &Holder| {
             let mut polled = Poll::Pending;
             let waker = std::task::Waker::noop();
-            if let Poll::Ready(ask) = holder.poll_asked(&Context::from_waker(waker)) {
-                polled = Poll::Ready(ask);
+            if let Poll::Ready(demand) = holder.poll_demand(&Context::from_waker(waker)) {
+                polled = Poll::Ready(demand);
             }
             polled
         };
-        assert!(asked(&holder).is_pending());
-        holder.ask(Ask::Shrink);
+        assert!(poll(&holder).is_pending());
+        holder.ask(Demand::Shrink);
         holder.moved(PROGRESS_BYTES);
-        assert!(asked(&holder).is_pending());
-        holder.ask(Ask::Shrink);
-        assert_eq!(asked(&holder), Poll::Ready(Ask::Shrink));
+        assert!(poll(&holder).is_pending());
+        holder.ask(Demand::Shrink);
+        assert_eq!(poll(&holder), Poll::Ready(Demand::Shrink));
         drop(held);
     })
     .expect("executor");
 }
 
-/// A client that sent a few bytes every 90 ms counted as one that moves, and kept all memory for good.
+/// A client that sent a few bytes every 90 ms used to count as making progress, and kept all its memory for good.
 #[test]
 fn a_client_that_drips_is_as_slow_as_one_that_does_nothing() {
     block_on(async {
@@ -163,8 +163,8 @@ fn a_client_that_drips_is_as_slow_as_one_that_does_nothing() {
         let held = holder.try_acquire(Class::Large, 70 * MIB).expect("memory");
         let dripping = spawn(async move {
             loop {
-                let asked = io::timeout(SHRINK_AFTER_STALL / 2, poll_fn(|cx| holder.poll_asked(cx)));
-                if let Ok(Ask::Leave) = asked.await {
+                let demand = io::timeout(SHRINK_AFTER_STALL / 2, poll_fn(|cx| holder.poll_demand(cx)));
+                if let Ok(Demand::End) = demand.await {
                     return drop(held);
                 }
                 holder.moved(1);

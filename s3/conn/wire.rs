@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engine::budget::{Ask, Class, Held, Holder};
+use engine::budget::{Class, Demand, Held, Holder};
 use engine::io::{Instant, Stream, now, yield_if_needed};
 use engine::limits::FREE_INPUT_BYTES;
 
@@ -376,11 +376,11 @@ fn or_shrink(
         return polled.map_ok(Moved::Bytes);
     }
     loop {
-        match holder.poll_asked(cx) {
+        match holder.poll_demand(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ask::Leave) => return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into())),
-            Poll::Ready(Ask::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Shrink)),
-            Poll::Ready(Ask::Shrink) => {}
+            Poll::Ready(Demand::End) => return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into())),
+            Poll::Ready(Demand::Shrink) if shrinks => return Poll::Ready(Ok(Moved::Shrink)),
+            Poll::Ready(Demand::Shrink) => {}
         }
     }
 }
