@@ -57,6 +57,11 @@ impl FromStr for Cidr {
             Some(_) => return Err(form.to_owned()),
         };
         let network = masked(address, prefix).ok_or_else(|| form.to_owned())?;
+        let mapped = address.is_ipv6() && address.to_canonical().is_ipv4() && prefix >= 96;
+        let (address, network, prefix) = match mapped {
+            true => (address.to_canonical(), network.to_canonical(), prefix - 96),
+            false => (address, network, prefix),
+        };
         if prefix == 0 {
             return Err("with /0 every client could choose its own address: name the network of the proxies"
                 .to_owned());
@@ -64,12 +69,7 @@ impl FromStr for Cidr {
         if network != address {
             return Err(format!("{address} has bits beyond the first {prefix}: give {network}/{prefix}"));
         }
-        match address.to_canonical() {
-            IpAddr::V4(ip) if address.is_ipv6() && prefix >= 96 => {
-                Ok(Cidr { network: ip.into(), prefix: prefix - 96 })
-            }
-            _ => Ok(Cidr { network, prefix }),
-        }
+        Ok(Cidr { network, prefix })
     }
 }
 
@@ -164,7 +164,13 @@ mod tests {
             "10.0.0/8",
             "10.0.0.0/8/8",
         ];
-        for text in bad.into_iter().chain(["0.0.0.0/0", "::/0", "proxy.example.com"]) {
+        for text in bad.into_iter().chain([
+            "0.0.0.0/0",
+            "::/0",
+            "::ffff:0:0/96",
+            "::ffff:10.0.0.0/96",
+            "proxy.example.com",
+        ]) {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
         assert!("10.1.2.3/8".parse::<Cidr>().unwrap_err().contains("10.0.0.0/8"));
