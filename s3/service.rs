@@ -134,6 +134,8 @@ impl Service {
 
     pub(crate) async fn drain_begun(&self) {
         self.drain.wait().await;
+        // One of those that wait takes the notification: it is for all of them.
+        self.drain.notify();
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
