@@ -24,8 +24,10 @@ mod refused;
 mod stream;
 mod unconfigured;
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use engine::budget::Holder;
 use engine::io;
@@ -94,9 +96,11 @@ impl Exchange<'_, '_> {
     async fn with_keepalive<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         while let Some(due) = self.deferral.due() {
-            match io::timeout(due, work.as_mut()).await {
-                Ok(done) => return done,
-                Err(_) => self.deferral.send_keepalive(self.body).await,
+            if let Ok(done) = io::timeout(due, work.as_mut()).await {
+                return done;
+            }
+            if let Some(done) = meanwhile(work.as_mut(), self.deferral.send_keepalive(self.body)).await {
+                return done;
             }
         }
         work.await
@@ -105,6 +109,25 @@ impl Exchange<'_, '_> {
     fn partition(&self) -> S3Result<Partition> {
         Ok(placement::partition_of_key(self.bucket()?, self.key()?.as_bytes()))
     }
+}
+
+/// Runs `keepalive` to its end and `work` beside it; the output of `work`, if it ended too.
+async fn meanwhile<T>(
+    mut work: Pin<&mut impl Future<Output = T>>,
+    keepalive: impl Future<Output = ()>,
+) -> Option<T> {
+    let mut done = None;
+    let mut keepalive = pin!(keepalive);
+    poll_fn(|cx| {
+        if done.is_none()
+            && let Poll::Ready(value) = work.as_mut().poll(cx)
+        {
+            done = Some(value);
+        }
+        keepalive.as_mut().poll(cx)
+    })
+    .await;
+    done
 }
 
 /// The canonical user id of the one account that owns everything.
@@ -136,4 +159,25 @@ operations!(dispatch);
 pub(crate) async fn dispatch(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     meta::refuse_unsupported(ex.head, ex.route.operation.row().features, OWNER)?;
     handle(ex).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A copy stood still, with its buffers and its turn, while its client did not read the keepalive.
+    #[test]
+    fn work_goes_on_while_a_keepalive_waits_for_the_client() {
+        let ended = io::Event::new();
+        let mut work = pin!(async {
+            io::yield_now().await;
+            ended.notify();
+            7
+        });
+        let keepalive = async { ended.wait().await };
+        let done = io::block_on(io::timeout(Duration::from_secs(10), meanwhile(work.as_mut(), keepalive)));
+        assert_eq!(done.unwrap(), Ok(Some(7)));
+    }
 }
