@@ -48,6 +48,8 @@ pub const WRITES_IN_FLIGHT: usize = 4;
 /// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to
 /// write, so too many copies could hold the whole budget and wait for one another.
 pub const COPIES: usize = 16;
+/// The same for copies of at most [`SMALL_BLOB_BYTES`], which do not wait for long ones.
+pub const SMALL_COPIES: usize = 64;
 /// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;
 /// Lower and upper bound of the limit on operations that one core has open at another.
@@ -96,6 +98,8 @@ const _: () =
 // A body of unknown size can still be stored as a small blob while it fits its first buffer, which is one slice.
 const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
 const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
+// Three blocks are read for what is written as one record.
+const _: () = assert!(SMALL_COPIES * (4 * BLOCK_BYTES + MAX_RECORD_BODY_BYTES) <= BODY_BUDGET_BYTES / 2);
 const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
 const _: () =
     assert!(2 * SMALL_BLOB_BYTES < SMALL_RESERVE_BYTES && SMALL_RESERVE_BYTES < BODY_BUDGET_BYTES / 4);

@@ -26,7 +26,7 @@ use crate::format::BlobHeader;
 use crate::hash::HashService;
 use crate::ids::DataId;
 use crate::io::{Permit, Semaphore, spawn};
-use crate::limits::{COPIES, PEER_OPERATIONS, PEER_OPERATIONS_PER_PAIR};
+use crate::limits::{COPIES, PEER_OPERATIONS, PEER_OPERATIONS_PER_PAIR, SMALL_BLOB_BYTES, SMALL_COPIES};
 use crate::placement::{Partition, Profile, home_core};
 use crate::segment::{Files, Location};
 use mesh::{Depths, Mesh, MeshSeed};
@@ -132,6 +132,7 @@ struct Inner {
     files: Rc<Files>,
     budget: Budget,
     copies: Semaphore,
+    small_copies: Semaphore,
     hashes: HashService,
     corrupt_reads: Cell<u64>,
 }
@@ -147,9 +148,16 @@ impl ByteStore {
         let server = home.clone();
         let mesh = seed.start(move |request, replier| server.serve(request, replier));
         spawn(Files::keep_closing_idle(Rc::downgrade(&files)));
-        let (budget, copies) = (Budget::new(), Semaphore::new(COPIES));
-        let hashes = HashService::new();
-        ByteStore(Rc::new(Inner { home, mesh, files, budget, copies, hashes, corrupt_reads: Cell::new(0) }))
+        ByteStore(Rc::new(Inner {
+            home,
+            mesh,
+            files,
+            budget: Budget::new(),
+            copies: Semaphore::new(COPIES),
+            small_copies: Semaphore::new(SMALL_COPIES),
+            hashes: HashService::new(),
+            corrupt_reads: Cell::new(0),
+        }))
     }
 
     /// This core's own segments.
@@ -176,9 +184,12 @@ impl ByteStore {
         self.0.corrupt_reads.set(self.0.corrupt_reads.get() + 1);
     }
 
-    /// Waits for a copy's turn. Hold the permit while writing a blob from what is read of another one.
-    pub async fn copy_turn(&self) -> Permit {
-        self.0.copies.acquire(1).await
+    /// Waits for the turn of a copy of `bytes` bytes. Hold the permit while writing a blob from what is read of another
+    /// one.
+    pub async fn copy_turn(&self, bytes: u64) -> Permit {
+        let small = bytes <= SMALL_BLOB_BYTES as u64;
+        let turns = if small { &self.0.small_copies } else { &self.0.copies };
+        turns.acquire(1).await
     }
 
     /// Bytes of the buffer budget that are free.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::hash::{ChecksumAlgorithm, Plan};
 use engine::io::Permit;
+use engine::limits::SMALL_BLOB_BYTES;
 use engine::placement::Partition;
 use raft::command::Selector;
 use raft::record::VersionRecord;
@@ -138,12 +139,17 @@ impl Source {
         range: impl Fn(&VersionRecord) -> S3Result<Range<u64>>,
     ) -> S3Result<Source> {
         let bytes = &ex.service.bytes;
-        let permit = ex.with_keepalive(bytes.copy_turn()).await;
-        let mut reclaimed = Reclaimed::default();
+        let (mut reclaimed, mut turn) = (Reclaimed::default(), None);
         loop {
+            // A source that is refused or missing does not wait for a permit. After a wait it may be another version.
             let version = find_source(ex, name).await?;
             let range = range(&version)?;
             let size = range.end - range.start;
+            let small = size <= SMALL_BLOB_BYTES as u64;
+            let Some((_, permit)) = turn.take().filter(|(of_small, _)| *of_small == small) else {
+                turn = Some((small, ex.with_keepalive(bytes.copy_turn(size)).await));
+                continue;
+            };
             let opened = ObjectStream::open(bytes, ex.holder, &mut reclaimed, version.clone(), None, range);
             if let Some(stream) = opened.await? {
                 return Ok(Source { version, stream, size, _permit: permit });
