@@ -92,6 +92,7 @@ async fn receive_head(wire: &mut Wire, head: &mut RequestHead) -> Arrival {
     loop {
         if wire.buffered().is_empty() {
             head.trim();
+            wire.end_request();
             wire.extend(limits::IDLE_TIMEOUT, true);
         } else {
             if !begun {

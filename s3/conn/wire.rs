@@ -119,6 +119,22 @@ impl Wire {
             } else if self.input.capacity() > 0 {
                 recycle(std::mem::take(&mut self.input));
             }
+            self.give_input_back(self.head_bytes);
+        }
+    }
+
+    /// Says that the head of the last request is in memory no longer.
+    pub(crate) fn end_request(&mut self) {
+        self.head_bytes = 0;
+        self.give_input_back(self.input.len());
+    }
+
+    /// Gives back what accounts for more than `bytes` of input.
+    fn give_input_back(&mut self, bytes: usize) {
+        if bytes <= FREE_INPUT_BYTES {
+            self.input_held = None;
+        } else if let Some(held) = &mut self.input_held {
+            held.shrink(bytes);
         }
     }
 
@@ -181,9 +197,8 @@ impl Wire {
     /// Accounts for the input that is kept.
     fn hold_input(&mut self) -> io::Result<()> {
         let bytes = self.input.len() + self.head_bytes;
-        if bytes <= FREE_INPUT_BYTES {
-            self.input_held = None;
-        } else if self.input_held.as_ref().is_none_or(|held| held.bytes() < bytes) {
+        self.give_input_back(bytes);
+        if bytes > FREE_INPUT_BYTES && self.input_held.as_ref().is_none_or(|held| held.bytes() < bytes) {
             self.input_held = None;
             self.input_held = self.holder.try_acquire(Class::Input, bytes);
             if self.input_held.is_none() {
@@ -395,9 +410,60 @@ fn recycle(buffer: Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use engine::budget::Budget;
+    use engine::io::{Listener, block_on};
+    use futures_lite::future;
+
+    use super::super::deadline::Deadlines;
+    use super::super::spread::{Placed, Spread};
     use super::*;
 
     const STALL: Duration = Duration::from_secs(60);
+
+    /// A connection whose memory is of `budget`, and the client's end of it.
+    async fn connected(budget: &Budget) -> (Wire, Stream) {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = future::zip(Stream::connect(address), listener.accept_unbound()).await;
+        let (spread, _inbox) = Spread::over(1, 1).pop().unwrap();
+        let Placed::Here(assigned) = spread.place(accepted.unwrap()) else { panic!("there is one core") };
+        let slot = Deadlines::default().register(STALL, assigned.seat);
+        let stream = assigned.connection.into_stream();
+        (Wire::new(stream, slot, budget.holder(), STALL), client.unwrap())
+    }
+
+    /// Lets the client send so much, and buffers it.
+    async fn receive(wire: &mut Wire, client: &mut Stream, count: usize) {
+        let wanted = wire.buffered().len() + count;
+        let received = async {
+            while wire.buffered().len() < wanted {
+                wire.fill().await.unwrap();
+            }
+        };
+        let bytes = vec![b'x'; count];
+        let (sent, ()) = future::zip(client.write_all(&bytes), received).await;
+        sent.unwrap();
+    }
+
+    /// A connection that had received a long head or the start of a body accounted for it until its end: a hundred idle
+    /// ones slowed everybody's input down.
+    #[test]
+    fn input_that_was_used_is_accounted_for_no_longer() {
+        block_on(async {
+            let budget = Budget::new();
+            let (mut wire, mut client) = connected(&budget).await;
+            receive(&mut wire, &mut client, 60_000).await;
+            assert!(budget.held(Class::Input) >= 60_000);
+            wire.consume(20_000);
+            wire.begin(20_000).unwrap();
+            assert!(budget.held(Class::Input) >= 60_000);
+            wire.consume(40_000);
+            assert_eq!(budget.held(Class::Input), 20_000, "the head is still there");
+            wire.end_request();
+            assert_eq!(budget.held(Class::Input), 0);
+        })
+        .unwrap();
+    }
 
     #[test]
     fn a_client_below_the_minimum_rate_runs_out_of_time() {
