@@ -62,6 +62,9 @@ enum Arrival {
     Refused(S3Error),
 }
 
+/// Bytes of answers that a connection keeps room for between two requests.
+const KEEP_OUT_BYTES: usize = 8 << 10;
+
 /// Serves one connection to its end.
 async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAddr>, slot: Rc<Slot>) {
     let holder = service.bytes.budget().holder();
@@ -181,6 +184,10 @@ async fn exchange(
             (answer.send(result, wire, out, &mut record).await, close)
         }
     };
+    // Nobody accounts for it from here on.
+    if out.capacity() > KEEP_OUT_BYTES {
+        *out = Vec::new();
+    }
     if let Sent::BrokenOff(code) = sent {
         record.error = Some(code);
     }
