@@ -150,9 +150,11 @@ impl Wire {
     async fn fill_once(&mut self, shrinks: bool) -> io::Result<Moved> {
         self.take_turn().await;
         if self.input.capacity() > FREE_INPUT_BYTES && !self.input.is_empty() {
-            // The rest may take long to arrive.
             self.compact();
-            self.input.shrink_to_fit();
+            // The rest may take long to arrive. If it arrives byte by byte, it must not be copied for each.
+            if self.input.capacity() > 2 * self.input.len() {
+                self.input.shrink_to_fit();
+            }
         }
         let room = if self.holder.input_is_short() { FREE_INPUT_BYTES / 2 } else { SCRATCH_BYTES };
         let (stream, input, holder) = (&mut self.stream, &mut self.input, &self.holder);
@@ -443,6 +445,24 @@ mod tests {
         let bytes = vec![b'x'; count];
         let (sent, ()) = future::zip(client.write_all(&bytes), received).await;
         sent.unwrap();
+    }
+
+    /// The buffer was cut to what it held at each byte, and copied to double it for the next one.
+    #[test]
+    fn a_long_head_that_comes_byte_by_byte_is_not_copied_for_each() {
+        block_on(async {
+            let budget = Budget::new();
+            let (mut wire, mut client) = connected(&budget).await;
+            receive(&mut wire, &mut client, 20_000).await;
+            let mut copies = 0;
+            for _ in 0..100 {
+                let capacity = wire.input.capacity();
+                receive(&mut wire, &mut client, 1).await;
+                copies += usize::from(wire.input.capacity() != capacity);
+            }
+            assert!(copies <= 2, "{copies}");
+        })
+        .unwrap();
     }
 
     /// A connection that had received a long head or the start of a body accounted for it until its end: a hundred idle
