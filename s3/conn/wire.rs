@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -343,7 +344,13 @@ impl Wire {
     /// Closes the sending side and reads what the client still sends for a moment: closing with unread bytes would
     /// reset the connection and could destroy the reply on its way.
     pub(crate) async fn linger(&mut self, limit_bytes: usize, wait: Duration) {
-        if self.stream.close().await.is_err() {
+        // TLS says goodbye by a message, for which the client has to leave room.
+        self.slot.extend(self.pace_out.patience(self.stall));
+        let closed = {
+            let mut close = pin!(self.stream.close());
+            self.slot.guard(|cx| close.as_mut().poll(cx)).await
+        };
+        if closed.is_err() {
             return;
         }
         self.consume(self.buffered().len());
