@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use engine::budget::{Class, Held};
 use engine::hash::{Plan, Sha256Chunk};
+use engine::io;
 use engine::limits::SMALL_BLOB_BYTES;
 
 use super::Exchange;
@@ -16,6 +17,9 @@ use crate::sigv4::PayloadMode;
 
 /// The initial buffer of a document, bytes; it doubles as the document arrives.
 const FIRST_BYTES: usize = 16 << 10;
+
+/// Bytes hashed before other tasks may run.
+const HASHED_AT_ONCE: usize = 64 << 10;
 
 /// A document in memory that is accounted to its request.
 #[derive(Default)]
@@ -83,7 +87,10 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigest
         checksum: declared.algorithm(),
     };
     let mut hash = ex.service.bytes.hashes().open(plan);
-    hash.update_now(&document);
+    for slice in document.chunks(HASHED_AT_ONCE) {
+        hash.update_now(slice);
+        io::yield_if_needed().await;
+    }
     check(ex, declared, &hash.finish())?;
     Ok(document)
 }
