@@ -12,10 +12,10 @@ pub const STALL: Duration = Duration::from_secs(60);
 /// The minimum rate. A client that sends a body or takes a response more slowly than this ends its connection. The rate
 /// is measured over all the time spent waiting for the client, and [`STALL`] is allowed on top.
 pub const BODY_BYTES_PER_SECOND: u64 = 1024;
-/// The response to a long copy or completion begins after this time, before the work is done.
-pub const DEFERRED_AFTER: Duration = Duration::from_secs(5);
+/// The response to a long copy or completion begins after this time, before the work is done. Unit tests do not wait.
+pub const DEFERRED_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
 /// After that, white space is sent at this interval.
-pub const WHITE_SPACE_INTERVAL: Duration = Duration::from_secs(5);
+pub const WHITE_SPACE_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 5000 });
 /// The time limit of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest PROXY header, bytes; the specification itself advises to stay below 536.

@@ -281,3 +281,22 @@ impl<'a> Finished<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::zip;
+
+    use super::*;
+    use crate::test_support::on_a_node;
+
+    /// The first to wake took the notification: other listeners of the core went on listening.
+    #[test]
+    fn all_that_wait_for_the_drain_are_told() {
+        on_a_node(async |service, _| {
+            let both = zip(service.drain_begun(), service.drain_begun());
+            let told = io::timeout(Duration::from_secs(10), both);
+            let (told, ()) = zip(told, service.drain(Duration::ZERO)).await;
+            assert!(told.is_ok());
+        });
+    }
+}

@@ -164,3 +164,7 @@ pub(super) struct Ended {
     pub(super) error: Option<Code>,
     pub(super) close: bool,
 }
+
+#[cfg(test)]
+#[path = "deferral_tests.rs"]
+mod tests;
