@@ -16,7 +16,7 @@ pub struct Memory {
 impl Memory {
     /// Zeroed memory of `length` bytes, which must not be 0.
     pub fn zeroed(length: usize) -> Memory {
-        assert!(length > 0, "memory of no bytes");
+        assert!(length > 0, "the length must not be 0");
         let layout = Layout::from_size_align(length, PAGE_BYTES)
             .unwrap_or_else(|_| panic!("memory of {length} bytes"));
         // SAFETY: the layout's size is not 0.

@@ -19,7 +19,7 @@ use crate::io::{OneshotReceiver, oneshot};
 
 /// Longest virtual time that a step takes, nanoseconds.
 const STEP_NS: u64 = 2_000;
-/// A woken plain thread runs within the first time, and occasionally only within the second.
+/// A woken plain thread runs within the shorter of these times, or occasionally within the longer one.
 const THREAD_LAG: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(8)];
 
 type Body = Pin<Box<dyn Future<Output = ()>>>;
