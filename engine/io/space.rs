@@ -48,12 +48,15 @@ impl DiskSpace {
 
     /// Claims `bytes`, if that leaves `reserve` bytes free.
     pub fn claim(self: &Arc<DiskSpace>, bytes: u64, reserve: u64) -> Option<Claim> {
+        let fits = |before: u64| self.read_free() >= before.saturating_add(bytes).saturating_add(reserve);
+        // A claim that does not fit must not count even for a moment: smaller ones that fit would be refused.
+        if !fits(self.claimed.load(Ordering::Acquire)) {
+            return None;
+        }
         let before = self.claimed.fetch_add(bytes, Ordering::AcqRel);
         let claim = Claim { space: self.clone(), bytes };
-        // Read after claiming: growth that is no longer claimed shows up in the free bytes.
-        let free = self.read_free();
-        let needed = before.saturating_add(bytes).saturating_add(reserve);
-        (free >= needed).then_some(claim)
+        // Read again after claiming: growth that is no longer claimed shows up in the free bytes.
+        fits(before).then_some(claim)
     }
 
     /// Bytes that are free and not claimed, from a reading that may be a moment old.
@@ -104,5 +107,26 @@ mod tests {
         assert!(space.claim(step, reserve / 4).is_some(), "a smaller reserve leaves room for more claims");
         drop(claims);
         assert!(space.claim(step, reserve).is_some(), "a dropped claim frees its bytes");
+    }
+
+    /// Claims were counted before they were refused. On a nearly full disk, a core that asked for a whole segment made the
+    /// much smaller claim of another core fail.
+    #[test]
+    fn a_claim_that_is_too_large_does_not_get_others_refused() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("temporary directory");
+        let space = DiskSpace::new(directory.path());
+        let free = space.unclaimed_bytes();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let fitted = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(space.claim(free, free / 2).is_none());
+                }
+            });
+            let fitted = (0..50_000).filter(|_| space.claim(1, free / 2).is_some()).count();
+            done.store(true, Ordering::Relaxed);
+            fitted
+        });
+        assert_eq!(fitted, 50_000);
     }
 }
