@@ -15,7 +15,7 @@
 //! | S11 | ... and batches are missing                          | damage                                                | replayed from its batches, reported, left alone |
 //! | S12 | `log-` without a footer, the last with a batch       | the active one                                        | replayed from its batches, appended to          |
 //! | S13 | ... an earlier one                                   | abandoned after a failed write, or not fully sealed   | replayed from its batches, sealed now           |
-//! | S14 | ... the last without one, others sealed after it     | as S13: new batches must come after those segments    | sealed now, a new segment is begun              |
+//! | S14 | ... the last without one, others sealed after it     | as S13; new batches must come after those segments    | sealed now, a new segment is begun              |
 //! | S15 | `log-` without any batch, the last                   | prepared, not used yet                                | the next segment                                |
 //! | S16 | ... an earlier one                                   | its first write failed                                | kept for reuse, under a new id                  |
 //! | S17 | `log-` whose blobs have copies in later ones         | its rewriting or freeing was interrupted              | the later ones count; rewritten again           |
