@@ -60,14 +60,17 @@ impl Shared {
 
     async fn reuse_dead(&self) -> Result<bool> {
         let reusable = self.state.borrow().logs.reusable();
-        for &id in &reusable {
+        let mut result = Ok(!reusable.is_empty());
+        for id in reusable {
             let found = self.state.borrow().logs.get(id).map(|segment| segment.length);
             let Some(length) = found else { continue };
             self.files.forget(self.config.core, Class::Log, id);
-            self.retire(id, length).await?;
-            self.state.borrow_mut().logs.remove(id);
+            match self.retire(id, length).await {
+                Ok(()) => drop(self.state.borrow_mut().logs.remove(id)),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(!reusable.is_empty())
+        result
     }
 
     async fn punch(&self, short: bool) -> Result<bool> {

@@ -61,6 +61,9 @@ pub(super) struct Shared {
     /// The next sync of an extent segment fails.
     #[cfg(test)]
     pub(super) fail_extent_sync: Cell<bool>,
+    /// The next sync of the folder after a segment was retired fails.
+    #[cfg(test)]
+    pub(super) fail_dir_sync: Cell<bool>,
 }
 
 /// The failure that a test injects into the next flush.
@@ -135,6 +138,8 @@ impl Shared {
             fail: Cell::new(None),
             #[cfg(test)]
             fail_extent_sync: Cell::new(false),
+            #[cfg(test)]
+            fail_dir_sync: Cell::new(false),
             config,
         }
     }

@@ -5,6 +5,7 @@
 //! while it waits. Its header is written and synced before the rename that makes it a `log-`.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::log::Shared;
@@ -108,7 +109,11 @@ impl Shared {
     async fn prepare(&self) -> Result<Fresh> {
         if let Some(old) = self.pool.pop() {
             let path = self.dir.join(file_name(Role::Free, old));
-            let file = File::open(&path).await.map_err(|error| failed(&error))?;
+            let opened = File::open(&path).await;
+            if opened.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
+                self.pool.add(old);
+            }
+            let file = opened.map_err(|error| failed(&error))?;
             return self.begin(file, Role::Free, old).await.map_err(|error| failed(&error));
         }
         let claim = self.config.disk.claim(self.config.log_segment_bytes, self.config.reserve_bytes / 2);
@@ -162,16 +167,23 @@ impl Shared {
         Ok(Fresh { id, generation, length, file: Rc::new(file) })
     }
 
-    /// Turns a log segment that nothing needs into a free file, or removes it if enough are kept.
+    /// Turns a log segment that nothing needs into a free file, or removes it if enough are kept. It may be called again
+    /// after an error.
     pub(super) async fn retire(&self, id: u32, length: u64) -> Result<()> {
         let path = self.dir.join(file_name(Role::Log, id));
-        let keep = length == self.config.log_segment_bytes && self.pool.len() < self.config.free_log_segments;
-        let result = if keep {
-            io::rename(&path, &self.dir.join(file_name(Role::Free, id))).await
-        } else {
-            io::remove_file(&path).await
-        };
-        result.map_err(|error| Error::io("retire a log segment", &error))?;
+        let free = self.dir.join(file_name(Role::Free, id));
+        let mut keep =
+            length == self.config.log_segment_bytes && self.pool.len() < self.config.free_log_segments;
+        let result = if keep { io::rename(&path, &free).await } else { io::remove_file(&path).await };
+        match result {
+            // An earlier attempt got this far, and then failed to sync the folder.
+            Err(error) if error.kind() == ErrorKind::NotFound => keep = File::open(&free).await.is_ok(),
+            result => result.map_err(|error| Error::io("retire a log segment", &error))?,
+        }
+        #[cfg(test)]
+        if self.fail_dir_sync.take() {
+            return Err(Error::io("sync a data folder", &std::io::Error::other("injected")));
+        }
         io::sync_dir(&self.dir).await.map_err(|error| Error::io("sync a data folder", &error))?;
         if keep {
             self.pool.add(id);

@@ -431,6 +431,36 @@ fn a_failed_delete_is_completed_by_a_retry() {
     });
 }
 
+/// When the sync of the folder failed, the file had been renamed already. Later attempts found no file, and the core reclaimed
+/// nothing until the next start.
+#[test]
+fn a_segment_whose_retirement_failed_is_retired_later_and_holds_up_no_other() {
+    run(async |data| {
+        let store = open(data).await;
+        for n in 0..200 {
+            put(&store, n, 5000).await;
+        }
+        store.delete(&(0..200).map(id).collect::<Vec<_>>()).await.expect("delete");
+        let before = store.stats().log_segments;
+        store.shared().fail_dir_sync.set(true);
+        let sealing = || {
+            let state = store.shared().state.borrow();
+            state.logs.iter().any(|(_, segment)| segment.stage == Stage::Sealing)
+        };
+        until(|| !sealing()).await;
+        let failed = store.reclaim().await;
+        assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+        assert_eq!(store.stats().log_segments, before);
+        reclaim_all(&store).await;
+        let stats = store.stats();
+        assert_eq!((stats.log_segments, stats.free_log_segments), (1, 2), "{stats:?}");
+        put(&store, 300, 5000).await;
+        let store = reopen(store, data).await;
+        assert_eq!((store.report().damaged, store.stats().index_entries), (0, 1));
+        store.shutdown().await;
+    });
+}
+
 #[test]
 fn without_space_new_data_is_refused_and_deletes_free_space() {
     run(async |data| {
