@@ -109,6 +109,7 @@ impl Shared {
     async fn prepare(&self) -> Result<Fresh> {
         if let Some(old) = self.pool.pop() {
             let path = self.dir.join(file_name(Role::Free, old));
+            self.pool.starved.set(false);
             let opened = File::open(&path).await;
             if opened.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
                 self.pool.add(old);

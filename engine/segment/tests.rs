@@ -461,6 +461,27 @@ fn a_segment_whose_retirement_failed_is_retired_later_and_holds_up_no_other() {
     });
 }
 
+/// The mark of a shortage stayed when a segment could be had again. With the next one not prepared yet, new blobs were
+/// refused on a disk with much room.
+#[test]
+fn the_log_is_not_short_of_segments_once_one_could_be_had() {
+    run(async |data| {
+        let store = open(data).await;
+        put(&store, 1, 5000).await;
+        store.shutdown().await;
+        let full = Config { reserve_bytes: u64::MAX / 2, ..config(data) };
+        let store = Store::open(full).await.expect("open");
+        let shared = store.shared();
+        let taken = shared.take_fresh().await.expect("one is prepared");
+        while shared.take_fresh().await.is_ok() {}
+        assert!(shared.pool.is_starved());
+        shared.retire(taken.id, taken.length).await.expect("retire");
+        shared.take_fresh().await.expect("the free one");
+        assert!(!shared.pool.is_starved());
+        store.shutdown().await;
+    });
+}
+
 #[test]
 fn without_space_new_data_is_refused_and_deletes_free_space() {
     run(async |data| {
