@@ -153,7 +153,12 @@ impl Ring {
             }
             // The queue is full: submit what is there. The kernel refuses with EBUSY for as long as completions
             // overflow, so those are fetched; the tasks that wait for them are woken after this round.
-            if self.submit().is_err() {
+            let submitted = self.submit();
+            if submitted.is_err() {
+                if let Err(error) = ignore_transient(submitted) {
+                    // Without its ring, a core can do nothing, not even shut down.
+                    panic!("io_uring_enter failed: {error}");
+                }
                 let mut fetched = std::mem::take(&mut self.fetched);
                 self.reap(&mut fetched);
                 self.fetched = fetched;
