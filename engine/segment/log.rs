@@ -23,8 +23,8 @@ use crate::format::{Entry, FooterTrailer, PAGE_BYTES, Salt, crc32c, encode_entri
 use crate::io::{self, Event, File, Semaphore};
 use crate::limits::{MAX_QUEUED_BYTES, ZERO_FILL_BYTES};
 
-/// Maximum number of background tasks that touch files. Beyond it, the caller does the work itself.
-const MAX_TASKS: usize = 16;
+/// Maximum number of background tasks that touch files: more than there are segments to sync, seal or prepare at once.
+const MAX_TASKS: usize = 1024;
 
 /// The state that the tasks of one core's store share.
 pub(super) struct Shared {
@@ -150,15 +150,14 @@ impl Shared {
         id
     }
 
-    /// Runs a background task. Shutdown waits for it.
+    /// Starts a background task. Shutdown waits for it; the caller does not, since it may run for as long as others
+    /// ask for more syncs.
     pub(super) async fn background(&self, task: impl Future<Output = ()> + 'static) {
-        match self.tasks.try_acquire(1) {
-            Some(permit) => drop(io::spawn(async move {
-                task.await;
-                drop(permit);
-            })),
-            None => task.await,
-        }
+        let permit = self.tasks.acquire(1).await;
+        drop(io::spawn(async move {
+            task.await;
+            drop(permit);
+        }));
     }
 
     /// Waits until no background task touches files.

@@ -6,7 +6,9 @@ use crate::error::{Corrupt, Error};
 use crate::format::{BlobHeader, HEADER_BYTES};
 use crate::ids::{DataId, IdGenerator};
 use crate::io::{self, File, block_on};
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Runs a test on its own data folder.
 pub(super) fn run(test: impl AsyncFnOnce(&Path)) {
@@ -479,6 +481,30 @@ fn the_log_is_not_short_of_segments_once_one_could_be_had() {
         shared.take_fresh().await.expect("the free one");
         assert!(!shared.pool.is_starved());
         store.shutdown().await;
+    });
+}
+
+/// With sixteen tasks under way, a publisher ran the syncs of a segment by itself, for as long as others asked for more.
+#[test]
+fn background_tasks_never_run_in_their_caller_and_shutdown_waits_for_all() {
+    run(async |data| {
+        let store = open(data).await;
+        let (done, gate) = (Rc::new(Cell::new(0)), io::Semaphore::new(1));
+        let shut = gate.try_acquire(1);
+        for n in 0..100 {
+            let (done, gate) = (done.clone(), gate.clone());
+            let task = async move {
+                drop(gate.acquire(1).await);
+                done.set(done.get() + 1);
+            };
+            let started = futures_lite::future::poll_once(store.shared().background(task)).await;
+            assert!(started.is_some(), "task {n} runs in its caller");
+        }
+        let mut shutdown = std::pin::pin!(store.shutdown());
+        assert!(futures_lite::future::poll_once(shutdown.as_mut()).await.is_none());
+        drop(shut);
+        shutdown.await;
+        assert_eq!(done.get(), 100);
     });
 }
 
