@@ -9,6 +9,15 @@ const THREADS: usize = 2;
 
 type Call = Box<dyn FnOnce() + Send>;
 
+/// Starts the threads. They inherit the CPUs of their starter, so this has to come before a core pins itself to one:
+/// else the calls of all cores would run on that CPU.
+///
+/// # Errors
+/// No thread can be had.
+pub fn start() -> io::Result<()> {
+    calls().map(drop)
+}
+
 fn calls() -> io::Result<&'static flume::Sender<Call>> {
     static CALLS: OnceLock<flume::Sender<Call>> = OnceLock::new();
     if let Some(calls) = CALLS.get() {
@@ -43,5 +52,28 @@ pub async fn blocking<T: Send + 'static>(
 pub fn drop_elsewhere<T: Send + 'static>(value: T) {
     if let Ok(calls) = calls() {
         let _ = calls.send(Box::new(move || drop(value)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::sched_getaffinity;
+
+    use super::*;
+    use crate::io::run_executors;
+
+    /// The first call started the threads. It came from a core that was pinned, and the calls of all cores ran on its CPU.
+    #[test]
+    fn blocking_calls_run_on_all_cpus() {
+        let (sender, cpus) = std::sync::mpsc::channel();
+        let cores = run_executors(1, move |_| {
+            let sender = sender.clone();
+            async move {
+                let allowed = blocking(|| Ok(sched_getaffinity(None)?.count())).await;
+                sender.send(allowed.expect("called")).expect("waited for");
+            }
+        });
+        cores.expect("started").join().expect("ended");
+        assert_eq!(cpus.recv().expect("sent"), sched_getaffinity(None).expect("known").count());
     }
 }

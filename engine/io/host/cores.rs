@@ -47,6 +47,7 @@ impl Executors {
         G: Fn(usize) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
+        super::blocking::start()?;
         let mut executors = Vec::with_capacity(cores);
         let mut threads = Vec::with_capacity(cores);
         for core in 0..cores {
