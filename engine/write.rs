@@ -413,7 +413,9 @@ impl Drop for DeleteUnlessTaken {
         let bytes = self.bytes.clone();
         io::spawn(async move {
             // If this fails, the sweep finds the blob.
-            let _ = bytes.delete(blob.partition, vec![blob.data_id]).await;
+            if bytes.delete(blob.partition, vec![blob.data_id]).await.is_err() {
+                bytes.home().segments().note_leftovers();
+            }
         });
     }
 }

@@ -115,8 +115,8 @@ impl Service {
     }
 
     /// Accepts no more connections, closes each one after its current request, and waits until all are closed or
-    /// `limit` has passed; then it cuts off the rest.
-    pub async fn drain(&self, limit: Duration) {
+    /// `limit` has passed; then it cuts off the rest. Returns whether there was no rest.
+    pub async fn drain(&self, limit: Duration) -> bool {
         self.draining.set(true);
         self.drain.notify();
         let until = io::now() + limit;
@@ -126,6 +126,7 @@ impl Service {
             io::sleep(Duration::from_millis(10)).await;
         }
         self.deadlines.expire_all();
+        self.counters.connections.get() == 0
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -295,7 +296,7 @@ mod tests {
         on_a_node(async |service, _| {
             let both = zip(service.drain_begun(), service.drain_begun());
             let told = io::timeout(Duration::from_secs(10), both);
-            let (told, ()) = zip(told, service.drain(Duration::ZERO)).await;
+            let (told, _) = zip(told, service.drain(Duration::ZERO)).await;
             assert!(told.is_ok());
         });
     }

@@ -1,5 +1,6 @@
 //! One core's life: its segments, its share of the metadata, its ports; then draining.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,8 +53,9 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     }
     shared.group_started.wait().await;
     metadata.start_reclaim(Box::new(move |records| Box::pin(reclaim(home.clone(), records))));
+    let swept = Rc::new(Cell::new(!shared.plan.unclean));
     if shared.plan.unclean {
-        spawn(sweep(core, shared.clone(), metadata.clone(), store.clone()));
+        spawn(sweep(core, shared.clone(), metadata.clone(), store.clone(), swept.clone()));
     }
     if group.is_some()
         && let Some(name) = shared.plan.first_bucket.clone()
@@ -75,15 +77,19 @@ pub async fn run(core: usize, shared: Arc<Shared>) {
     ));
     shared.core_serves();
     shared.plan.shutdown.wait().await;
-    if let Some(service) = &service {
-        service.drain(DRAIN_LIMIT).await;
-    }
+    let all_ended = match &service {
+        Some(service) => service.drain(DRAIN_LIMIT).await,
+        None => true,
+    };
     shared.drained.fetch_add(1, Ordering::AcqRel);
     // Others may still need this core's segments, and core 0's log.
     while shared.drained.load(Ordering::Acquire) < shared.cores {
         sleep(CHECK_INTERVAL).await;
     }
     bytes.home().close().await;
+    if swept.get() && all_ended && !store.may_hold_leftovers() {
+        shared.tidy.fetch_add(1, Ordering::AcqRel);
+    }
     if let Some(group) = group
         && let Err(error) = group.stop().await
     {
@@ -158,7 +164,7 @@ async fn reclaim(home: Home, records: Vec<ReclaimRecord>) -> Vec<raft::record::B
 }
 
 /// After a crash: deletes blobs of this core that were stored but never committed.
-async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store) {
+async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Store, swept: Rc<Cell<bool>>) {
     let cores = shared.cores;
     let mark = async |places: Vec<raft::metadata::BlobPlace>| {
         for place in places {
@@ -170,7 +176,7 @@ async fn sweep(core: usize, shared: Arc<Shared>, metadata: Metadata, store: Stor
     };
     // If not everything can be read now, the sweep of another start finds the blobs.
     if metadata.all_blob_refs(mark).await.is_ok() {
-        let _ = store.sweep_unmarked().await;
+        swept.set(store.sweep_unmarked().await.is_ok());
     }
 }
 

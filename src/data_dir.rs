@@ -26,7 +26,7 @@
 //! | D9  | `addresses`, empty, cut or changed                     | damage                                 | `serve` writes it again; `status` says so               |
 //! | D10 | `addresses.new`                                        | a crash while it was written           | replace it                                              |
 //! | D11 | `clean`                                                | a clean shutdown                       | remove it; no sweep                                     |
-//! | D12 | no `clean`                                             | a killed process, or a refused start   | sweep blobs that nothing refers to                      |
+//! | D12 | no `clean`                                             | a kill, a refused start, or leftovers  | sweep blobs that nothing refers to                      |
 //! | D13 | `clean.new`                                            | a crash at the very end                | as without `clean`; replace it                          |
 //! | D14 | no `quickstart.env`                                    | the first `quickstart`, or it was lost | make a new credential                                   |
 //! | D15 | `quickstart.env.new`                                   | a crash while it was written           | replace it                                              |

@@ -81,6 +81,8 @@ pub struct Shared {
     serving: AtomicUsize,
     /// Cores that have finished their last request.
     pub drained: AtomicUsize,
+    /// Cores that have ended without leaving a blob that nothing refers to.
+    pub tidy: Arc<AtomicUsize>,
     parts: Vec<Mutex<Option<Parts>>>,
 }
 
@@ -126,6 +128,7 @@ impl Shared {
             found: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             drained: AtomicUsize::new(0),
+            tidy: Arc::default(),
             parts,
         }))
     }
@@ -183,11 +186,16 @@ pub fn run(startup: Startup) -> Result<()> {
     let disk = DiskSpace::new(data.path());
     let group = GroupConfig::new(1, data.path().join(LOG_FOLDER), disk, cores, on_fatal());
     let shared = Shared::assemble(plan, group, Arc::new(kv))?;
+    let tidy = shared.tidy.clone();
     let executors = run_executors(cores, move |core| core::run(core, shared.clone()))
         .map_err(|error| Error::refused(format!("cannot start the cores: {error}; see `ulimit -l`")))?;
     executors.join().map_err(|error| Error::failed(format!("a core ended: {error}")))?;
     if let Some(writer) = log_writer {
         writer.finish();
+    }
+    if tidy.load(Ordering::Acquire) < cores {
+        // The next start has to sweep.
+        return Ok(());
     }
     data.leave_clean_mark()
 }

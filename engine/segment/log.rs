@@ -54,6 +54,8 @@ pub(super) struct Shared {
     /// Data syncs of extent segments.
     pub(super) syncs: Syncs,
     pub(super) report: RefCell<Report>,
+    /// There may be blobs, or extents of them, that nothing refers to.
+    pub(super) leftovers: Cell<bool>,
     /// Set when the writer has ended.
     pub(super) ended: Outcome,
     #[cfg(test)]
@@ -133,6 +135,7 @@ impl Shared {
             reclaiming: Semaphore::new(1),
             syncs: Syncs::default(),
             report: RefCell::default(),
+            leftovers: Cell::new(false),
             ended: Outcome::default(),
             #[cfg(test)]
             fail: Cell::new(None),
@@ -237,6 +240,8 @@ async fn flush(shared: &Rc<Shared>, active: &mut Option<Active>, mut batch: Batc
             batch.pending.iter().for_each(|pending| state.failed(pending));
             drop(state);
             shared.counters.borrow_mut().failed_batches += 1;
+            // The next start may find its records all the same, or those of what it was to delete.
+            shared.leftovers.set(true);
             batch.outcome.set(Err(error));
         }
     }

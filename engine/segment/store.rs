@@ -208,9 +208,12 @@ impl Store {
             let record = Record { kind: Kind::Publish, blob: item.blob, body: &[&body] };
             let room = shared.permit(&record).await;
             let entry = entry_of(&item.blob, EntryKind::Publish(at));
-            let ticket = shared.push(&record, room, |record, pending| {
-                pending.push(Pending::fresh(Entry { record, ..entry }));
-            })?;
+            let ticket = shared
+                .push(&record, room, |record, pending| {
+                    pending.push(Pending::fresh(Entry { record, ..entry }));
+                })
+                // Earlier extents of the blob are on their way.
+                .inspect_err(|_| self.note_leftovers())?;
             if !outcomes.last().is_some_and(|last| Rc::ptr_eq(last, &ticket.outcome)) {
                 outcomes.push(ticket.outcome);
             }
@@ -357,6 +360,16 @@ impl Store {
     /// [`Error::Io`]; what was not reclaimed is retried later.
     pub async fn reclaim(&self) -> Result<bool> {
         self.shared.reclaim_once().await
+    }
+
+    /// Notes that nothing may ever refer to a blob that was stored here.
+    pub fn note_leftovers(&self) {
+        self.shared.leftovers.set(true);
+    }
+
+    /// Whether this run may leave blobs, or extents of them, that nothing refers to: the next start should sweep.
+    pub fn may_hold_leftovers(&self) -> bool {
+        self.shared.leftovers.get()
     }
 
     /// Counters.

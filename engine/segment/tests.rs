@@ -389,6 +389,23 @@ fn a_failed_write_or_sync_fails_its_writers_and_the_next_batch_goes_to_a_new_seg
     });
 }
 
+/// The node called such an end clean, and no later start swept.
+#[test]
+fn a_store_knows_that_a_failed_batch_may_have_left_blobs() {
+    run(async |data| {
+        let store = open(data).await;
+        put(&store, 1, 1000).await;
+        assert!(!store.may_hold_leftovers());
+        store.shared().fail.set(Some(Fail::Sync));
+        store.append_blob(blob(2), &[&body(2, 1000)]).await.expect_err("injected");
+        assert!(store.may_hold_leftovers());
+        let store = reopen(store, data).await;
+        expect(&store, 2, 1000).await;
+        assert!(!store.may_hold_leftovers());
+        store.shutdown().await;
+    });
+}
+
 #[test]
 fn a_failed_publish_keeps_its_reservation_taken_since_its_record_may_come_back() {
     run(async |data| {

@@ -238,5 +238,10 @@ async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3
             Finished::Small(_) | Finished::Stored(_) => metadata.commit(command).await,
         }
     });
-    super::outcome::accepted(outcome.await?)
+    let outcome = outcome.await;
+    if outcome.is_err() {
+        // Perhaps nothing refers to the blob, and nothing ever will.
+        ex.service.bytes.home().segments().note_leftovers();
+    }
+    super::outcome::accepted(outcome?)
 }

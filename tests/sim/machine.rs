@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ struct Running {
     ready: Arc<AtomicBool>,
     shutdown: Option<Opener>,
     board: Arc<Board>,
+    /// Cores that have ended without leaving a blob that nothing refers to.
+    tidy: Arc<AtomicUsize>,
 }
 
 /// The node.
@@ -129,13 +131,16 @@ impl Machine {
         let cores = control::start(self.id, || {
             let shared = Shared::assemble(plan(clean), self.group(), self.kv());
             shared.map_err(|error| error.to_string()).and_then(|shared| {
+                let tidy = shared.tidy.clone();
                 run_executors(self.setup.cores, move |core| core::run(core, shared.clone()))
+                    .map(|cores| (cores, tidy))
                     .map_err(|error| error.to_string())
             })
         });
         match cores {
-            Ok(cores) => {
-                *self.running.borrow_mut() = Some(Running { cores, ready, shutdown: Some(opener), board })
+            Ok((cores, tidy)) => {
+                *self.running.borrow_mut() =
+                    Some(Running { cores, ready, shutdown: Some(opener), board, tidy })
             }
             Err(why) => {
                 *self.refused.borrow_mut() = Some(why);
@@ -185,7 +190,10 @@ impl Machine {
             sleep(Duration::from_millis(5)).await;
         }
         let in_order = control::is_running(self.id);
-        self.clean.set(in_order);
+        let running = self.running.borrow();
+        let tidy = running.as_ref().map_or(0, |running| running.tidy.load(Ordering::Acquire));
+        drop(running);
+        self.clean.set(in_order && tidy == self.setup.cores);
         self.kill();
         in_order
     }
