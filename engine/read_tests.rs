@@ -16,7 +16,7 @@ const LIMIT: usize = 1 << 30;
 async fn stored(bytes: &ByteStore, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
     let (finished, _) = write(bytes, partition, id, payload, true).await;
     let blob = finished.blob_ref();
-    if let Finished::Small(small) = finished {
+    if let Finished::Small(small, _) = finished {
         bytes.store(small).await.expect("stored");
     }
     blob

@@ -67,10 +67,9 @@ struct Filling {
 }
 
 /// A blob whose bytes have all arrived.
-#[derive(Debug)]
 pub enum Finished {
-    /// Framed but not yet stored: it travels with the command that commits it.
-    Small(SmallBlob),
+    /// Framed but not yet stored: it travels with the command that commits it. Its memory must be held until then.
+    Small(SmallBlob, Option<Held>),
     /// Durable and published.
     Stored(BlobRef),
 }
@@ -79,7 +78,7 @@ impl Finished {
     /// The blob's name and layout.
     pub fn blob_ref(&self) -> BlobRef {
         match self {
-            Finished::Small(small) => small.blob_ref(),
+            Finished::Small(small, _) => small.blob_ref(),
             Finished::Stored(blob) => *blob,
         }
     }
@@ -346,8 +345,13 @@ impl BlobWriter {
         }
         self.blob.payload_bytes = self.received;
         if self.received <= SMALL_BLOB_BYTES as u64 {
-            let framed =
-                self.filling.take().map_or(Vec::new(), |filling| filling.buf[..filling.start].to_vec());
+            let (framed, held) = match self.filling.take() {
+                Some(Filling { buf, mut held, start, .. }) => {
+                    held.shrink(start);
+                    (buf[..start].to_vec(), Some(held))
+                }
+                None => (Vec::new(), None),
+            };
             let profile = Profile { k: self.blob.k, m: self.blob.m }.for_small();
             let header = BlobHeader {
                 k: profile.k,
@@ -356,7 +360,7 @@ impl BlobWriter {
                 blocks: self.closed_blocks as u32,
                 ..self.blob
             };
-            return Ok(Finished::Small(SmallBlob { header, framed }));
+            return Ok(Finished::Small(SmallBlob { header, framed }, held));
         }
         let (sender, finished) = oneshot();
         io::spawn(async move {

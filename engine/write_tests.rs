@@ -20,10 +20,15 @@ fn small_blobs_are_returned_framed_and_are_stored_with_their_commit() {
                 let (finished, digests) = write(&bytes, 7, id, &payload, known).await;
                 assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
                 let blob = finished.blob_ref();
-                let Finished::Small(small) = finished else { panic!("{len} bytes are small") };
+                let Finished::Small(small, held) = finished else { panic!("{len} bytes are small") };
                 assert_eq!(small.framed, frame(&payload, DataId([id; 16]), 0));
                 assert_eq!((small.header.partition, small.header.payload_bytes), (7, len as u64));
+                let framed = small.framed.len();
                 bytes.store(small).await.expect("stored");
+                // They left the budget before they were stored: behind a slow disk, memory had no bound.
+                assert_eq!(BODY_BUDGET_BYTES - bytes.budget_free(), framed);
+                drop(held);
+                assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
                 let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
                 assert_eq!(back, payload);
             }
@@ -343,7 +348,7 @@ proptest::proptest! {
             assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
             let finished = writer.finish().await.expect("finished");
             let blob = finished.blob_ref();
-            if let Finished::Small(small) = finished {
+            if let Finished::Small(small, _held) = finished {
                 bytes.store(small).await.expect("stored");
             }
             let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");

@@ -232,10 +232,12 @@ async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3
     let outcome = ex.with_keepalive(async {
         match finished {
             // An empty object has a record but no bytes.
-            Finished::Small(blob) if !blob.framed.is_empty() => {
-                metadata.store_and_commit(blob, command).await
+            Finished::Small(blob, held) if !blob.framed.is_empty() => {
+                let outcome = metadata.store_and_commit(blob, command).await;
+                drop(held);
+                outcome
             }
-            Finished::Small(_) | Finished::Stored(_) => metadata.commit(command).await,
+            Finished::Small(..) | Finished::Stored(_) => metadata.commit(command).await,
         }
     });
     let outcome = outcome.await;
