@@ -253,7 +253,7 @@ fn profiles_with_more_than_one_shard_are_refused() {
 fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
     const CLIENTS: u8 = 250;
     on_one_core(|bytes| async move {
-        let payload = Rc::new(pattern(1_300_000));
+        let payload = Rc::new(pattern(1_000_000));
         let least = Rc::new(Cell::new(usize::MAX));
         let mut tasks = Vec::new();
         for id in 1..=CLIENTS {
@@ -266,7 +266,7 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
                     7,
                     data_id,
                     PROFILE,
-                    Some(1_300_000),
+                    Some(1_000_000),
                     Plan::default(),
                 )?;
                 for piece in payload.chunks(40_000) {
