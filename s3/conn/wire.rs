@@ -419,9 +419,13 @@ fn recycle(buffer: Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
     use engine::budget::Budget;
-    use engine::io::{Listener, block_on};
+    use engine::io::{Accepted, Listener, block_on, timeout};
     use futures_lite::future;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
     use super::super::deadline::Deadlines;
     use super::super::spread::{Placed, Spread};
@@ -429,15 +433,18 @@ mod tests {
 
     const STALL: Duration = Duration::from_secs(60);
 
+    fn slot_of(deadlines: &Deadlines, accepted: Accepted) -> (Rc<Slot>, Stream) {
+        let (spread, _inbox) = Spread::over(1, 1).pop().unwrap();
+        let Placed::Here(assigned) = spread.place(accepted) else { panic!("there is one core") };
+        (deadlines.register(STALL, assigned.seat), assigned.connection.into_stream())
+    }
+
     /// A connection whose memory is of `budget`, and the client's end of it.
     async fn connected(budget: &Budget) -> (Wire, Stream) {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = future::zip(Stream::connect(address), listener.accept_unbound()).await;
-        let (spread, _inbox) = Spread::over(1, 1).pop().unwrap();
-        let Placed::Here(assigned) = spread.place(accepted.unwrap()) else { panic!("there is one core") };
-        let slot = Deadlines::default().register(STALL, assigned.seat);
-        let stream = assigned.connection.into_stream();
+        let (slot, stream) = slot_of(&Deadlines::default(), accepted.unwrap());
         (Wire::new(stream, slot, budget.holder(), STALL), client.unwrap())
     }
 
@@ -452,6 +459,57 @@ mod tests {
         let bytes = vec![b'x'; count];
         let (sent, ()) = future::zip(client.write_all(&bytes), received).await;
         sent.unwrap();
+    }
+
+    /// A client that completes the handshake and then reads nothing, until the sender is dropped.
+    fn silent_tls_client(
+        address: SocketAddr,
+        certificate: CertificateDer<'static>,
+    ) -> std::sync::mpsc::Sender<()> {
+        let (until, dropped) = std::sync::mpsc::channel::<()>();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        engine::io::spawn_thread("client", move || {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            let name = "localhost".try_into().unwrap();
+            let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            let _ = dropped.recv();
+        })
+        .unwrap();
+        until
+    }
+
+    /// The goodbye of TLS waited without a deadline where the client had left no room for it.
+    #[test]
+    fn a_tls_client_that_reads_nothing_cannot_keep_its_connection_from_closing() {
+        block_on(async {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+            let config = rustls::ServerConfig::builder().with_no_client_auth();
+            let config = Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+            let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let client = silent_tls_client(listener.local_addr().unwrap(), made.cert.der().clone());
+            let (deadlines, budget) = (Deadlines::default(), Budget::new());
+            let (slot, stream) = slot_of(&deadlines, listener.accept_unbound().await.unwrap());
+            let stream = stream.accept_tls(config).await.unwrap();
+            let mut wire = Wire::new(stream, slot, budget.holder(), STALL);
+            let bytes = vec![0; 1 << 20];
+            // The socket's buffer may grow while the first bytes travel.
+            for _ in 0..100 {
+                while let Some(Ok(_)) = future::poll_once(wire.write(&bytes)).await {}
+                engine::io::yield_now().await;
+            }
+            let mut closed = pin!(wire.linger(0, STALL));
+            assert!(future::poll_once(closed.as_mut()).await.is_none(), "there is no room");
+            deadlines.expire_all();
+            assert!(timeout(Duration::from_secs(10), closed).await.is_ok());
+            drop(client);
+        })
+        .unwrap();
     }
 
     /// The buffer was cut to what it held at each byte, and copied to double it for the next one.
