@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 20] = [
+const CANARIES: [&str; 21] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -85,6 +85,7 @@ const CANARIES: [&str; 20] = [
     "reads-do-not-wait",
     "completed-upload-forgotten",
     "modified-goes-back",
+    "budget-never-returned",
 ];
 
 fn parse_canary(name: &str) -> Result<&'static str, String> {
