@@ -1,7 +1,6 @@
 //! Every limit of the byte store, with the relations between them checked at compile time.
 //!
-//! A simulated node has smaller segments and less memory, so that even a short run fills, seals, compacts and reuses many
-//! segments, and has requests wait for memory.
+//! A simulated node has smaller segments, so that even a short run fills, seals, compacts and reuses many of them.
 
 use std::time::Duration;
 
@@ -26,12 +25,12 @@ pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
 pub const MAX_EXTENTS: usize = 1 << 12;
 
 /// Budget of one core for the bodies of all its requests (buffers, documents, long responses), bytes.
-pub const BODY_BUDGET_BYTES: usize = if cfg!(sim) { 3 << 20 } else { 96 << 20 };
+pub const BODY_BUDGET_BYTES: usize = 96 << 20;
 /// The part of [`BODY_BUDGET_BYTES`] reserved for bodies of at most [`SMALL_BLOB_BYTES`], bytes.
 pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
 /// Budget of one core for incomplete request heads and for input that arrives behind the request being served, bytes.
 /// The first [`FREE_INPUT_BYTES`] of each connection are not counted.
-pub const INPUT_BUDGET_BYTES: usize = if cfg!(sim) { 1 << 20 } else { 16 << 20 };
+pub const INPUT_BUDGET_BYTES: usize = 16 << 20;
 /// Input that each connection may hold outside [`INPUT_BUDGET_BYTES`], bytes.
 pub const FREE_INPUT_BYTES: usize = 8 << 10;
 /// A request that has waited this long for memory is refused.
@@ -43,14 +42,14 @@ pub const SHRINK_AFTER_STALL: Duration = Duration::from_millis(100);
 /// ended.
 pub const END_AFTER_STALL: Duration = Duration::from_secs(1);
 /// Maximum number of blocks that one write or read of a large blob moves.
-pub const PIECE_BLOCKS: usize = if cfg!(sim) { 4 } else { 16 };
+pub const PIECE_BLOCKS: usize = 16;
 /// Maximum number of writes in flight for one request.
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to
 /// write, so too many copies could hold the whole budget and wait for one another.
-pub const COPIES: usize = if cfg!(sim) { 2 } else { 16 };
+pub const COPIES: usize = 16;
 /// The same for copies of at most [`SMALL_BLOB_BYTES`], which do not wait for long ones.
-pub const SMALL_COPIES: usize = if cfg!(sim) { 2 } else { 64 };
+pub const SMALL_COPIES: usize = 64;
 /// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;
 /// Lower and upper bound of the limit on operations that one core has open at another.
@@ -101,7 +100,7 @@ const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
 const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
 // Three blocks are read for what is written as one record.
 const _: () = assert!(SMALL_COPIES * (4 * BLOCK_BYTES + MAX_RECORD_BODY_BYTES) <= BODY_BUDGET_BYTES / 2);
-const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 2 <= BODY_BUDGET_BYTES);
+const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
 const _: () =
     assert!(2 * SMALL_BLOB_BYTES < SMALL_RESERVE_BYTES && SMALL_RESERVE_BYTES < BODY_BUDGET_BYTES / 4);
 const _: () = assert!(SMALL_BLOB_BYTES + 3 * BLOCK_TRAILER_BYTES <= MAX_RECORD_BODY_BYTES);

@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 21] = [
+const CANARIES: [&str; 20] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -85,7 +85,6 @@ const CANARIES: [&str; 21] = [
     "reads-do-not-wait",
     "completed-upload-forgotten",
     "modified-goes-back",
-    "budget-never-returned",
 ];
 
 fn parse_canary(name: &str) -> Result<&'static str, String> {
