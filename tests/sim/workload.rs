@@ -255,7 +255,8 @@ impl Worker {
         let invoked = self.shared.tick();
         // Without an object the answer reports its absence instead.
         let (fate, answer) = self.ask(&request, &[200, 412, 404]).await;
-        let refused = answer.as_ref().is_some_and(|answer| answer.status != 200);
+        // Any other failure, such as a 503 after the proposal, leaves open whether the value was replaced.
+        let refused = answer.as_ref().is_some_and(|answer| matches!(answer.status, 404 | 412));
         let action = if refused { Action::IsNot(expected) } else { Action::Replace(expected, value) };
         self.note(key, action, invoked, fate);
     }
