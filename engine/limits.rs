@@ -50,6 +50,9 @@ pub const WRITES_IN_FLIGHT: usize = 4;
 pub const COPIES: usize = 16;
 /// The same for copies of at most [`SMALL_BLOB_BYTES`], which do not wait for long ones.
 pub const SMALL_COPIES: usize = 64;
+/// Maximum number of parts of an object that one read locates and holds in place at a time. An object of no more parts
+/// is read to its end even if it is replaced meanwhile; so many locations take 56 KiB.
+pub const LOCATED_PARTS: usize = 1024;
 /// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;
 /// Lower and upper bound of the limit on operations that one core has open at another.

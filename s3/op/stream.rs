@@ -2,7 +2,12 @@
 //!
 //! Memory is held for the current slice and its read-ahead, and for nothing while the client takes nothing
 //! ([`ObjectStream::release`]).
+//!
+//! Blobs are located ahead of the read and held in place, but never more than a window of [`LOCATED_PARTS`]. So an
+//! object of no more parts is read to its end even if it is replaced meanwhile. A part of a longer one may be reclaimed
+//! before the window reaches it: then the read ends with an error.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +15,7 @@ use std::sync::Arc;
 use engine::budget::{Class, Held, Holder};
 use engine::ids::DataId;
 use engine::io::spawn;
+use engine::limits::LOCATED_PARTS;
 use engine::peer::{self, ByteStore, Hold, Located};
 use engine::placement::Profile;
 use engine::read::{BlobReader, locate};
@@ -19,6 +25,9 @@ use crate::error::{Code, S3Error, S3Result};
 
 /// How many blobs of one object are located at the same time.
 const LOCATED_AT_ONCE: usize = 32;
+
+/// The window: [`LOCATED_PARTS`]. Unit tests have fewer parts.
+const WINDOW: usize = if cfg!(test) { 40 } else { LOCATED_PARTS };
 
 /// Bytes `offset .. offset + length` of a version.
 pub(crate) struct ObjectStream {
@@ -31,8 +40,10 @@ pub(crate) struct ObjectStream {
     offset: u64,
     /// Bytes of blobs not yet opened.
     left: u64,
-    /// The locations of the blobs not yet opened, the next one last.
-    located: Vec<Located>,
+    /// The locations of the next blobs.
+    located: VecDeque<Located>,
+    /// The blobs of the range that are still to be located. An only blob is located by its reader.
+    unlocated: Range<usize>,
     /// The memory for the locations of many blobs.
     held: Option<Held>,
     /// The current blob, and the number of its bytes still to send.
@@ -48,7 +59,7 @@ impl ObjectStream {
     /// blob, if known. `None` means that the version was replaced and its bytes were reclaimed since it was resolved;
     /// the caller must resolve the key again, and what it finds is just as good an answer.
     ///
-    /// All blobs stay in place until they have been read, even if the version is replaced.
+    /// The blobs of the window stay in place until they have been read, even if the version is replaced.
     ///
     /// # Errors
     /// If the bytes cannot be read, or if those of the same version were already `reclaimed` in the previous attempt.
@@ -78,6 +89,7 @@ impl ObjectStream {
             offset,
             left,
             located,
+            unlocated: 0..0,
             held: None,
             reader: None,
         };
@@ -85,16 +97,16 @@ impl ObjectStream {
             Ok(()) => Ok(Some(stream)),
             Err(Some(error)) => Err(error),
             Err(None) if reclaimed.0.replace(id) != Some(id) => Ok(None),
-            Err(None) => Err(Code::InternalError.with("The object's bytes are not stored.")),
+            Err(None) => Err(not_stored()),
         }
     }
 
-    /// Locates the range and loads its first slice. The error `None` means that a blob is not stored.
+    /// Locates the first window and loads the first slice. The error `None` means that a blob is not stored.
     async fn begin(&mut self) -> Result<(), Option<S3Error>> {
         if self.version.blobs.len() > 1 {
-            self.locate_all().await?;
+            self.prepare_window().await?;
         }
-        if self.open_next()?
+        if self.open_next().await?
             && let Some((reader, _)) = &mut self.reader
         {
             reader.fill().await.map_err(unless_reclaimed)?;
@@ -102,34 +114,41 @@ impl ObjectStream {
         Ok(())
     }
 
-    /// Locates the blobs of the range, a few at a time, and holds them all, so that an object that is replaced during a
-    /// read is still read to its end. The memory for this is accounted for.
-    async fn locate_all(&mut self) -> Result<(), Option<S3Error>> {
+    /// Finds out which blobs the range needs, and accounts for the memory of the window.
+    async fn prepare_window(&mut self) -> S3Result<()> {
         let mut covered = 0;
         let end = self.offset + self.left;
-        let blobs = self.version.blobs.iter().skip(self.next_blob).take_while(|blob| {
+        let in_range = self.version.blobs.iter().skip(self.next_blob).take_while(|blob| {
             let begins = covered;
             covered += blob.size;
             begins < end
         });
-        let blobs: Vec<_> = blobs.map(to_engine).collect::<S3Result<_>>()?;
-        let bytes = self.version.blobs.len() * size_of::<BlobRef>() + blobs.len() * size_of::<Located>();
-        if blobs.len() > LOCATED_AT_ONCE {
-            let held = self.holder.acquire(Class::Large, bytes).await;
-            self.held = Some(held.map_err(S3Error::from)?);
+        let count = in_range.count();
+        self.unlocated = self.next_blob..self.next_blob + count;
+        let window = count.min(WINDOW);
+        if count > LOCATED_AT_ONCE {
+            let bytes = self.version.blobs.len() * size_of::<BlobRef>() + window * size_of::<Located>();
+            self.held = Some(self.holder.acquire(Class::Large, bytes).await?);
         }
-        self.located.reserve_exact(blobs.len());
-        for some in blobs.chunks(LOCATED_AT_ONCE) {
-            let find = |blob: &peer::BlobRef| {
-                let (bytes, blob) = (self.bytes.clone(), *blob);
-                spawn(async move { locate(&bytes, &blob, Hold::All).await })
+        self.located.reserve_exact(window);
+        Ok(())
+    }
+
+    /// Locates and holds the next blobs, a few at a time, until the window is full.
+    async fn fill_window(&mut self) -> Result<(), Option<S3Error>> {
+        while self.located.len() < WINDOW && !self.unlocated.is_empty() {
+            let room = WINDOW - self.located.len();
+            let next = self.unlocated.clone().take(LOCATED_AT_ONCE.min(room));
+            let find = |index| {
+                let (bytes, blob) = (self.bytes.clone(), to_engine(&self.version.blobs[index])?);
+                Ok(spawn(async move { locate(&bytes, &blob, Hold::All).await }))
             };
-            for located in some.iter().map(find).collect::<Vec<_>>() {
+            for located in next.map(find).collect::<S3Result<Vec<_>>>()? {
                 let located = located.await.unwrap_or(Err(engine::Error::Closed));
-                self.located.push(located.map_err(unless_reclaimed)?);
+                self.located.push_back(located.map_err(unless_reclaimed)?);
+                self.unlocated.start += 1;
             }
         }
-        self.located.reverse();
         Ok(())
     }
 
@@ -140,7 +159,9 @@ impl ObjectStream {
 
     /// The next slice; empty at the end. It returns the same bytes until they are [consumed](ObjectStream::consume).
     pub(crate) async fn fill(&mut self) -> S3Result<&[u8]> {
-        if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next()? {
+        if self.reader.as_ref().is_none_or(|(_, left)| *left == 0)
+            && !self.open_next().await.map_err(|error| error.unwrap_or_else(not_stored))?
+        {
             return Ok(&[]);
         }
         let Some((reader, _)) = &mut self.reader else { return Ok(&[]) };
@@ -173,15 +194,21 @@ impl ObjectStream {
         self.reader.and_then(|(reader, _)| reader.into_held())
     }
 
-    /// Opens the next blob of the range; returns false at the end.
-    fn open_next(&mut self) -> S3Result<bool> {
+    /// Opens the next blob of the range; returns false at the end. The error `None` means that a blob is not stored.
+    async fn open_next(&mut self) -> Result<bool, Option<S3Error>> {
         if self.left == 0 {
             return Ok(false);
+        }
+        // The previous blob is let go first: with the current one, no more than a window is held.
+        self.reader = None;
+        if self.located.len() <= WINDOW / 2 {
+            self.fill_window().await?;
         }
         let blob = self.version.blobs.get(self.next_blob).ok_or_else(short)?;
         let length = (blob.size - self.offset).min(self.left);
         let range = self.offset..self.offset + length;
-        let reader = BlobReader::new(&self.bytes, &self.holder, to_engine(blob)?, self.located.pop(), range);
+        let reader =
+            BlobReader::new(&self.bytes, &self.holder, to_engine(blob)?, self.located.pop_front(), range);
         self.reader = Some((reader, length));
         self.left -= length;
         self.offset = 0;
@@ -195,6 +222,10 @@ fn unless_reclaimed(error: engine::Error) -> Option<S3Error> {
         engine::Error::NotFound => None,
         error => Some(error.into()),
     }
+}
+
+fn not_stored() -> S3Error {
+    Code::InternalError.with("The object's bytes are not stored.")
 }
 
 fn short() -> S3Error {
@@ -212,3 +243,7 @@ fn to_engine(blob: &BlobRef) -> S3Result<peer::BlobRef> {
         size: blob.size,
     })
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
