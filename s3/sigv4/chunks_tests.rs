@@ -212,7 +212,8 @@ const RECORDED: &[Recorded] = &[
                0;chunk-signature=5239a698f21b910a7d7828c8addc2e83387bd26ec699727078956386e9df8e78\r\n\r\n",
     },
     Recorded {
-        sdk: "aws-sdk-go-v2 s3 1.114.10 and aws-sdk-java-v2 2.58.0, TLS; aws-sdk-js 3.1174.0, inside of HTTP's chunks",
+        sdk: "aws-sdk-go-v2 s3 1.114.10, aws-sdk-java-v2 2.58.0 and aws-sdk-rust s3 1.157.0, TLS; \
+              aws-sdk-js 3.1174.0, inside of HTTP's chunks",
         signed: None,
         trailer: "x-amz-checksum-crc32",
         content: "<",
@@ -237,6 +238,18 @@ const RECORDED: &[Recorded] = &[
                0;chunk-signature=f5c835f311ef739b8444e7b71c8d89e36822ab7403615b464284a7fca4b0a870\r\n\
                x-amz-checksum-crc32:/W2TCg==\r\n\
                x-amz-trailer-signature:1320f46e92705ed21f6407aebfcf3204f94c6480d53a052b760a614cb9dca4ae\r\n\r\n",
+    },
+    Recorded {
+        sdk: "aws-sdk-rust s3 1.157.0, signed with a trailer and empty",
+        signed: Some((
+            "20261128T035239Z",
+            "d072af37d88eca93c41a22391b0c9ef5876a9ac78645e854ec07032bd2348393",
+        )),
+        trailer: "x-amz-checksum-sha256",
+        content: "",
+        body: "0;chunk-signature=6e956499de435fb55afe560e42d8695d6b1c9e1a061cd9c884dd01ade8a00dca\r\n\
+               x-amz-checksum-sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n\
+               x-amz-trailer-signature:7456e3d95a2bef8c2845c282a876489e102bf9dd1b660f78b00714f747e0d642\r\n\r\n",
     },
     Recorded {
         sdk: "aws-sdk-java-v2 2.58.0, signed and empty",
