@@ -46,7 +46,7 @@ pub(super) async fn list(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
 pub(super) async fn create(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let document = document::read(ex).await?;
     let here = ex.service.region();
-    if let Some(region) = xml::request::create_bucket(&document)?.filter(|region| *region != here) {
+    if let Some(region) = xml::request::create_bucket(&document).await?.filter(|region| *region != here) {
         return Err(Code::IllegalLocationConstraintException.with(format!(
             "The {region} location constraint is incompatible for the region specific endpoint this request was sent to."
         )));

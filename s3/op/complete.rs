@@ -25,7 +25,7 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let kind = checksum::checksum_type_from_head(ex.head)?;
     let value = object_checksum(ex)?;
     let expected_size = object_size(ex)?;
-    let parts = request::complete(&read_document(ex).await?)?;
+    let parts = request::complete(&read_document(ex).await?).await?;
     let spec = match ex.service.metadata.upload_state(ex.bucket()?, ex.key()?, upload_id).await? {
         Some(UploadState::Open(upload)) => {
             if let Some((algorithm, kind)) = upload.checksum.and_then(ChecksumSpec::known) {

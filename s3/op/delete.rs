@@ -85,7 +85,7 @@ pub(super) async fn many(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
         return Err(Code::InvalidRequest.with("Missing required header for this request: Content-MD5"));
     }
     let document = document::read_as(ex, &declared).await?;
-    let request = request::delete(&document)?;
+    let request = request::delete(&document).await?;
     ex.existing_bucket().await?;
     let bucket = ex.route.bucket.clone().ok_or(Code::InvalidBucketName)?;
     let permits = Semaphore::new(IN_FLIGHT);

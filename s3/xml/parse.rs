@@ -3,8 +3,9 @@
 //! It never recurses: a document of a million nested elements is refused at depth 8, not when the stack overflows. It
 //! refuses document types and thus entities: only the five predefined ones and numeric references are resolved. A
 //! character that XML 1.0 forbids, literal or as a reference, and anything else that is malformed is MalformedXML.
-//! Prefixes and namespaces are ignored.
+//! Prefixes and namespaces are ignored. A long document does not keep its core from other tasks.
 
+use engine::io;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -13,6 +14,9 @@ use crate::error::{Code, S3Error};
 
 /// The deepest nesting allowed; S3's documents need at most 4.
 const DEPTH_MAX: usize = 8;
+
+/// Events that are read before other tasks may run. They take up to 0.2 ms, a document of 10,000 parts 10 to 50 ms.
+const EVENTS_AT_ONCE: usize = 1000;
 
 /// The next event in a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Node {
 #[derive(Debug)]
 pub struct Elements<'a> {
     reader: Reader<&'a [u8]>,
+    /// Events read so far.
+    events: usize,
     depth: usize,
     rooted: bool,
     text: String,
@@ -47,15 +53,19 @@ impl<'a> Elements<'a> {
         let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
         let text = std::str::from_utf8(document).map_err(|_| malformed())?;
         let reader = Reader::from_str(text);
-        Ok(Elements { reader, depth: 0, rooted: false, text: String::new(), pending_close: false })
+        Ok(Elements { reader, events: 0, depth: 0, rooted: false, text: String::new(), pending_close: false })
     }
 
     /// Returns the next event.
-    pub fn node(&mut self) -> Result<Node, S3Error> {
+    pub async fn node(&mut self) -> Result<Node, S3Error> {
         if std::mem::take(&mut self.pending_close) {
             return self.close();
         }
         loop {
+            self.events += 1;
+            if self.events.is_multiple_of(EVENTS_AT_ONCE) {
+                io::yield_now().await;
+            }
             match self.reader.read_event().map_err(|_| malformed())? {
                 Event::Start(start) => return self.open(local(start.local_name().as_ref())?),
                 Event::Empty(start) => {
@@ -113,16 +123,16 @@ impl<'a> Elements<'a> {
     }
 
     /// Opens the root, which must have this name.
-    pub fn root(&mut self, name: &str) -> Result<(), S3Error> {
-        match self.node()? {
+    pub async fn root(&mut self, name: &str) -> Result<(), S3Error> {
+        match self.node().await? {
             Node::Open(found) if found == name => Ok(()),
             _ => Err(malformed()),
         }
     }
 
     /// The name of the next child of the open element; `None` where the element ends.
-    pub fn child(&mut self) -> Result<Option<String>, S3Error> {
-        match self.node()? {
+    pub async fn child(&mut self) -> Result<Option<String>, S3Error> {
+        match self.node().await? {
             Node::Open(name) => Ok(Some(name)),
             Node::Close(text) if text.trim().is_empty() => Ok(None),
             _ => Err(malformed()),
@@ -130,16 +140,16 @@ impl<'a> Elements<'a> {
     }
 
     /// The text of the element opened last, which must have no children.
-    pub fn text(&mut self) -> Result<String, S3Error> {
-        match self.node()? {
+    pub async fn text(&mut self) -> Result<String, S3Error> {
+        match self.node().await? {
             Node::Close(text) => Ok(text),
             _ => Err(malformed()),
         }
     }
 
     /// Checks that the document ends here.
-    pub fn end(&mut self) -> Result<(), S3Error> {
-        match self.node()? {
+    pub async fn end(&mut self) -> Result<(), S3Error> {
+        match self.node().await? {
             Node::End => Ok(()),
             _ => Err(malformed()),
         }

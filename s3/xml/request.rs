@@ -31,16 +31,16 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result<(), S3Error> {
 }
 
 /// Parses CreateBucketConfiguration into its location constraint; an empty body has none.
-pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
+pub async fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
     if document.is_empty() {
         return Ok(None);
     }
     let mut elements = sized(document, CREATE_BUCKET_XML_BYTES_MAX)?;
-    elements.root("CreateBucketConfiguration")?;
+    elements.root("CreateBucketConfiguration").await?;
     let mut location = None;
-    while let Some(name) = elements.child()? {
+    while let Some(name) = elements.child().await? {
         match name.as_str() {
-            "LocationConstraint" => once(&mut location, elements.text()?.trim().to_owned())?,
+            "LocationConstraint" => once(&mut location, elements.text().await?.trim().to_owned())?,
             "Location" | "Bucket" => {
                 return Err(Code::NotImplemented.with("Directory buckets are not implemented."));
             }
@@ -48,7 +48,7 @@ pub fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
             _ => return Err(malformed()),
         }
     }
-    elements.end()?;
+    elements.end().await?;
     Ok(location.filter(|location| !location.is_empty()))
 }
 
@@ -84,28 +84,30 @@ impl DeleteObject {
 }
 
 /// Parses Delete.
-pub fn delete(document: &[u8]) -> Result<Delete, S3Error> {
+pub async fn delete(document: &[u8]) -> Result<Delete, S3Error> {
     let mut elements = sized(document, DELETE_XML_BYTES_MAX)?;
-    elements.root("Delete")?;
+    elements.root("Delete").await?;
     let (mut objects, mut quiet) = (Vec::new(), None);
-    while let Some(name) = elements.child()? {
+    while let Some(name) = elements.child().await? {
         match name.as_str() {
-            "Quiet" => once(&mut quiet, boolean(&elements.text()?)?)?,
-            "Object" if objects.len() < DELETE_OBJECTS_MAX => objects.push(delete_object(&mut elements)?),
+            "Quiet" => once(&mut quiet, boolean(&elements.text().await?)?)?,
+            "Object" if objects.len() < DELETE_OBJECTS_MAX => {
+                objects.push(delete_object(&mut elements).await?)
+            }
             _ => return Err(malformed()),
         }
     }
-    elements.end()?;
+    elements.end().await?;
     if objects.is_empty() {
         return Err(malformed());
     }
     Ok(Delete { objects, quiet: quiet.unwrap_or(false) })
 }
 
-fn delete_object(elements: &mut Elements<'_>) -> Result<DeleteObject, S3Error> {
+async fn delete_object(elements: &mut Elements<'_>) -> Result<DeleteObject, S3Error> {
     let (mut key, mut version_id, mut etag, mut size, mut modified_s) = (None, None, None, None, None);
-    while let Some(name) = elements.child()? {
-        let text = elements.text()?;
+    while let Some(name) = elements.child().await? {
+        let text = elements.text().await?;
         match name.as_str() {
             "Key" => once(&mut key, text)?,
             "VersionId" => once(&mut version_id, text.trim().to_owned())?,
@@ -131,17 +133,17 @@ pub struct CompletePart {
 }
 
 /// Parses CompleteMultipartUpload; the parts must be in ascending order of their numbers.
-pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
+pub async fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
     let mut elements = sized(document, XML_BODY_BYTES_MAX)?;
-    elements.root("CompleteMultipartUpload")?;
+    elements.root("CompleteMultipartUpload").await?;
     let mut parts: Vec<CompletePart> = Vec::new();
-    while let Some(name) = elements.child()? {
+    while let Some(name) = elements.child().await? {
         if name != "Part" || parts.len() == PART_NUMBER_MAX as usize {
             return Err(malformed());
         }
-        parts.push(complete_part(&mut elements)?);
+        parts.push(complete_part(&mut elements).await?);
     }
-    elements.end()?;
+    elements.end().await?;
     if parts.is_empty() {
         return Err(malformed());
     }
@@ -151,10 +153,10 @@ pub fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
     Ok(parts)
 }
 
-fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
+async fn complete_part(elements: &mut Elements<'_>) -> Result<CompletePart, S3Error> {
     let (mut number, mut etag, mut found) = (None, None, None);
-    while let Some(name) = elements.child()? {
-        let text = elements.text()?;
+    while let Some(name) = elements.child().await? {
+        let text = elements.text().await?;
         match name.as_str() {
             "PartNumber" => once(&mut number, part_number(text.trim())?)?,
             "ETag" => once(&mut etag, unquoted(&text))?,

@@ -1,6 +1,19 @@
 use super::*;
 use engine::hash::ChecksumAlgorithm;
+use futures_lite::future::{block_on, poll_once};
 use proptest::prelude::*;
+
+fn create_bucket(document: &[u8]) -> Result<Option<String>, S3Error> {
+    block_on(super::create_bucket(document))
+}
+
+fn delete(document: &[u8]) -> Result<Delete, S3Error> {
+    block_on(super::delete(document))
+}
+
+fn complete(document: &[u8]) -> Result<Vec<CompletePart>, S3Error> {
+    block_on(super::complete(document))
+}
 
 fn code<T: std::fmt::Debug>(result: Result<T, S3Error>) -> Code {
     result.unwrap_err().code()
@@ -137,6 +150,23 @@ fn a_completion_yields_its_parts_in_order() {
     assert_eq!(code(of(bad)), Code::InvalidRequest);
     let all: String = (1..=10_000).map(|n| part(&n.to_string())).collect();
     assert_eq!(of(&all).unwrap().len(), 10_000);
+}
+
+/// A document of 10,000 parts kept its core busy for 10 ms, one that was made for it for 50.
+#[test]
+fn a_long_document_lets_other_tasks_run() {
+    let part = |number: usize| format!("<Part><ETag>a</ETag><PartNumber>{number}</PartNumber></Part>");
+    for (inner, at_once) in [
+        ((1..=100).map(part).collect::<String>(), true),
+        ((1..=10_000).map(part).collect(), false),
+        ("<!---->".repeat(10_000) + &part(1), false),
+        (format!("<Part><ETag>{}</ETag><PartNumber>1</PartNumber></Part>", "&lt;".repeat(10_000)), false),
+    ] {
+        let document = format!("<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>");
+        let polled = block_on(poll_once(super::complete(document.as_bytes())));
+        assert_eq!(polled.is_some(), at_once, "{} bytes", document.len());
+        assert!(complete(document.as_bytes()).is_ok());
+    }
 }
 
 /// Clients that write an element for each algorithm, empty if they have no value, could complete no upload.

@@ -2,12 +2,17 @@
 //! bounded, and the same when written plainly.
 #![no_main]
 
+use futures_lite::future::block_on;
 use hamster_fuzz::xml::{Writer, escaped, text};
 use hamster_fuzz::{Source, bounded};
 use libfuzzer_sys::fuzz_target;
 use raft::record::ChecksumType;
-use s3::error::Code;
-use s3::xml::request::{CompletePart, complete};
+use s3::error::{Code, S3Result};
+use s3::xml::request::{self, CompletePart};
+
+fn complete(document: &[u8]) -> S3Result<Vec<CompletePart>> {
+    block_on(request::complete(document))
+}
 
 fn plainly(parts: &[CompletePart]) -> String {
     let mut out = String::from("<CompleteMultipartUpload>");

@@ -2,11 +2,17 @@
 //! and the same when written plainly.
 #![no_main]
 
+use futures_lite::future::block_on;
 use hamster_fuzz::xml::{Writer, escaped, text};
 use hamster_fuzz::{Source, bounded};
 use libfuzzer_sys::fuzz_target;
+use s3::error::S3Result;
 use s3::time::{LAST_SECOND, iso8601_string};
-use s3::xml::request::{Delete, DeleteObject, delete};
+use s3::xml::request::{self, Delete, DeleteObject};
+
+fn delete(document: &[u8]) -> S3Result<Delete> {
+    block_on(request::delete(document))
+}
 
 fn plainly(delete: &Delete) -> String {
     let mut out = format!("<Delete><Quiet>{}</Quiet>", delete.quiet);
