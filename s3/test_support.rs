@@ -88,9 +88,20 @@ impl Client {
 
     /// Sends a request that is signed. `line` is its method and target, whose query is in order and encoded.
     pub async fn send(&mut self, line: &str, headers: &[(&str, &str)], body: &str) {
+        let request = self.signed_head(line, headers, body.len()) + body;
+        self.send_text(&request).await;
+    }
+
+    /// Sends the head of a request, or a part of its body.
+    pub async fn send_text(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The head of a request with a body of `length` bytes: see [`Client::send`].
+    pub fn signed_head(&self, line: &str, headers: &[(&str, &str)], length: usize) -> String {
         let (method, target) = line.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (time, length) = (amz_date(unix_ms() / 1000), body.len().to_string());
+        let (time, length) = (amz_date(unix_ms() / 1000), length.to_string());
         let time = std::str::from_utf8(&time).unwrap();
         let mut headers = headers.to_vec();
         headers.extend([("host", "h"), ("x-amz-date", time), ("content-length", &length)]);
@@ -107,15 +118,14 @@ impl Client {
         let signature = hex::encode(mac.finalize().into_bytes());
         let lines = lines.replace('\n', "\r\n");
         let version = self.version;
-        let request = format!(
+        format!(
             "{method} {target} {version}\r\n{lines}authorization: AWS4-HMAC-SHA256 \
-             Credential={ACCESS_KEY}/{scope},SignedHeaders={names},Signature={signature}\r\n\r\n{body}"
-        );
-        self.stream.write_all(request.as_bytes()).await.unwrap();
+             Credential={ACCESS_KEY}/{scope},SignedHeaders={names},Signature={signature}\r\n\r\n"
+        )
     }
 
     /// Receives more; false at the end of the stream.
-    async fn more(&mut self) -> bool {
+    pub async fn more(&mut self) -> bool {
         let mut bytes = [0; 4096];
         let count = self.stream.read(&mut bytes).await.unwrap();
         self.received.extend_from_slice(&bytes[..count]);

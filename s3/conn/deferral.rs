@@ -83,6 +83,8 @@ impl Deferral {
                 return;
             }
             self.close |= !body.rest().can_be_dropped() || self.service.draining();
+            // A demand to end that came with the last bytes of the body is too late.
+            body.wire().holder().start();
             self.write_head(&self.service.date(), &mut out);
             self.write_piece(DECLARATION, &mut out);
         } else {

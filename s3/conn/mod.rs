@@ -173,6 +173,8 @@ async fn exchange(
     let mut rest = Rest::of_unread(head);
     let mut deferral = Deferral::new(service, head, &request_id);
     let result = handle(service, wire, head, &mut record, &mut rest, &mut deferral).await;
+    // A demand to end that came with the last bytes of the body is too late: the reply to what is done must be sent.
+    wire.holder().start();
     let (sent, close) = match deferral.finish(result, head.path(), wire).await {
         Ok(Ended { sent, error, close }) => {
             (record.status, record.error) = (200, error);
@@ -311,3 +313,6 @@ impl Answer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

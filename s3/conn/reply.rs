@@ -179,22 +179,16 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
     }
     while stream.left() > 0 {
         // Memory is taken only once the socket has room for its contents.
-        let loaded = stream.is_loaded();
-        let moved = if loaded {
-            match stream.fill().await {
+        let room = if stream.is_loaded() { Ok(Moved::Bytes(0)) } else { wire.writable().await };
+        let moved = match room {
+            Ok(Moved::Bytes(_)) => match stream.fill().await {
                 Ok(slice) => wire.write(slice).await,
                 Err(error) => return Ok(Sent::BrokenOff(error.code())),
-            }
-        } else {
-            wire.writable().await
+            },
+            waited => waited,
         };
         match moved {
-            Ok(Moved::Bytes(count)) if loaded => stream.consume(count),
-            Ok(Moved::Bytes(_)) => {
-                if let Err(error) = stream.fill().await {
-                    return Ok(Sent::BrokenOff(error.code()));
-                }
-            }
+            Ok(Moved::Bytes(count)) => stream.consume(count),
             Ok(Moved::Shrink) => stream.release(),
             Err(error) => return Ok(Sent::of(Err(error))),
         }
