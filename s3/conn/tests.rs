@@ -92,3 +92,29 @@ fn so_does_one_whose_reply_is_deferred() {
         expect_reply_after_demand(&service, &format!("POST /bucket/k?uploadId={upload}"), &list).await;
     });
 }
+
+#[test]
+fn a_client_that_takes_a_download_too_slowly_is_cut_off() {
+    on_a_node(async |service, address| {
+        let body = "x".repeat(8 << 20);
+        Client::connect(address).await.ask("PUT /bucket/k", &[], &body).await;
+        let (mut wire, mut client) = connected(&service, Duration::from_millis(500)).await;
+        client.send("GET /bucket/k", &[], "").await;
+        let mut head = RequestHead::new();
+        assert!(matches!(receive_head(&mut wire, &mut head).await, Arrival::Head));
+        let mut out = Vec::new();
+        // 64 KiB every 150 ms: it never stalls, but it takes less than half of what the minimum rate asks for.
+        let slowly = async {
+            loop {
+                for _ in 0..16 {
+                    assert!(client.more().await);
+                }
+                sleep(Duration::from_millis(150)).await;
+            }
+        };
+        let served = future::or(exchange(&service, &mut wire, &head, None, &mut out), slowly);
+        let next = timeout(Duration::from_secs(10), served).await;
+        assert!(matches!(next, Ok(Next::Lost)), "it was not cut off");
+        assert!(wire.bytes_out < body.len() as u64 / 2, "{}", wire.bytes_out);
+    });
+}

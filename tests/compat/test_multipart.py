@@ -283,10 +283,8 @@ def test_the_md5_of_a_complete_is_checked(s3, raw, bucket):
     assert complete_by_hand(raw, f"/{bucket}/k", upload.id, body, **{"content-md5": right}).status == 200
 
 
-def test_the_location_is_the_url_that_the_client_used(own_server):
-    """On a virtual host it named the bucket twice."""
-    node = own_server(serve_args=["--domain", "s3.test.local"], cores=1)
-    raw = RawClient(node)
+def check_locations(raw, scheme):
+    """Completes uploads at the address of the server and at the host of a bucket."""
 
     def location(path):
         started = raw.request("POST", path, query=[("uploads", "")])
@@ -296,10 +294,15 @@ def test_the_location_is_the_url_that_the_client_used(own_server):
         return re.search(rb"<Location>(.*?)<", done.body).group(1).decode()
 
     assert raw.request("PUT", "/my-bucket").status == 200
-    address = raw.host
-    assert location("/my-bucket/a%20b/%C3%BC%2B%26") == f"http://{address}/my-bucket/a%20b/%C3%BC%2B%26"
-    raw.host = f"my-bucket.s3.test.local:{node.s3_port}"
-    assert location("/a/key") == f"http://{raw.host}/a/key"
+    assert location("/my-bucket/a%20b/%C3%BC%2B%26") == f"{scheme}://{raw.host}/my-bucket/a%20b/%C3%BC%2B%26"
+    raw.host = f"my-bucket.s3.test.local:{raw.port}"
+    assert location("/a/key") == f"{scheme}://{raw.host}/a/key"
+
+
+def test_the_location_is_the_url_that_the_client_used(own_server):
+    """On a virtual host it named the bucket twice."""
+    node = own_server(serve_args=["--domain", "s3.test.local"], cores=1)
+    check_locations(RawClient(node), "http")
 
 
 @pytest.mark.parametrize("storage_class", ["STANDARD_IA", "DEEP_ARCHIVE"])

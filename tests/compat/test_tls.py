@@ -1,6 +1,7 @@
 """The S3 port over TLS, where SDKs send checksums as trailers."""
 
 import shutil
+import ssl
 import subprocess
 import time
 
@@ -8,6 +9,8 @@ import pytest
 
 from support.server import HOST
 from support.values import value
+from support.wire import RawClient
+from test_multipart import check_locations
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
 
@@ -27,6 +30,17 @@ def client(node, folder):
     return boto3.client("s3", endpoint_url=node.endpoint.replace("http:", "https:"), region_name=node.region, verify=str(folder / "cert.pem"),
                         aws_access_key_id=node.access_key, aws_secret_access_key=node.secret_key,
                         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
+
+
+class TlsClient(RawClient):
+    def __init__(self, node, folder):
+        super().__init__(node)
+        self.context = ssl.create_default_context(cafile=folder / "cert.pem")
+
+    def connect(self, **options):
+        wire = super().connect(**options)
+        wire.socket = self.context.wrap_socket(wire.socket, server_hostname=HOST)
+        return wire
 
 
 @pytest.fixture
@@ -49,6 +63,12 @@ def test_objects_go_both_ways_over_tls_with_trailers(own_server, folder):
     s3.upload_file(str(folder / "up"), "secure", "large")
     s3.download_file("secure", "large", str(folder / "down"))
     assert (folder / "down").read_bytes() == (folder / "up").read_bytes()
+
+
+def test_the_location_of_a_completed_upload_is_an_https_url(own_server, folder):
+    tls = ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
+    node = own_server(serve_args=[*tls, "--domain", "s3.test.local"], cores=1)
+    check_locations(TlsClient(node, folder), "https")
 
 
 def test_a_new_certificate_is_taken_without_restart(own_server, folder):
