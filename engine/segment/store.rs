@@ -166,6 +166,8 @@ impl Store {
             }
         };
         file.allocate(grown, step).await.map_err(|error| extend(&error))?;
+        // A publish record may become durable before the bytes of its extent, but must not point beyond its file.
+        file.sync_data().await.map_err(|error| extend(&error))?;
         shared.state.borrow_mut().extents.grow(id, grown + step);
         Ok(())
     }
@@ -175,8 +177,12 @@ impl Store {
         self.shared.state.borrow_mut().extents.release(at)
     }
 
-    /// Syncs written extents and makes them part of their blobs. Returns when that is durable. Reservations whose
-    /// records may have reached the disk in spite of an error can't be released: they stay taken until the next start.
+    /// Makes written extents part of their blob, a shard's all at once. Returns when they are durable: the sync of their
+    /// bytes and that of their publish records run side by side. Until then nobody may be told of the blob. After a
+    /// crash in between, it may be found with unsynced bytes; nothing refers to it, so it is swept.
+    ///
+    /// Reservations whose records may have reached the disk in spite of an error can't be released: they stay taken
+    /// until the next start.
     ///
     /// # Errors
     /// [`Error::Invalid`] for extents that are not reserved or exceed their reservation, [`Error::Io`],
@@ -194,13 +200,31 @@ impl Store {
         if !items.iter().all(fits) {
             return Err(Error::Invalid("an extent to publish"));
         }
-        if !crate::canary!("publish-before-sync") {
-            let segments: BTreeSet<u32> = items.iter().map(|item| item.at.segment).collect();
-            for segment in segments {
-                shared.sync_extents(segment).await?;
+        let segments: BTreeSet<u32> = items.iter().map(|item| item.at.segment).collect();
+        let mut syncs = Vec::with_capacity(segments.len());
+        for segment in segments {
+            syncs.push(shared.start_sync(segment).await?);
+        }
+        let published = self.write_publish_records(items).await;
+        let mut synced = Ok(());
+        for sync in syncs {
+            synced = synced.and(sync.get().await);
+        }
+        if synced.is_err() && published.is_ok() {
+            // Nobody knows of the blob. If this fails, the next start sweeps it.
+            let data_ids: BTreeSet<DataId> = items.iter().map(|item| item.blob.data_id).collect();
+            if self.delete(&data_ids.into_iter().collect::<Vec<_>>()).await.is_err() {
+                self.note_leftovers();
             }
         }
+        published.and(synced)
+    }
+
+    /// Writes the records of extents to the log. On an error, some of them may be durable.
+    async fn write_publish_records(&self, items: &[PublishItem]) -> Result<()> {
+        let shared = &self.shared;
         let mut outcomes = Vec::new();
+        let mut result = Ok(());
         for item in items {
             shared.state.borrow_mut().extents.publishing(item.at);
             let at = Publish { segment: item.at.segment, offset: item.at.offset, length: item.length };
@@ -219,9 +243,9 @@ impl Store {
             }
         }
         for outcome in outcomes {
-            outcome.get().await?;
+            result = result.and(outcome.get().await.map(drop));
         }
-        Ok(())
+        result
     }
 
     /// The locations of a shard's extents, in order.

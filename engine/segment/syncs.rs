@@ -1,8 +1,8 @@
 //! Data syncs of extent segments, each shared by all the blobs that wait for it.
 //!
-//! Any core of the node may write extents. Their owner syncs them, just before it publishes them. One sync of a segment
-//! runs at a time and covers every write that ended before it began. Requests that arrive while it runs share the next
-//! one.
+//! Any core of the node may write extents. Their owner syncs them while it writes their publish records. One sync of a
+//! segment runs at a time and covers every write that ended before it began. Requests that arrive while it runs share
+//! the next one.
 //!
 //! After a failed sync, the contents of all pages written since the last good one are unknown, whoever wrote them, and
 //! the next sync would succeed without them. So the segment is sealed: everyone who waits for the sync fails, nothing
@@ -18,7 +18,7 @@ use super::log::Shared;
 use crate::error::{Error, Result};
 
 /// The outcome of one sync.
-type Round = Rc<Outcome<()>>;
+pub(super) type Round = Rc<Outcome<()>>;
 
 /// The segments that are being synced, each with the following round if somebody waits for one.
 #[derive(Default)]
@@ -47,21 +47,31 @@ impl Syncs {
 }
 
 impl Shared {
-    /// Makes everything written to an extent segment before this call durable.
+    /// Starts to make everything written to an extent segment before this call durable. The round gives the outcome:
+    /// [`Error::Io`] if the sync fails, and [`Error::Busy`] for those that follow, because the segment is sealed.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Busy`] from then on, because the segment is sealed.
-    pub(super) async fn sync_extents(self: &Rc<Self>, segment: u32) -> Result<()> {
+    /// [`Error::Busy`] if the segment is already sealed.
+    pub(super) async fn start_sync(self: &Rc<Self>, segment: u32) -> Result<Round> {
+        self.check_sealed(segment)?;
         let (round, mine) = self.syncs.join(segment);
         if mine {
             self.background(run_rounds(self.clone(), segment, round.clone())).await;
         }
-        round.get().await
+        Ok(round)
+    }
+
+    fn check_sealed(&self, segment: u32) -> Result<()> {
+        match self.state.borrow().extents.is_sealed(segment) {
+            true => Err(Error::Busy("an earlier sync of the extent's segment failed")),
+            false => Ok(()),
+        }
     }
 
     async fn sync_now(&self, segment: u32) -> Result<()> {
-        if self.state.borrow().extents.is_sealed(segment) {
-            return Err(Error::Busy("an earlier sync of the extent's segment failed"));
+        self.check_sealed(segment)?;
+        if crate::canary!("extent-not-synced") {
+            return Ok(());
         }
         let file = self.files.get(self.config.core, Class::Extent, segment).await?;
         self.counters.borrow_mut().extent_syncs += 1;

@@ -68,7 +68,7 @@ const CANARIES: [&str; 20] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
-    "publish-before-sync",
+    "extent-not-synced",
     "folder-not-synced",
     "torn-tail-accepted",
     "salt-ignored",
