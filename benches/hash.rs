@@ -1,7 +1,7 @@
-//! Throughput of body hashing: MD5 over 1 to 32 streams, SHA-256, CRC-64/NVME.
+//! Throughput of body hashing: MD5 over 1 to 32 streams, SHA-256 over 1 to 8 streams, CRC-64/NVME.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use engine::hash::{ChecksumAlgorithm, ChecksumState, Md5, update_many};
+use engine::hash::{ChecksumAlgorithm, ChecksumState, Md5, Sha256, sha256, update_many};
 
 /// A block's payload: what a connection hands over at once.
 const PIECE_BYTES: usize = 65_504;
@@ -23,6 +23,23 @@ fn md5(c: &mut Criterion) {
     group.finish();
 }
 
+fn sha256_streams(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sha256");
+    let pieces: Vec<Vec<u8>> = (0..8).map(|seed| vec![seed; PIECE_BYTES]).collect();
+    for count in [1, 2, 4, 8] {
+        group.throughput(Throughput::Bytes((PIECE_BYTES * count) as u64));
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            let mut states = vec![Sha256::new(); count];
+            let inputs: Vec<&[u8]> = pieces[..count].iter().map(Vec::as_slice).collect();
+            b.iter(|| {
+                let mut streams: Vec<&mut Sha256> = states.iter_mut().collect();
+                sha256::update_many(&mut streams, &inputs);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn checksums(c: &mut Criterion) {
     let mut group = c.benchmark_group("checksum");
     let piece = vec![7; PIECE_BYTES];
@@ -36,5 +53,5 @@ fn checksums(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, md5, checksums);
+criterion_group!(benches, md5, sha256_streams, checksums);
 criterion_main!(benches);

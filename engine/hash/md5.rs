@@ -2,22 +2,19 @@
 //!
 //! S3 uses it as an object's ETag; nothing here relies on it for security.
 
+use super::blocks::{BLOCK, Blocks};
 use super::simd::{INITIAL, Level, MAX_STREAMS, advance};
-
-const BLOCK: usize = 64;
 
 /// The MD5 of a stream so far.
 #[derive(Clone, Debug)]
 pub struct Md5 {
     state: [u32; 4],
-    /// Number of bytes seen. Those past the last multiple of 64 wait in `rest`.
-    seen: u64,
-    rest: [u8; BLOCK],
+    blocks: Blocks,
 }
 
 impl Default for Md5 {
     fn default() -> Md5 {
-        Md5 { state: INITIAL, seen: 0, rest: [0; BLOCK] }
+        Md5 { state: INITIAL, blocks: Blocks::default() }
     }
 }
 
@@ -29,20 +26,14 @@ impl Md5 {
 
     /// Adds bytes, to this stream alone.
     pub fn update(&mut self, bytes: &[u8]) {
-        let (blocks, tail) = self.align(bytes).as_chunks();
-        advance(Level::Scalar, std::slice::from_mut(&mut self.state), &[blocks]);
-        self.keep(blocks.len(), tail);
+        let blocks = self.begin(bytes);
+        self.advance(blocks);
     }
 
     /// The digest of everything that was added.
     pub fn finish(mut self) -> [u8; 16] {
-        let bits = self.seen.wrapping_mul(8);
-        let fill = (self.seen % BLOCK as u64) as usize;
-        let mut padding = [0; 2 * BLOCK];
-        padding[0] = 0x80;
-        let zeros = if fill < BLOCK - 8 { BLOCK - 8 - fill } else { 2 * BLOCK - 8 - fill };
-        padding[zeros..zeros + 8].copy_from_slice(&bits.to_le_bytes());
-        self.update(&padding[..zeros + 8]);
+        let (padding, length) = self.blocks.padding(u64::to_le_bytes);
+        self.update(&padding[..length]);
         let mut digest = [0; 16];
         for (bytes, word) in digest.chunks_exact_mut(4).zip(self.state) {
             bytes.copy_from_slice(&word.to_le_bytes());
@@ -50,29 +41,18 @@ impl Md5 {
         digest
     }
 
-    /// Completes the block that an earlier call began, and returns what is left of `bytes`.
-    fn align<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let fill = (self.seen % BLOCK as u64) as usize;
-        if fill == 0 {
-            return bytes;
+    /// Adds bytes to the blocks and completes the one that an earlier call began. Returns the blocks that are left to
+    /// go into the state.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> &'a [[u8; BLOCK]] {
+        let (completed, blocks) = self.blocks.add(bytes);
+        if let Some(block) = completed {
+            self.advance(&[block]);
         }
-        let (head, bytes) = bytes.split_at(bytes.len().min(BLOCK - fill));
-        self.rest[fill..fill + head.len()].copy_from_slice(head);
-        self.seen += head.len() as u64;
-        if fill + head.len() == BLOCK {
-            let rest = self.rest;
-            advance(Level::Scalar, std::slice::from_mut(&mut self.state), &[&[rest]]);
-        }
-        bytes
+        blocks
     }
 
-    /// Counts whole blocks that went into the state, and keeps the incomplete tail.
-    fn keep(&mut self, blocks: usize, tail: &[u8]) {
-        self.seen += (blocks * BLOCK) as u64;
-        if !tail.is_empty() {
-            self.rest[..tail.len()].copy_from_slice(tail);
-            self.seen += tail.len() as u64;
-        }
+    fn advance(&mut self, blocks: &[[u8; BLOCK]]) {
+        advance(Level::Scalar, std::slice::from_mut(&mut self.state), &[blocks]);
     }
 }
 
@@ -92,8 +72,7 @@ fn update_many_at(level: Level, streams: &mut [&mut Md5], inputs: &[&[u8]]) {
     // The rest of each input that has whole blocks: (stream, blocks).
     let mut waiting = Vec::with_capacity(streams.len());
     for (index, (stream, input)) in streams.iter_mut().zip(inputs).enumerate() {
-        let (blocks, tail) = stream.align(input).as_chunks::<BLOCK>();
-        stream.keep(blocks.len(), tail);
+        let blocks = stream.begin(input);
         if !blocks.is_empty() {
             waiting.push((index, blocks));
         }

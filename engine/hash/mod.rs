@@ -1,18 +1,21 @@
 //! Digests of bodies, computed in one pass per buffer, for many requests at a time.
 //!
 //! A request opens a [`BodyHash`] at its core's [`HashService`] with the digests that it needs ([`Plan`]), and passes
-//! it buffers. MD5, which is slow for a single stream, waits until the next scheduler round and then advances for all
-//! requests together ([`update_many`]). The other digests are computed at once.
+//! it buffers. MD5 and SHA-256, which are slow for a single stream, wait a moment and then advance for all requests
+//! together ([`update_many`], [`sha256::update_many`]). The other digests are computed at once.
 //!
 //! Promises: a digest does not depend on how the bytes were split or on what else is being hashed. A lone stream never
 //! waits. Left to others: what the digests are compared with.
 
+mod blocks;
 mod md5;
 mod service;
+pub mod sha256;
 mod simd;
 
 pub use md5::{Md5, update_many};
 pub use service::{BodyHash, HashService};
+pub use sha256::Sha256;
 
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
@@ -130,7 +133,7 @@ pub struct ChecksumState {
 enum Inner {
     Crc(crc_fast::Digest),
     Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
+    Sha256(Sha256),
 }
 
 impl ChecksumState {
@@ -139,7 +142,7 @@ impl ChecksumState {
         let inner = match algorithm.crc() {
             Some(algorithm) => Inner::Crc(crc_fast::Digest::new(algorithm)),
             None if algorithm == ChecksumAlgorithm::Sha1 => Inner::Sha1(sha1::Sha1::new()),
-            None => Inner::Sha256(sha2::Sha256::new()),
+            None => Inner::Sha256(Sha256::new()),
         };
         ChecksumState { algorithm, inner }
     }
@@ -159,7 +162,7 @@ impl ChecksumState {
         match self.inner {
             Inner::Crc(digest) => return Checksum::of_crc(self.algorithm, digest.finalize()),
             Inner::Sha1(digest) => bytes[..20].copy_from_slice(&digest.finalize()),
-            Inner::Sha256(digest) => bytes.copy_from_slice(&digest.finalize()),
+            Inner::Sha256(digest) => bytes.copy_from_slice(&digest.finish()),
         }
         Checksum { algorithm: self.algorithm, bytes }
     }

@@ -1,9 +1,9 @@
 //! Hashes all request bodies of a core.
 //!
-//! While a buffer waits for its MD5, the service owns it, so that its bytes stay in place without a borrow; it is
+//! While a buffer waits for its MD5 and SHA-256, the service owns it, so that its bytes stay in place without a borrow; it is
 //! returned when it is done. The first buffer of a scheduler round starts a task that runs after everything that is
-//! ready now, and then hashes all the buffers that have gathered. If a request is the only one in flight on its core,
-//! it does not wait.
+//! ready now. It waits a moment for more if other requests may bring them, and then hashes all the buffers that have
+//! gathered: many cost as much as one. If a request is the only one in flight on its core, it does not wait.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,17 +11,21 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use sha2::Digest as _;
 use smallvec::SmallVec;
 
 use super::simd::MAX_STREAMS;
-use super::{ChecksumAlgorithm, ChecksumState, Digests, Md5, Plan, update_many};
+use super::{ChecksumAlgorithm, ChecksumState, Digests, Md5, Plan, Sha256, sha256, update_many};
 use crate::buf::Buf;
 use crate::io;
 
 /// Shorter pieces are hashed at once: waiting for others would cost more than it saves.
 const QUEUE_MIN_BYTES: usize = 2048;
+/// Shorter pieces are not worth a timer: they are hashed together with what is ready.
+const GATHER_MIN_BYTES: usize = 16 << 10;
+/// Maximum number of batches that do not wait after waits that brought nothing.
+const MAX_VAIN: u32 = 15;
 /// Buffers hashed in a row before other tasks run (two full sets of lanes).
 const BATCH: usize = 64;
 
@@ -33,12 +37,16 @@ pub struct HashService(Rc<Queue>);
 struct Queue {
     waiting: RefCell<VecDeque<SharedLane>>,
     draining: Cell<bool>,
+    /// How many batches are hashed without a wait because the last waits brought nothing, and how many of them were.
+    vain: Cell<u32>,
+    unwaited: Cell<u32>,
 }
 
-/// One body's MD5 and the buffer that waits for it.
+/// One body's MD5 and SHA-256, and the buffer that waits for them.
 #[derive(Default)]
 struct Lane {
-    md5: Md5,
+    md5: Option<Md5>,
+    sha256: Option<Sha256>,
     job: Option<Job>,
     waker: Option<Waker>,
 }
@@ -55,7 +63,6 @@ struct Job {
 pub struct BodyHash {
     service: HashService,
     lane: Option<SharedLane>,
-    sha256: Option<sha2::Sha256>,
     checksum: Option<ChecksumState>,
     /// The requested checksum is the SHA-256 that is computed anyway.
     checksum_is_sha256: bool,
@@ -70,10 +77,13 @@ impl HashService {
     /// Starts the digests of a body.
     pub fn open(&self, plan: Plan) -> BodyHash {
         let checksum_is_sha256 = plan.checksum == Some(ChecksumAlgorithm::Sha256);
+        let sha256 = plan.sha256 || checksum_is_sha256;
         BodyHash {
             service: self.clone(),
-            lane: plan.md5.then(Rc::default),
-            sha256: (plan.sha256 || checksum_is_sha256).then(sha2::Sha256::new),
+            lane: (plan.md5 || sha256).then(|| {
+                let (md5, sha256) = (plan.md5.then(Md5::new), sha256.then(Sha256::new));
+                Rc::new(RefCell::new(Lane { md5, sha256, ..Lane::default() }))
+            }),
             checksum: plan.checksum.filter(|_| !checksum_is_sha256).map(ChecksumState::new),
             checksum_is_sha256,
         }
@@ -96,8 +106,7 @@ impl HashService {
 impl Queue {
     async fn drain(&self) {
         loop {
-            // A new task runs at once: let the tasks that are ready now add their buffers first.
-            io::yield_now().await;
+            self.gather().await;
             let batch: SmallVec<[SharedLane; MAX_STREAMS]> = {
                 let mut waiting = self.waiting.borrow_mut();
                 let count = waiting.len().min(BATCH);
@@ -110,23 +119,56 @@ impl Queue {
             hash(&batch);
         }
     }
+
+    /// Lets other requests add their buffers: those that are ready now, and those that come in the time in which one
+    /// lane would hash the longest buffer. So a wait costs at most what it might have saved.
+    async fn gather(&self) {
+        // A new task runs at once: let the tasks that are ready now go first.
+        io::yield_now().await;
+        let (ready, longest) = {
+            let waiting = self.waiting.borrow();
+            let length = |lane: &SharedLane| lane.borrow().job.as_ref().map_or(0, |job| job.range.len());
+            (waiting.len(), waiting.iter().map(length).max().unwrap_or(0))
+        };
+        if longest < GATHER_MIN_BYTES || ready >= io::requests_in_flight().min(MAX_STREAMS) {
+            return;
+        }
+        if self.unwaited.get() < self.vain.get() {
+            self.unwaited.set(self.unwaited.get() + 1);
+            return;
+        }
+        // MD5 takes somewhat more than a nanosecond per byte.
+        io::sleep(Duration::from_nanos(longest as u64)).await;
+        let came = self.waiting.borrow().len() > ready;
+        self.unwaited.set(0);
+        self.vain.set(if came { 0 } else { (2 * self.vain.get() + 1).min(MAX_VAIN) });
+    }
 }
 
 /// Hashes the jobs of all lanes and wakes their owners. A lane is in the queue at most once.
 fn hash(lanes: &[SharedLane]) {
+    type Streams<'a, T> = SmallVec<[&'a mut T; MAX_STREAMS]>;
     {
         let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
-        let mut streams: SmallVec<[&mut Md5; MAX_STREAMS]> = SmallVec::new();
-        let mut inputs: SmallVec<[&[u8]; MAX_STREAMS]> = SmallVec::new();
+        let (mut md5, mut md5_inputs) = (Streams::<Md5>::new(), SmallVec::<[&[u8]; MAX_STREAMS]>::new());
+        let (mut sha256, mut sha256_inputs) =
+            (Streams::<Sha256>::new(), SmallVec::<[&[u8]; MAX_STREAMS]>::new());
         for lane in &mut held {
-            let Lane { md5, job, .. } = &mut **lane;
-            if let Some(job) = job.as_mut().filter(|job| !job.done) {
-                job.done = true;
-                streams.push(md5);
-                inputs.push(&job.buf[job.range.clone()]);
+            let lane = &mut **lane;
+            let Some(job) = lane.job.as_mut().filter(|job| !job.done) else { continue };
+            job.done = true;
+            let bytes = &job.buf[job.range.clone()];
+            if let Some(stream) = &mut lane.md5 {
+                md5.push(stream);
+                md5_inputs.push(bytes);
+            }
+            if let Some(stream) = &mut lane.sha256 {
+                sha256.push(stream);
+                sha256_inputs.push(bytes);
             }
         }
-        update_many(&mut streams, &inputs);
+        update_many(&mut md5, &md5_inputs);
+        sha256::update_many(&mut sha256, &sha256_inputs);
     }
     for lane in lanes {
         let waker = lane.borrow_mut().waker.take();
@@ -148,7 +190,7 @@ impl BodyHash {
         self.update_others(bytes);
         let Some(lane) = &self.lane else { return buf };
         if io::requests_in_flight() < 2 || bytes.len() < QUEUE_MIN_BYTES {
-            self.update_md5(bytes);
+            self.update_lane(bytes);
             return buf;
         }
         self.settle();
@@ -170,15 +212,16 @@ impl BodyHash {
     /// Adds bytes at once.
     pub fn update_now(&mut self, bytes: &[u8]) {
         self.update_others(bytes);
-        self.update_md5(bytes);
+        self.update_lane(bytes);
     }
 
     /// The digests of everything that was added.
     pub fn finish(mut self) -> Digests {
         self.settle();
-        let sha256 = self.sha256.take().map(|digest| digest.finalize().into());
+        let Lane { md5, sha256, .. } = self.lane.as_ref().map(|lane| lane.take()).unwrap_or_default();
+        let sha256 = sha256.map(Sha256::finish);
         Digests {
-            md5: self.lane.as_ref().map(|lane| std::mem::take(&mut lane.borrow_mut().md5).finish()),
+            md5: md5.map(Md5::finish),
             sha256,
             checksum: match sha256 {
                 Some(bytes) if self.checksum_is_sha256 => {
@@ -190,18 +233,20 @@ impl BodyHash {
     }
 
     fn update_others(&mut self, bytes: &[u8]) {
-        if let Some(digest) = &mut self.sha256 {
-            digest.update(bytes);
-        }
         if let Some(state) = &mut self.checksum {
             state.update(bytes);
         }
     }
 
-    fn update_md5(&self, bytes: &[u8]) {
-        if let Some(lane) = &self.lane {
-            self.settle();
-            lane.borrow_mut().md5.update(bytes);
+    fn update_lane(&self, bytes: &[u8]) {
+        let Some(lane) = &self.lane else { return };
+        self.settle();
+        let lane = &mut *lane.borrow_mut();
+        if let Some(md5) = &mut lane.md5 {
+            md5.update(bytes);
+        }
+        if let Some(sha256) = &mut lane.sha256 {
+            sha256.update(bytes);
         }
     }
 
