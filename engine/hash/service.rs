@@ -1,8 +1,8 @@
 //! Hashes all request bodies of a core.
 //!
-//! While a buffer waits for its MD5 and SHA-256, the service owns it, so that its bytes stay in place without a borrow; it is
-//! returned when it is done. The first buffer of a scheduler round starts a task that runs after everything that is
-//! ready now. It waits a moment for more if other requests may bring them, and then hashes all the buffers that have
+//! While a buffer waits for its MD5 and SHA-256, the service owns it, so that its bytes stay in place without a borrow;
+//! it is returned when it is done. The first buffer of a scheduler round starts a task that runs after everything that
+//! is ready now. It waits a moment for more if other requests may bring them, and then hashes all the buffers that have
 //! gathered: many cost as much as one. If a request is the only one in flight on its core, it does not wait.
 
 use std::cell::{Cell, RefCell};

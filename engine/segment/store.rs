@@ -166,8 +166,9 @@ impl Store {
             }
         };
         file.allocate(grown, step).await.map_err(|error| extend(&error))?;
-        // A publish record may become durable before the bytes of its extent, but must not point beyond its file.
-        file.sync_data().await.map_err(|error| extend(&error))?;
+        // A publish record may become durable before the bytes of its extent, but must not point beyond its file. The
+        // sync is one of the shared rounds: if it fails, the bytes that others wrote to the file may be lost with it.
+        shared.start_sync(id).await?.get().await?;
         shared.state.borrow_mut().extents.grow(id, grown + step);
         Ok(())
     }
