@@ -595,3 +595,4 @@ fn damage_found_while_rewriting_is_reported_and_the_segment_is_left_alone() {
 }
 
 mod crash;
+mod syncs;
