@@ -6,20 +6,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::DataId;
 use crate::io::run_executors;
-use crate::peer::harness::{directory, flip, on_one_core, pattern, start, write};
+use crate::peer::harness::{directory, flip, keep, on_one_core, pattern, start, write};
 use crate::peer::seeds;
-use crate::write::Finished;
 
 const LIMIT: usize = 1 << 30;
 
 /// Writes a payload and stores the blob, small or large.
 async fn stored(bytes: &ByteStore, partition: u16, id: u8, payload: &[u8]) -> BlobRef {
     let (finished, _) = write(bytes, partition, id, payload, true).await;
-    let blob = finished.blob_ref();
-    if let Finished::Small(small, _) = finished {
-        bytes.store(small).await.expect("stored");
-    }
-    blob
+    keep(bytes, finished).await
 }
 
 proptest! {

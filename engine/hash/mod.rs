@@ -14,11 +14,11 @@ pub mod sha256;
 mod simd;
 
 pub use md5::{Md5, update_many};
-pub use service::{BodyHash, HashService};
+pub use service::{BodyHash, HashService, Ranges};
 pub use sha256::Sha256;
 
 use crc_fast::CrcAlgorithm;
-use sha2::Digest as _;
+use sha1::Digest as _;
 
 /// S3's additional checksum algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,27 +168,6 @@ impl ChecksumState {
     }
 }
 
-/// SHA-256 of successive chunks, for the signatures of aws-chunked bodies.
-#[derive(Clone, Default)]
-pub struct Sha256Chunk(sha2::Sha256);
-
-impl Sha256Chunk {
-    /// The start of a chunk.
-    pub fn new() -> Sha256Chunk {
-        Sha256Chunk::default()
-    }
-
-    /// Adds bytes of the current chunk.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Returns the digest of the current chunk and starts the next one.
-    pub fn finish_chunk(&mut self) -> [u8; 32] {
-        self.0.finalize_reset().into()
-    }
-}
-
 /// The digests to compute over a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -196,6 +175,8 @@ pub struct Plan {
     pub md5: bool,
     /// SHA-256, for a signed payload.
     pub sha256: bool,
+    /// SHA-256 of each signed chunk.
+    pub chunks: bool,
     /// An additional checksum.
     pub checksum: Option<ChecksumAlgorithm>,
 }
@@ -207,6 +188,8 @@ pub struct Digests {
     pub md5: Option<[u8; 16]>,
     /// SHA-256, if planned or requested as the additional checksum.
     pub sha256: Option<[u8; 32]>,
+    /// SHA-256 of each signed chunk, but for those that [`BodyHash::next_chunk`] returned, if planned.
+    pub chunks: Vec<[u8; 32]>,
     /// The additional checksum, if planned.
     pub checksum: Option<Checksum>,
 }

@@ -38,56 +38,96 @@ fn crcs_of_parts_combine_into_the_crc_of_the_whole() {
     assert_eq!(sha.followed_by(&sha, 0), None);
 }
 
-#[test]
-fn a_chunk_digest_starts_over_after_each_chunk() {
-    let mut chunk = Sha256Chunk::new();
-    chunk.update(b"first");
-    assert_eq!(&chunk.finish_chunk(), Checksum::of(ChecksumAlgorithm::Sha256, b"first").as_bytes());
-    chunk.update(b"sec");
-    chunk.update(b"ond");
-    assert_eq!(&chunk.finish_chunk(), Checksum::of(ChecksumAlgorithm::Sha256, b"second").as_bytes());
+/// The bytes in a buffer as the writer leaves them: in `blocks` payloads, each followed by a trailer.
+fn in_blocks(bytes: &[u8], block: usize) -> (Buf, Ranges) {
+    let mut buf = Buf::with_capacity(3 + bytes.len() + 5 * bytes.len().div_ceil(block.max(1)));
+    buf.extend_from_slice(&[9; 3]);
+    let mut ranges = Ranges::new();
+    for payload in bytes.chunks(block.max(1)) {
+        ranges.push(buf.len()..buf.len() + payload.len());
+        buf.extend_from_slice(payload);
+        buf.extend_from_slice(&[8; 5]);
+    }
+    (buf, ranges)
 }
 
-async fn digest_pieces(service: HashService, plan: Plan, bytes: Vec<u8>, cuts: Vec<usize>) -> Digests {
+fn one_range(bytes: &[u8]) -> (Buf, Ranges) {
+    in_blocks(bytes, bytes.len())
+}
+
+async fn digest_pieces(
+    service: HashService,
+    plan: Plan,
+    bytes: Vec<u8>,
+    cuts: Vec<usize>,
+    block: usize,
+    mut chunk_ends: Vec<usize>,
+) -> Digests {
     let mut body = service.open(plan);
     let mut rest = &bytes[..];
-    for cut in cuts {
+    let mut known = Vec::new();
+    chunk_ends.reverse();
+    for (number, cut) in cuts.into_iter().chain([usize::MAX]).enumerate() {
+        let from = bytes.len() - rest.len();
         let (piece, tail) = rest.split_at(cut.min(rest.len()));
         rest = tail;
-        let mut buf = Buf::with_capacity(piece.len() + 3);
-        buf.extend_from_slice(&[9; 3]);
-        buf.extend_from_slice(piece);
-        let back = body.update(buf, 3..piece.len() + 3).await;
-        assert_eq!(&back[3..], piece);
+        while let Some(end) = chunk_ends.pop_if(|end| *end <= from + piece.len()) {
+            body.end_chunk(end - from);
+        }
+        let (buf, ranges) = in_blocks(piece, block);
+        // A buffer that nobody hurries is hashed with those that are urgent.
+        let patient = number % 3 == 2;
+        let hurrying = service.clone();
+        if patient {
+            io::spawn(async move { hurrying.hurry() });
+        }
+        let expected = buf.to_vec();
+        assert_eq!(&body.update(buf, ranges, patient).await[..], expected);
+        while let Some(digest) = body.next_chunk() {
+            known.push(digest);
+        }
     }
-    body.update_now(rest);
-    body.finish()
+    let mut digests = body.finish();
+    digests.chunks.splice(0..0, known);
+    digests
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn many_bodies_at_once_get_the_digests_that_each_would_get_alone(
         bodies in prop::collection::vec(
-            (0usize..60_000, prop::collection::vec(0usize..20_000, 0..8), any::<u8>(), 0usize..6),
+            (
+                (0usize..60_000, prop::collection::vec(0usize..20_000, 0..8), 1usize..9000),
+                any::<u8>(),
+                0usize..6,
+                prop::collection::vec(0usize..60_000, 0..9),
+            ),
             1..40,
         ),
+        requests in 0usize..6,
     ) {
         run(async move {
-            // With a single request, nothing would wait.
-            let _requests = (io::begin_request(), io::begin_request());
+            // With a single request, nothing waits.
+            let _requests: Vec<_> = (0..requests).map(|_| io::begin_request()).collect();
             let service = HashService::new();
             let mut tasks = Vec::new();
-            for (len, cuts, seed, algorithm) in bodies {
+            for ((len, cuts, block), seed, algorithm, mut ends) in bodies {
                 let bytes: Vec<u8> = (0..len).map(|at| (at / 7) as u8 ^ seed).collect();
                 let checksum = ChecksumAlgorithm::ALL.get(algorithm).copied();
-                let plan = Plan { md5: true, sha256: seed % 2 == 0, checksum };
+                let plan = Plan { md5: seed % 5 > 0, sha256: seed % 2 == 0, chunks: seed % 3 == 0, checksum };
+                ends.retain(|end| *end <= len);
+                ends.sort_unstable();
+                let starts = [0].iter().chain(&ends);
+                let chunks = starts.zip(&ends).map(|(from, to)| sha2::Sha256::digest(&bytes[*from..*to]).into());
                 let expected = Digests {
-                    md5: Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()),
-                    sha256: (plan.sha256 || checksum == Some(ChecksumAlgorithm::Sha256)).then(|| sha2::Sha256::digest(&bytes).into()),
+                    md5: plan.md5.then(|| <::md5::Md5 as ::md5::Digest>::digest(&bytes).into()),
+                    sha256: (plan.sha256 || checksum == Some(ChecksumAlgorithm::Sha256))
+                        .then(|| sha2::Sha256::digest(&bytes).into()),
+                    chunks: if plan.chunks { chunks.collect() } else { Vec::new() },
                     checksum: checksum.map(|algorithm| Checksum::of(algorithm, &bytes)),
                 };
-                let task = io::spawn(digest_pieces(service.clone(), plan, bytes, cuts));
+                let task = io::spawn(digest_pieces(service.clone(), plan, bytes, cuts, block, ends));
                 tasks.push((task, expected));
             }
             for (task, expected) in tasks {
@@ -106,9 +146,8 @@ fn a_body_abandoned_while_it_waits_disturbs_no_other() {
         let bytes = vec![3; 10_000];
         let mut abandoned = service.open(Plan { md5: true, ..Plan::default() });
         let mut kept = service.open(Plan { md5: true, ..Plan::default() });
-        let mut buf = Buf::with_capacity(bytes.len());
-        buf.extend_from_slice(&bytes);
-        let mut waiting = Box::pin(abandoned.update(buf, 0..10_000));
+        let (buf, ranges) = one_range(&bytes);
+        let mut waiting = Box::pin(abandoned.update(buf, ranges, false));
         std::future::poll_fn(|cx| {
             assert!(waiting.as_mut().poll(cx).is_pending());
             std::task::Poll::Ready(())
@@ -117,9 +156,8 @@ fn a_body_abandoned_while_it_waits_disturbs_no_other() {
         drop(waiting);
         // The piece is added although nobody waited for it.
         assert_eq!(abandoned.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
-        let mut buf = Buf::with_capacity(bytes.len());
-        buf.extend_from_slice(&bytes);
-        kept.update(buf, 0..10_000).await;
+        let (buf, ranges) = one_range(&bytes);
+        kept.update(buf, ranges, false).await;
         assert_eq!(kept.finish().md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&bytes).into()));
     });
 }
@@ -132,12 +170,78 @@ fn a_body_waits_only_while_another_request_is_in_flight() {
         let _own = io::begin_request();
         for (others, waits) in [(0, false), (1, true)] {
             let _others: Vec<_> = (0..others).map(|_| io::begin_request()).collect();
-            let mut buf = Buf::with_capacity(4096);
-            buf.extend_from_slice(&[7; 4096]);
-            let mut taken = Box::pin(body.update(buf, 0..4096));
+            let (buf, ranges) = one_range(&[7; 4096]);
+            let mut taken = Box::pin(body.update(buf, ranges, false));
             let waited =
                 std::future::poll_fn(|cx| std::task::Poll::Ready(taken.as_mut().poll(cx).is_pending()));
             assert_eq!(waited.await, waits, "{others} other requests");
         }
+    });
+}
+
+/// A core with many stalled requests must not wait for them with every block of the one that moves.
+#[test]
+fn a_large_piece_waits_for_others_and_waits_that_bring_nothing_become_rare() {
+    run(async {
+        let _requests = (io::begin_request(), io::begin_request());
+        let service = HashService::new();
+        let mut waits = 0;
+        for _ in 0..64 {
+            let mut body = service.open(Plan { md5: true, ..Plan::default() });
+            let (buf, ranges) = one_range(&[5; 1 << 20]);
+            let body = io::spawn(async move { body.update(buf, ranges, false).await });
+            // Without a wait, it is hashed after what is ready now.
+            for _ in 0..3 {
+                io::yield_now().await;
+            }
+            waits += service.depth();
+            body.await.expect("ran");
+        }
+        assert!((1..=8).contains(&waits), "{waits} of 64 waited");
+    });
+}
+
+#[test]
+fn patient_buffers_are_hashed_together_when_one_of_them_is_needed_or_another_is_urgent() {
+    run(async {
+        let _requests: Vec<_> = (0..5).map(|_| io::begin_request()).collect();
+        let service = HashService::new();
+        for urgent in [false, true] {
+            let wait = |patient| {
+                let mut body = service.open(Plan { md5: true, ..Plan::default() });
+                let (buf, ranges) = one_range(&[5; 5000]);
+                io::spawn(async move { body.update(buf, ranges, patient).await })
+            };
+            let waiting = [wait(true), wait(true), wait(true)];
+            io::sleep(std::time::Duration::from_millis(20)).await;
+            assert_eq!(service.depth(), 3);
+            if urgent {
+                wait(false).await.expect("ran");
+            } else {
+                service.hurry();
+            }
+            for body in waiting {
+                body.await.expect("ran");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_patient_buffer_that_is_abandoned_leaves_nothing_waiting() {
+    run(async {
+        let _requests: Vec<_> = (0..5).map(|_| io::begin_request()).collect();
+        let service = HashService::new();
+        for _ in 0..2 {
+            let mut body = service.open(Plan { md5: true, ..Plan::default() });
+            let (buf, ranges) = one_range(&[5; 5000]);
+            let abandoned = io::timeout(std::time::Duration::from_millis(5), body.update(buf, ranges, true));
+            assert!(abandoned.await.is_err());
+            drop(body);
+            assert_eq!(service.depth(), 0);
+        }
+        let mut body = service.open(Plan { md5: true, ..Plan::default() });
+        let (buf, ranges) = one_range(&[5; 5000]);
+        body.update(buf, ranges, false).await;
     });
 }

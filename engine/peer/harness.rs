@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{ByteStore, Home, Request, Result, seeds};
+use super::{BlobRef, ByteStore, Home, Request, Result, seeds};
 use crate::buf::Buf;
 use crate::hash::{Digests, Plan};
 use crate::ids::DataId;
@@ -79,8 +79,17 @@ pub(crate) async fn write(
         BlobWriter::new(bytes, &bytes.budget().holder(), partition, DataId([id; 16]), PROFILE, size, plan)
             .expect("writer");
     fill(&mut writer, payload, 50_000).await.expect("written");
-    let digests = writer.end().await.expect("ended");
-    (writer.finish().await.expect("finished"), digests)
+    writer.finish().await.expect("finished")
+}
+
+/// Stores a finished blob for good.
+pub(crate) async fn keep(bytes: &ByteStore, finished: Finished) -> BlobRef {
+    let blob = finished.blob_ref();
+    match finished {
+        Finished::Small(small, _held) => drop(bytes.store(small).await.expect("stored")),
+        Finished::Stored(stored) => drop(stored.keep()),
+    }
+    blob
 }
 
 /// Changes one byte of a file at an offset.

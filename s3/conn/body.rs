@@ -1,9 +1,9 @@
 //! The body of a request: read from the wire and decoded, in the order of arrival.
 //!
 //! There are two layers of framing, either of which may be absent: that of HTTP (a length, or chunked) and that of AWS
-//! (aws-chunked, signed or not, with or without trailers). If only a length frames the content, it goes from the socket
-//! straight into the buffer of the caller. A client that asked for `100 Continue` gets it before the first byte is
-//! awaited.
+//! (aws-chunked, signed or not, with or without trailers). Unless HTTP's chunks frame it, content goes from the socket
+//! straight into the buffer of the caller, within the chunks of aws-chunked too. A client that asked for `100 Continue`
+//! gets it before the first byte is awaited.
 
 use crate::error::{Code, S3Error, S3Result};
 use crate::http::Step;
@@ -23,7 +23,7 @@ pub(crate) enum Piece {
     Data(usize),
     /// The client sends nothing and memory is short: the caller must give back buffers and wait for [`Body::ready`].
     Shrink,
-    /// A signed chunk ended: the caller must pass its SHA-256 to [`Body::verify_chunk`] before the next read.
+    /// A signed chunk ended: the caller must pass its SHA-256 to [`Body::verify_chunk`], sooner or later.
     ChunkEnd,
     /// The body is complete.
     End,
@@ -167,20 +167,8 @@ impl<'a> Body<'a> {
         if self.aws.is_some() {
             return self.read_aws(dst).await;
         }
-        if self.front == 0
-            && self.wire.buffered().is_empty()
-            && let Framing::Length(left @ 1..) = &mut self.framing
-        {
-            let want = usize::try_from(*left).unwrap_or(usize::MAX).min(dst.len());
-            return match self.wire.read(&mut dst[..want]).await {
-                Ok(Moved::Shrink) => Ok(Piece::Shrink),
-                Ok(Moved::Bytes(0)) => Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(Moved::Bytes(count)) => {
-                    *left -= count as u64;
-                    Ok(Piece::Data(count))
-                }
-                Err(error) => Err(self.lost(&error)),
-            };
+        if let Some(piece) = self.read_through(dst, u64::MAX).await? {
+            return Ok(piece);
         }
         match self.fill_front().await? {
             Front::Content => {}
@@ -196,7 +184,33 @@ impl<'a> Body<'a> {
         Ok(Piece::Data(count))
     }
 
+    /// Reads at most `most` bytes of content from the socket straight into `dst`, if they come next.
+    async fn read_through(&mut self, dst: &mut [u8], most: u64) -> S3Result<Option<Piece>> {
+        let Framing::Length(left @ 1..) = &mut self.framing else { return Ok(None) };
+        if self.front > 0 || !self.wire.buffered().is_empty() {
+            return Ok(None);
+        }
+        let room = usize::try_from(most.min(*left)).unwrap_or(usize::MAX).min(dst.len());
+        match self.wire.read(&mut dst[..room]).await {
+            Ok(Moved::Shrink) => Ok(Some(Piece::Shrink)),
+            Ok(Moved::Bytes(0)) => Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(Moved::Bytes(count)) => {
+                *left -= count as u64;
+                Ok(Some(Piece::Data(count)))
+            }
+            Err(error) => Err(self.lost(&error)),
+        }
+    }
+
     async fn read_aws(&mut self, dst: &mut [u8]) -> S3Result<Piece> {
+        if let Some(left @ 1..) = self.aws.as_ref().map(|decoder| decoder.content_left())
+            && let Some(piece) = self.read_through(dst, left).await?
+        {
+            if let (Some(decoder), Piece::Data(count)) = (self.aws.as_mut(), &piece) {
+                decoder.passed(*count as u64);
+            }
+            return Ok(piece);
+        }
         loop {
             let more = match self.fill_front().await? {
                 Front::Shrink => return Ok(Piece::Shrink),
@@ -257,7 +271,12 @@ impl<'a> Body<'a> {
         self.aws.as_mut().map_or(Ok(()), |decoder| decoder.verify_chunk(sha256))
     }
 
-    /// The trailers, once the body is complete.
+    /// Verifies what the framing says about the content once the body is complete. The content must not be used before.
+    pub(crate) fn verify_end(&mut self) -> S3Result<()> {
+        self.aws.as_mut().map_or(Ok(()), |decoder| decoder.verify_end())
+    }
+
+    /// The trailers, once they are verified.
     pub(crate) fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.aws.iter().flat_map(|decoder| decoder.trailers())
     }
@@ -265,6 +284,8 @@ impl<'a> Body<'a> {
     /// Ensures that there is content at the front of the buffer of the wire, unless the body ends or memory must be
     /// given back.
     async fn fill_front(&mut self) -> S3Result<Front> {
+        // What follows is read straight into its place.
+        let only_header = self.aws.is_some() && matches!(self.framing, Framing::Length(_));
         while self.front == 0 {
             let buffered = self.wire.buffered().len();
             match &mut self.framing {
@@ -294,7 +315,7 @@ impl<'a> Body<'a> {
             if self.front > 0 {
                 break;
             }
-            match self.wire.fill_body().await {
+            match self.wire.fill_body(only_header).await {
                 Ok(Moved::Shrink) => return Ok(Front::Shrink),
                 Ok(Moved::Bytes(0)) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(Moved::Bytes(_)) => {}

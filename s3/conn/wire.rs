@@ -14,10 +14,11 @@ use engine::limits::FREE_INPUT_BYTES;
 use super::deadline::Slot;
 use crate::limits::BODY_BYTES_PER_SECOND;
 
-/// The most bytes read at once while a head or small frames are awaited.
-const SCRATCH_BYTES: usize = 64 << 10;
-/// An input buffer larger than this is freed once it is empty.
-const KEEP_BYTES: usize = 16 << 10;
+/// The most bytes read at once while a head or framed content is awaited. They are copied, unlike content that is read
+/// straight into its place.
+const SCRATCH_BYTES: usize = 16 << 10;
+/// The most bytes read at once while the header of a chunk is awaited whose content will be read into its place.
+const CHUNK_HEADER_BYTES: usize = 4 << 10;
 /// The number of free input buffers that a core keeps.
 const FREE_BUFFERS: usize = 256;
 /// How many bytes one connection may move before it lets others run.
@@ -115,7 +116,7 @@ impl Wire {
         if self.start == self.input.len() {
             self.start = 0;
             self.input.clear();
-            if self.input.capacity() > KEEP_BYTES {
+            if self.input.capacity() > SCRATCH_BYTES {
                 self.input = Vec::new();
             } else if self.input.capacity() > 0 {
                 recycle(std::mem::take(&mut self.input));
@@ -142,13 +143,13 @@ impl Wire {
     /// Waits for more bytes and buffers them; 0 at the end of the stream. The caller sets the deadline.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         loop {
-            if let Moved::Bytes(count) = self.fill_once(false).await? {
+            if let Moved::Bytes(count) = self.fill_once(SCRATCH_BYTES, false).await? {
                 return Ok(count);
             }
         }
     }
 
-    async fn fill_once(&mut self, shrinks: bool) -> io::Result<Moved> {
+    async fn fill_once(&mut self, room: usize, shrinks: bool) -> io::Result<Moved> {
         self.take_turn().await;
         if self.input.capacity() > FREE_INPUT_BYTES && !self.input.is_empty() {
             self.compact();
@@ -157,7 +158,7 @@ impl Wire {
                 self.input.shrink_to_fit();
             }
         }
-        let room = if self.holder.input_is_short() { FREE_INPUT_BYTES / 2 } else { SCRATCH_BYTES };
+        let room = if self.holder.input_is_short() { room.min(FREE_INPUT_BYTES / 2) } else { room };
         let (stream, input, holder) = (&mut self.stream, &mut self.input, &self.holder);
         let moved = self
             .slot
@@ -180,11 +181,13 @@ impl Wire {
         Ok(moved)
     }
 
-    /// Like [`Wire::fill`], but within a body: gives up a client that sends nothing for too long.
-    pub(crate) async fn fill_body(&mut self) -> io::Result<Moved> {
+    /// Like [`Wire::fill`], but within a body: gives up a client that sends nothing for too long. `only_header` says
+    /// that the header of a chunk is all that is wanted.
+    pub(crate) async fn fill_body(&mut self, only_header: bool) -> io::Result<Moved> {
         self.slot.extend(self.pace_in.patience(self.stall));
         let began = now();
-        let moved = self.fill_once(true).await?;
+        let room = if only_header { CHUNK_HEADER_BYTES } else { SCRATCH_BYTES };
+        let moved = self.fill_once(room, true).await?;
         self.pace_in.note(began, moved.bytes());
         Ok(moved)
     }
@@ -257,7 +260,7 @@ impl Wire {
     /// Reads and drops `count` bytes of an unwanted body.
     pub(crate) async fn discard(&mut self, mut count: u64) -> io::Result<()> {
         while count > 0 {
-            if self.buffered().is_empty() && self.fill_body().await? == Moved::Bytes(0) {
+            if self.buffered().is_empty() && self.fill_body(false).await? == Moved::Bytes(0) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let used = self.buffered().len().min(usize::try_from(count).unwrap_or(usize::MAX));

@@ -90,7 +90,7 @@ pub(super) async fn part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let source = source.await?;
     let algorithm = upload.checksum.and_then(|spec| spec.algorithm()).unwrap_or(checksum::DEFAULT);
     let copied = source.copy(ex, part_partition(ex, number)?, algorithm).await?;
-    let checksum = copied.checksum;
+    let checksum = copied.checksum();
     let part = copied.put_part(ex, id, number, algorithm).await?;
     Ok(Reply::xml(|out| {
         xml::multipart::part_copied(&part.md5.to_hex(), part.modified_ms, checksum.as_ref(), out);
@@ -164,7 +164,7 @@ impl Source {
         partition: Partition,
         checksum: ChecksumAlgorithm,
     ) -> S3Result<Received> {
-        let plan = Plan { md5: true, sha256: false, checksum: Some(checksum) };
+        let plan = Plan { md5: true, checksum: Some(checksum), ..Plan::default() };
         let mut writer = receive::writer(ex, partition, Some(self.size), plan)?;
         let copy = async move {
             while self.stream.left() > 0 {
@@ -176,8 +176,7 @@ impl Source {
                 writer.advance(count).await?;
                 engine::io::yield_if_needed().await;
             }
-            let digests = writer.end().await?;
-            Received::finish(writer, digests).await
+            Received::finish(writer).await
         };
         ex.with_keepalive(copy).await
     }

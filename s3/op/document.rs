@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use engine::budget::{Class, Held};
-use engine::hash::{Plan, Sha256Chunk};
+use engine::hash::{Plan, Sha256};
 use engine::io;
 use engine::limits::SMALL_BLOB_BYTES;
 
@@ -64,7 +64,7 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigest
         return Err(Code::MaxMessageLengthExceeded.into());
     }
     let mut document = Document::default();
-    let mut chunk = Sha256Chunk::new();
+    let mut chunk = Sha256::new();
     loop {
         let space = document.space(ex).await?;
         match ex.body.read(space).await? {
@@ -75,7 +75,7 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigest
                     return Err(Code::MaxMessageLengthExceeded.into());
                 }
             }
-            Piece::ChunkEnd => ex.body.verify_chunk(&chunk.finish_chunk())?,
+            Piece::ChunkEnd => ex.body.verify_chunk(&std::mem::take(&mut chunk).finish())?,
             // The buffers of a document cannot be refilled, so there is nothing to give back.
             Piece::Shrink => ex.body.ready().await?,
             Piece::End => break,
@@ -85,6 +85,7 @@ pub(super) async fn read_as(ex: &mut Exchange<'_, '_>, declared: &DeclaredDigest
         md5: declared.content_md5.is_some(),
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
         checksum: declared.algorithm(),
+        ..Plan::default()
     };
     let mut hash = ex.service.bytes.hashes().open(plan);
     for slice in document.chunks(HASHED_AT_ONCE) {

@@ -112,7 +112,7 @@ pub(super) async fn upload_part(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     let partition = part_partition(ex, number)?;
     let algorithm = requested.unwrap_or(checksum::DEFAULT);
     let received = receive::receive(ex, partition, algorithm).await?;
-    let checksum = received.checksum;
+    let checksum = received.checksum();
     let part = received.put_part(ex, id, number, algorithm).await?;
     let mut reply = Reply::empty(200);
     let mut lines = reply.lines();

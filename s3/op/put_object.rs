@@ -15,7 +15,7 @@ pub(super) async fn put(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
     ex.existing_bucket().await?;
     let partition = ex.partition()?;
     let received = receive::receive(ex, partition, checksum::DEFAULT).await?;
-    let checksum = received.checksum;
+    let checksum = received.checksum();
     let version = received.put_version(ex, NewObject { headers, storage_class, precondition }).await?;
     let mut reply = Reply::empty(200);
     let mut lines = reply.lines();

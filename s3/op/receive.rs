@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::hash::{self, ChecksumAlgorithm, Digests, Plan, Sha256Chunk};
+use engine::hash::{self, ChecksumAlgorithm, Digests, Plan};
 use engine::io;
 use engine::placement::{Partition, Profile};
 use engine::write::{BlobWriter, Finished};
@@ -19,11 +19,11 @@ use crate::limits;
 use crate::part_number::PartNumber;
 use crate::sigv4::PayloadMode;
 
-/// A blob whose bytes have all arrived and match what the client declared.
+/// A blob whose bytes have all arrived.
 pub(super) struct Received {
     blob: BlobRef,
-    /// Computed with the algorithm of the client, of the upload, or the default.
-    pub(super) checksum: Option<hash::Checksum>,
+    /// The checksum among them is computed with the algorithm of the client, of the upload, or the default.
+    digests: Digests,
     finished: Finished,
 }
 
@@ -53,13 +53,19 @@ pub(super) async fn receive(
     let plan = Plan {
         md5: true,
         sha256: matches!(ex.payload, PayloadMode::Signed(_)),
+        chunks: ex.body.has_signed_chunks(),
         checksum: Some(declared.algorithm().unwrap_or(default)),
     };
     let mut writer = writer(ex, partition, size, plan)?;
     fill(ex, &mut writer).await?;
-    let digests = writer.end().await?;
-    check(ex, &declared, &digests)?;
-    Received::finish(writer, digests).await
+    let received = Received::finish(writer).await?;
+    if let Err(error) = check(ex, &declared, &received.digests) {
+        if let Finished::Stored(blob) = received.finished {
+            blob.discard().await;
+        }
+        return Err(error);
+    }
+    Ok(received)
 }
 
 /// Creates a writer for a new blob.
@@ -75,7 +81,6 @@ pub(super) fn writer(
 }
 
 async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()> {
-    let mut chunk = ex.body.has_signed_chunks().then(Sha256Chunk::new);
     let mut overflow = [0; 1];
     loop {
         if !writer.has_buffer() {
@@ -89,21 +94,17 @@ async fn fill(ex: &mut Exchange<'_, '_>, writer: &mut BlobWriter) -> S3Result<()
                 return Err(Code::InvalidRequest.with("The body is longer than announced."));
             }
             Piece::Data(count) => {
-                if let Some(chunk) = &mut chunk {
-                    chunk.update(&target[..count]);
-                }
                 writer.advance(count).await?;
                 if writer.received() > limits::OBJECT_PUT_BYTES_MAX {
                     return Err(too_large());
                 }
             }
             Piece::Shrink => writer.park().await?,
-            Piece::ChunkEnd => {
-                if let Some(chunk) = &mut chunk {
-                    ex.body.verify_chunk(&chunk.finish_chunk())?;
-                }
-            }
+            Piece::ChunkEnd => writer.end_chunk().await,
             Piece::End => return Ok(()),
+        }
+        while let Some(chunk) = writer.next_chunk() {
+            ex.body.verify_chunk(&chunk)?;
         }
     }
 }
@@ -112,8 +113,16 @@ fn too_large() -> S3Error {
     Code::EntityTooLarge.field("MaxSizeAllowed", limits::OBJECT_PUT_BYTES_MAX.to_string())
 }
 
-/// Verifies what was received against what was declared.
-pub(super) fn check(ex: &Exchange<'_, '_>, declared: &DeclaredDigests, digests: &Digests) -> S3Result<()> {
+/// Verifies what was received against what was declared. `digests` include the chunks that are not yet verified.
+pub(super) fn check(
+    ex: &mut Exchange<'_, '_>,
+    declared: &DeclaredDigests,
+    digests: &Digests,
+) -> S3Result<()> {
+    for chunk in &digests.chunks {
+        ex.body.verify_chunk(chunk)?;
+    }
+    ex.body.verify_end()?;
     if let PayloadMode::Signed(expected) = &ex.payload
         && digests.sha256.as_ref() != Some(expected)
     {
@@ -145,11 +154,10 @@ pub(super) fn check(ex: &Exchange<'_, '_>, declared: &DeclaredDigests, digests: 
 }
 
 impl Received {
-    /// Finishes a writer that has ended its payload with these digests, which must include the MD5.
-    pub(super) async fn finish(writer: BlobWriter, digests: Digests) -> S3Result<Received> {
+    /// Finishes a writer that computes the MD5 among others.
+    pub(super) async fn finish(writer: BlobWriter) -> S3Result<Received> {
         let size = writer.received();
-        let Digests { md5, checksum, .. } = digests;
-        let finished = writer.finish().await?;
+        let (finished, digests) = writer.finish().await?;
         let place = finished.blob_ref();
         let blob = BlobRef {
             data_id: place.data_id.0.into(),
@@ -159,10 +167,15 @@ impl Received {
             m: u32::from(place.profile.m),
             codec: u32::from(place.codec),
             part_number: 0,
-            md5: md5.map(Bytes16::from),
-            checksum: checksum.map(|value| value.as_bytes().to_vec()).unwrap_or_default(),
+            md5: digests.md5.map(Bytes16::from),
+            checksum: digests.checksum.map(|value| value.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Received { blob, checksum, finished })
+        Ok(Received { blob, digests, finished })
+    }
+
+    /// The checksum of the bytes.
+    pub(super) fn checksum(&self) -> Option<hash::Checksum> {
+        self.digests.checksum
     }
 
     /// The MD5 of the bytes.
@@ -184,7 +197,7 @@ impl Received {
             md5: self.md5(),
             headers,
             storage_class,
-            checksum: self.checksum.map(|value| Checksum::new(&value, ChecksumType::FullObject)),
+            checksum: self.digests.checksum.map(|value| Checksum::new(&value, ChecksumType::FullObject)),
             blobs: if self.blob.size > 0 { vec![self.blob] } else { Vec::new() },
             ..VersionRecord::default()
         };
@@ -207,7 +220,7 @@ impl Received {
     ) -> S3Result<PartRecord> {
         let md5 = self.md5();
         let mut blob = BlobRef { part_number: number.into(), ..self.blob };
-        if self.checksum.is_none_or(|checksum| checksum.algorithm() != algorithm) {
+        if self.digests.checksum.is_none_or(|checksum| checksum.algorithm() != algorithm) {
             blob.checksum.clear();
         }
         let part = PartRecord {
@@ -237,7 +250,11 @@ async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3
                 drop(held);
                 outcome
             }
-            Finished::Small(..) | Finished::Stored(_) => metadata.commit(command).await,
+            Finished::Small(..) => metadata.commit(command).await,
+            Finished::Stored(stored) => {
+                stored.keep();
+                metadata.commit(command).await
+            }
         }
     });
     let outcome = outcome.await;
@@ -247,3 +264,7 @@ async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3
     }
     super::outcome::accepted(outcome?)
 }
+
+#[cfg(test)]
+#[path = "receive_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use engine::hash;
 use engine::io::unix_ms;
 use engine::limits::SMALL_BLOB_BYTES;
-use engine::write::BlobWriter;
+use engine::write::{BlobWriter, Finished};
 use raft::command::{Kind, PutVersion};
 use raft::record::VersionKind;
 
@@ -35,8 +35,9 @@ async fn stored(service: Rc<Service>, part: usize) -> BlobRef {
         space.copy_from_slice(&content[from..from + count]);
         writer.advance(count).await.unwrap();
     }
-    writer.end().await.unwrap();
-    writer.finish().await.unwrap();
+    let (finished, _) = writer.finish().await.unwrap();
+    let Finished::Stored(stored) = finished else { panic!("the blob is large") };
+    stored.keep();
     BlobRef {
         data_id: id.0.into(),
         size: PART_BYTES as u64,

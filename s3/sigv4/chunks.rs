@@ -6,7 +6,7 @@
 //!
 //! The decoder never hashes content: it reports where a chunk ends and is given the SHA-256 of the chunk later by
 //! [`AwsChunked::verify_chunk`], so that many chunks can be hashed in parallel. Content is passed on before its chunk
-//! is verified; only the commit has to wait for that: [`AwsChunked::finish`] fails while a chunk is unverified.
+//! is verified; only the commit has to wait for that: [`AwsChunked::verify_end`] fails while a chunk is unverified.
 
 use std::collections::VecDeque;
 
@@ -104,6 +104,7 @@ pub struct AwsChunked {
     after_lf: bool,
     wants_trailer_signature: bool,
     trailer_signature: Option<[u8; 32]>,
+    is_verified: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +180,7 @@ impl Coding {
             after_lf: false,
             wants_trailer_signature,
             trailer_signature: None,
+            is_verified: false,
         })))
     }
 }
@@ -197,6 +199,22 @@ impl AwsChunked {
     /// The number of chunks that wait for [`Self::verify_chunk`].
     pub fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The number of bytes that come next and are content of the current chunk.
+    pub fn content_left(&self) -> u64 {
+        match self.state {
+            State::Data(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// Notes that `count` bytes of content, at most [`Self::content_left`], went past the decoder.
+    pub fn passed(&mut self, count: u64) {
+        if let State::Data(left) = self.state {
+            debug_assert!(count <= left);
+            self.state = if left == count { State::Ended { last: false } } else { State::Data(left - count) };
+        }
     }
 
     /// Decodes the next bytes; see [`Step`]. Returns at most `room` bytes of content at a time. If chunks are signed,
@@ -221,8 +239,7 @@ impl AwsChunked {
                 _ if rest.is_empty() => return Ok(Step::NeedMore),
                 State::Data(left) => {
                     let len = left.min(rest.len().min(room) as u64);
-                    self.state =
-                        if left == len { State::Ended { last: false } } else { State::Data(left - len) };
+                    self.passed(len);
                     return Ok(Step::Data(at..at + len as usize));
                 }
                 State::Size | State::DataEnd | State::Trailers => match self.take_line(rest)? {
@@ -336,24 +353,30 @@ impl AwsChunked {
         }
     }
 
-    /// Must be called when the body has ended, by [`Step::Done`] or because the request has no more bytes. Only after
-    /// it has succeeded may content and [`Self::trailers`] be trusted.
+    /// Must be called when the body has ended, by [`Step::Done`] or because the request has no more bytes.
     pub fn finish(&mut self) -> Result<(), S3Error> {
         // Some clients omit the last empty line if there are no trailers.
         let bare_end = self.state == State::Trailers && self.announced.is_empty() && self.trailer_bytes == 0;
         if self.state != State::Done && !bare_end {
             return Err(Code::IncompleteBody.with("The aws-chunked body ends before its last chunk."));
         }
-        if !self.pending.is_empty() {
-            return Err(Code::InternalError.with("A chunk's signature has not been verified."));
-        }
+        self.state = State::Done;
         if self.trailers.len() != self.announced.len() {
             return Err(malformed_trailer("A trailer that x-amz-trailer announces is missing."));
         }
-        if let (true, Some(chain)) = (self.wants_trailer_signature, &mut self.chain) {
-            let signature = self
-                .trailer_signature
-                .ok_or_else(|| malformed_trailer("The trailers have no x-amz-trailer-signature."))?;
+        if self.wants_trailer_signature && self.trailer_signature.is_none() {
+            return Err(malformed_trailer("The trailers have no x-amz-trailer-signature."));
+        }
+        Ok(())
+    }
+
+    /// Verifies that the body has ended and all its chunks are verified, and verifies the signature of the trailers.
+    /// Only after this has succeeded may content and [`Self::trailers`] be trusted.
+    pub fn verify_end(&mut self) -> Result<(), S3Error> {
+        if self.state != State::Done || !self.pending.is_empty() {
+            return Err(Code::InternalError.with("A chunk's signature has not been verified."));
+        }
+        if let (Some(signature), Some(chain)) = (self.trailer_signature.take(), &mut self.chain) {
             let mut text = Vec::new();
             for (name, value) in &self.trailers {
                 for piece in [name.as_bytes(), b":", value.as_bytes(), b"\n"] {
@@ -362,12 +385,13 @@ impl AwsChunked {
             }
             chain.trailer(&text, &signature)?;
         }
+        self.is_verified = true;
         Ok(())
     }
 
-    /// The trailers, with their names in lower case. Only valid after [`Self::finish`].
+    /// The trailers, with their names in lower case; none before [`Self::verify_end`] has succeeded.
     pub fn trailers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.trailers.iter().filter(|_| self.is_verified).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The names that `x-amz-trailer` announced, in lower case.

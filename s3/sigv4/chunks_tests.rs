@@ -93,6 +93,7 @@ fn decode(decoder: &mut AwsChunked, pieces: &[&[u8]]) -> Result<(Vec<u8>, usize)
         }
     }
     decoder.finish()?;
+    decoder.verify_end()?;
     Ok((content, left))
 }
 
@@ -378,11 +379,12 @@ fn content_is_not_trusted_before_all_chunks_are_verified() {
         }
     }
     assert_eq!(decoder.pending(), 3);
-    assert_eq!(decoder.finish().unwrap_err().code(), Code::InternalError);
+    decoder.finish().unwrap();
+    assert_eq!(decoder.verify_end().unwrap_err().code(), Code::InternalError);
     for data in [&[b'a'; 65536][..], &[b'a'; 1024], b""] {
         decoder.verify_chunk(&Sha256::digest(data).into()).unwrap();
     }
-    decoder.finish().unwrap();
+    decoder.verify_end().unwrap();
 }
 
 proptest! {

@@ -88,22 +88,21 @@ impl File {
         .await
     }
 
-    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
-    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
+    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`, and returns it.
+    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<Buf> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
         if buf.is_empty() {
-            return Ok(());
+            return Ok(buf);
         }
         let len = buf.len();
         let mut copy = self.inner.alloc_dma_buffer(len);
         copy.as_bytes_mut().copy_from_slice(&buf);
-        drop(buf);
         let file = self.inner.clone();
         let written = operate(async move { file.write_at(copy, pos).await.map_err(plain) }).await?;
         if written != len {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "short write"));
         }
-        Ok(())
+        Ok(buf)
     }
 
     /// Makes everything written durable (data and the size needed to read it back).

@@ -111,8 +111,8 @@ impl File {
         Ok(buf)
     }
 
-    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
-    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
+    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`, and returns it.
+    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<Buf> {
         assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
         let (file, path) = (self.file, self.path.clone());
         let bytes: Rc<[u8]> = Rc::from(&buf[..]);
@@ -145,7 +145,8 @@ impl File {
             }
             Ok(())
         })
-        .await
+        .await?;
+        Ok(buf)
     }
 
     /// Makes everything written durable (data and the size needed to read it back).

@@ -95,8 +95,8 @@ impl File {
         Ok(buf)
     }
 
-    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`.
-    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<()> {
+    /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`, and returns it.
+    pub async fn write_at(&self, buf: Buf, pos: u64) -> io::Result<Buf> {
         debug_assert!(pos.is_multiple_of(ALIGNMENT as u64) && buf.len().is_multiple_of(ALIGNMENT));
         let len = length_of(buf.len())?;
         let write = |fd, buf: &Buf| opcode::Write::new(fd, buf.memory(), len).offset(pos).build();
@@ -104,7 +104,7 @@ impl File {
         if result? != buf.len() {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "short write"));
         }
-        Ok(())
+        Ok(buf)
     }
 
     /// Makes everything written durable (data and the size needed to read it back).

@@ -1,18 +1,23 @@
 //! Writing a blob: the body of a PUT or of one part.
 //!
-//! Bytes are received directly into their place in a block ([`BlobWriter::space`]). A full block is hashed and gets its
-//! trailer. A full buffer goes to the shards' sinks, which write it to extents reserved at the blob's home core, with
-//! several writes in flight. A blob that stays small is returned framed, to be stored together with the command that
-//! commits it.
+//! Bytes are received directly into their place in a block ([`BlobWriter::space`]). A full block gets its trailer. Some
+//! blocks at a time are hashed. A full buffer goes to the shards' sinks, which write it to extents reserved at the
+//! blob's home core, with several writes in flight. The last blocks are hashed while the disk syncs them. A blob that
+//! stays small is returned framed, to be stored together with the command that commits it.
 //!
 //! Promises: memory per request is bounded at any size ([`crate::limits`]), and a stalled body can be made to hold no
 //! more than what has arrived of its current block ([`BlobWriter::park`]). A stored blob is durable and published when
 //! [`BlobWriter::finish`] returns. A writer that is dropped at any point leaves nothing behind: its writes in flight
-//! end before their space is free again. Left to others: what is committed.
+//! end before their space is free again. A stored blob is deleted again unless it is kept. Left to others: what is
+//! committed, and whether the digests are those that the client declared.
 
-use std::collections::VecDeque;
+mod sink;
+
+use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
+use futures_lite::future::zip;
 use smallvec::SmallVec;
 
 use crate::ack::{Decision, ShardState, decide};
@@ -20,17 +25,20 @@ use crate::budget::{Class as MemoryClass, Held, Holder};
 use crate::buf::Buf;
 use crate::error::{Error, Result};
 use crate::format::BlobHeader;
-use crate::frame::{BlockPlace, block_len, block_of, close_block, framed_len};
-use crate::hash::{BodyHash, Digests, Plan};
+use crate::frame::{BlockPlace, block_len, close_block, framed_len};
+use crate::hash::{BodyHash, Digests, Plan, Ranges};
 use crate::ids::DataId;
-use crate::io::{self, ALIGNMENT, File, JoinHandle, oneshot};
+use crate::io::{self, ALIGNMENT, oneshot};
 use crate::limits::{
     BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES, MAX_EXTENTS,
-    PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES, WRITES_IN_FLIGHT,
+    PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES,
 };
-use crate::peer::{BlobRef, ByteStore, Place, SmallBlob, WrittenExtent};
+use crate::peer::{BlobRef, ByteStore, SmallBlob};
 use crate::placement::{Partition, Profile};
-use crate::segment::Class;
+use sink::{ShardSink, Unhashed, Whole};
+
+/// The most signed chunks that end in bytes not yet hashed.
+const MAX_CHUNK_ENDS: usize = 64;
 
 /// Receives one blob.
 pub struct BlobWriter {
@@ -46,7 +54,8 @@ pub struct BlobWriter {
     window: usize,
     sinks: SmallVec<[ShardSink; 1]>,
     hash: Option<BodyHash>,
-    ended: bool,
+    /// How many signed chunks have ended in what is not yet hashed.
+    chunk_ends: usize,
     /// A buffer is on its way to the hashing service or to a sink. This is still true afterwards if that failed or the
     /// caller stopped waiting: then bytes are missing, and the writer refuses to continue.
     handing_off: bool,
@@ -62,6 +71,8 @@ struct Filling {
     start: usize,
     /// Payload bytes in the current block.
     fill: usize,
+    /// Where the payload lies that is not yet hashed.
+    unhashed: Ranges,
     /// Framed bytes after which the buffer goes to the sinks: whole blocks. A small blob never reaches it.
     limit: usize,
 }
@@ -71,7 +82,7 @@ pub enum Finished {
     /// Framed but not yet stored: it travels with the command that commits it. Its memory must be held until then.
     Small(SmallBlob, Option<Held>),
     /// Durable and published.
-    Stored(BlobRef),
+    Stored(StoredBlob),
 }
 
 impl Finished {
@@ -79,8 +90,46 @@ impl Finished {
     pub fn blob_ref(&self) -> BlobRef {
         match self {
             Finished::Small(small, _) => small.blob_ref(),
-            Finished::Stored(blob) => *blob,
+            Finished::Stored(stored) => stored.blob,
         }
+    }
+}
+
+/// A stored blob that nobody has committed yet. It is deleted again when this is dropped, unless [`StoredBlob::keep`] is
+/// called first.
+pub struct StoredBlob {
+    bytes: ByteStore,
+    blob: BlobRef,
+    kept: bool,
+}
+
+impl StoredBlob {
+    /// Keeps the blob: it is about to be committed.
+    pub fn keep(mut self) -> BlobRef {
+        self.kept = true;
+        self.blob
+    }
+
+    /// Deletes the blob.
+    pub async fn discard(mut self) {
+        self.kept = true;
+        delete(&self.bytes, self.blob).await;
+    }
+}
+
+impl Drop for StoredBlob {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (bytes, blob) = (self.bytes.clone(), self.blob);
+            io::spawn(async move { delete(&bytes, blob).await });
+        }
+    }
+}
+
+/// Deletes a blob to which nothing refers. If this fails, the next start sweeps it.
+async fn delete(bytes: &ByteStore, blob: BlobRef) {
+    if bytes.delete(blob.partition, vec![blob.data_id]).await.is_err() {
+        bytes.home().segments().note_leftovers();
     }
 }
 
@@ -141,7 +190,7 @@ impl BlobWriter {
             window: first_window(size.unwrap_or(u64::MAX)),
             sinks,
             hash,
-            ended: false,
+            chunk_ends: 0,
             handing_off: false,
         })
     }
@@ -172,8 +221,8 @@ impl BlobWriter {
     }
 
     fn check_intact(&self) -> Result<()> {
-        if self.handing_off || self.ended {
-            return Err(Error::Invalid("a blob that failed or ended takes no more bytes"));
+        if self.handing_off {
+            return Err(Error::Invalid("a blob that failed takes no more bytes"));
         }
         Ok(())
     }
@@ -219,7 +268,8 @@ impl BlobWriter {
         if let Some(parked) = self.filling.take() {
             buf[..start + fill].copy_from_slice(&parked.buf[..start + fill]);
         }
-        self.filling = Some(Filling { buf, held, parked: false, start, fill, limit });
+        self.filling =
+            Some(Filling { buf, held, parked: false, start, fill, unhashed: Ranges::new(), limit });
         Ok(())
     }
 
@@ -231,6 +281,9 @@ impl BlobWriter {
     pub async fn park(&mut self) -> Result<()> {
         self.check_intact()?;
         self.window = 1;
+        if self.filling.as_ref().is_some_and(|filling| !filling.parked) {
+            self.hash().await;
+        }
         let together = self.stays_together();
         let Some(filling) = self.filling.as_mut().filter(|filling| !filling.parked) else { return Ok(()) };
         let blocks = filling.start;
@@ -258,7 +311,15 @@ impl BlobWriter {
         self.handing_off = true;
         self.flush().await?;
         self.handing_off = false;
-        self.filling = (fill > 0).then_some(Filling { buf: rest, held, parked: true, start: 0, fill, limit });
+        self.filling = (fill > 0).then_some(Filling {
+            buf: rest,
+            held,
+            parked: true,
+            start: 0,
+            fill,
+            unhashed: Ranges::new(),
+            limit,
+        });
         Ok(())
     }
 
@@ -277,6 +338,11 @@ impl BlobWriter {
         if count > BLOCK_PAYLOAD_BYTES - filling.fill || count as u64 > left {
             return Err(Error::Invalid("more bytes than announced"));
         }
+        let at = filling.start + filling.fill;
+        match filling.unhashed.last_mut().filter(|range| range.end == at) {
+            Some(range) => range.end += count,
+            None => filling.unhashed.push(at..at + count),
+        }
         filling.fill += count;
         self.received += count as u64;
         if filling.fill == BLOCK_PAYLOAD_BYTES {
@@ -285,26 +351,60 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Hashes the current block and writes its trailer; hands on a full buffer.
+    /// Writes the trailer of the current block, hashes the blocks that are due, and hands on a full buffer.
     async fn close_block(&mut self) -> Result<()> {
-        let Some(mut filling) = self.filling.take() else { return Ok(()) };
-        self.handing_off = true;
-        let payload = filling.start..filling.start + filling.fill;
-        if let Some(hash) = &mut self.hash {
-            filling.buf = hash.update(filling.buf, payload).await;
-        }
+        let Some(filling) = &mut self.filling else { return Ok(()) };
         let place = BlockPlace { data_id: self.blob.data_id, shard: 0, block: self.closed_blocks as u32 };
         filling.start += close_block(&mut filling.buf[filling.start..], filling.fill, place);
         filling.fill = 0;
         self.closed_blocks += 1;
         let full = filling.start >= filling.limit;
-        self.filling = Some(filling);
-        if full {
-            self.window = (self.window * SLICE_BLOCKS).min(PIECE_BLOCKS);
-            self.flush().await?;
+        // The last blocks of a large blob are hashed later.
+        let left = self.size.map(|size| size - self.received);
+        let due = match left {
+            _ if io::requests_in_flight() < 2 => true,
+            Some(0) => false,
+            Some(left) if left <= BLOCK_PAYLOAD_BYTES as u64 && !full => false,
+            _ => full || filling.unhashed.len() >= SLICE_BLOCKS,
+        };
+        if due {
+            self.hash().await;
         }
-        self.handing_off = false;
+        if full && left != Some(0) {
+            self.window = (self.window * SLICE_BLOCKS).min(PIECE_BLOCKS);
+            self.handing_off = true;
+            self.flush().await?;
+            self.handing_off = false;
+        }
         Ok(())
+    }
+
+    /// Notes that a signed chunk ends after the bytes received.
+    pub async fn end_chunk(&mut self) {
+        let Some(hash) = &mut self.hash else { return };
+        let unhashed =
+            self.filling.as_ref().map_or(0, |filling| filling.unhashed.iter().map(Range::len).sum());
+        hash.end_chunk(unhashed);
+        self.chunk_ends += 1;
+        if self.chunk_ends >= MAX_CHUNK_ENDS {
+            self.hash().await;
+        }
+    }
+
+    /// The SHA-256 of the first signed chunk that has ended and was not returned before, if it is known.
+    pub fn next_chunk(&mut self) -> Option<[u8; 32]> {
+        self.hash.as_mut()?.next_chunk()
+    }
+
+    /// Hashes what has arrived.
+    async fn hash(&mut self) {
+        let Some(hash) = &mut self.hash else { return };
+        let Some(mut filling) = self.filling.take() else { return };
+        self.handing_off = true;
+        filling.buf = hash.update(filling.buf, std::mem::take(&mut filling.unhashed), false).await;
+        self.handing_off = false;
+        self.chunk_ends = 0;
+        self.filling = Some(filling);
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -315,36 +415,40 @@ impl BlobWriter {
         // One sink takes everything. For larger k, this is where slices would be distributed and parity added.
         let [sink] = &mut self.sinks[..] else { return Err(Error::Unsupported("more than one shard")) };
         let whole = Whole { partition: self.blob.partition, framed: self.size.map(framed_len) };
-        sink.write(&self.bytes, whole, filling.buf, filling.start, filling.held).await
+        let Filling { buf, held, start, mut unhashed, .. } = filling;
+        if self.hash.is_none() {
+            unhashed.clear();
+        }
+        sink.write(&self.bytes, whole, Unhashed { buf, held, ranges: unhashed }, start).await
     }
 
-    /// Ends the payload and returns its digests, to be compared before [`BlobWriter::finish`].
+    /// Ends the payload.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer bytes than announced.
-    pub async fn end(&mut self) -> Result<Digests> {
+    async fn end(&mut self) -> Result<()> {
         self.check_intact()?;
         if self.size.is_some_and(|size| size != self.received) {
             return Err(Error::Invalid("fewer bytes than announced"));
         }
-        if self.filling.as_ref().is_some_and(|filling| filling.fill > 0) {
-            self.close_block().await?;
+        match &self.filling {
+            Some(filling) if filling.fill > 0 => self.close_block().await,
+            _ => Ok(()),
         }
-        self.ended = true;
-        Ok(self.hash.take().map(BodyHash::finish).unwrap_or_default())
     }
 
-    /// Completes the blob: a small one is returned, any other is synced and published. If the caller stops waiting in
-    /// the meantime, the blob is deleted again.
+    /// Completes the blob and returns its digests: a small one is returned, any other is synced and published. If the
+    /// caller stops waiting in the meantime, the blob is deleted again.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Io`], [`Error::Busy`] if too few shards became durable.
-    pub async fn finish(mut self) -> Result<Finished> {
-        if !self.ended {
-            self.end().await?;
-        }
+    /// [`Error::Invalid`] for fewer bytes than announced; [`Error::Full`], [`Error::Io`], [`Error::Busy`] if too few
+    /// shards became durable.
+    pub async fn finish(mut self) -> Result<(Finished, Digests)> {
+        self.end().await?;
         self.blob.payload_bytes = self.received;
         if self.received <= SMALL_BLOB_BYTES as u64 {
+            self.hash().await;
+            let digests = self.hash.take().map(BodyHash::finish).unwrap_or_default();
             let (framed, held) = match self.filling.take() {
                 Some(Filling { buf, mut held, start, .. }) => {
                     held.shrink(start);
@@ -360,173 +464,69 @@ impl BlobWriter {
                 blocks: self.closed_blocks as u32,
                 ..self.blob
             };
-            return Ok(Finished::Small(SmallBlob { header, framed }, held));
+            return Ok((Finished::Small(SmallBlob { header, framed }, held), digests));
         }
         let (sender, finished) = oneshot();
         io::spawn(async move {
             let bytes = self.bytes.clone();
-            sender.send(self.store().await.map(|blob| DeleteUnlessTaken { bytes, blob: Some(blob) }));
+            let stored = self.store().await;
+            sender.send(stored.map(|(blob, digests)| (StoredBlob { bytes, blob, kept: false }, digests)));
         });
-        let stored = finished.await.map_err(|_| Error::Closed)??;
-        Ok(Finished::Stored(stored.take()))
+        let (stored, digests) = finished.await.map_err(|_| Error::Closed)??;
+        Ok((Finished::Stored(stored), digests))
     }
 
-    async fn store(mut self) -> Result<BlobRef> {
+    async fn store(mut self) -> Result<(BlobRef, Digests)> {
         self.flush().await?;
         let profile = Profile { k: self.blob.k, m: self.blob.m };
-        let mut states: SmallVec<[ShardState; 8]> = SmallVec::new();
-        let mut failed = None;
-        for sink in std::mem::take(&mut self.sinks) {
-            states.push(match sink.finish(&self.bytes, self.blob).await {
-                Ok(()) => ShardState::Durable,
-                Err(error) => {
-                    failed = Some(error);
-                    ShardState::Failed
-                }
-            });
+        let (mut written, mut unhashed) = (SmallVec::<[Result<ShardSink>; 1]>::new(), None);
+        for mut sink in std::mem::take(&mut self.sinks) {
+            let result = sink.wait_for_all().await;
+            written.push(result.map(|last| {
+                unhashed = last;
+                sink
+            }));
         }
-        match decide(profile, &states) {
-            Decision::Acknowledge { .. } => Ok(BlobRef {
-                data_id: self.blob.data_id,
-                partition: self.blob.partition,
-                profile,
-                codec: self.blob.codec,
-                size: self.received,
-            }),
-            _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
-        }
-    }
-}
-
-/// A stored blob on its way to its writer. If the writer is gone, nobody will commit the blob: it is deleted when this
-/// is dropped without being taken.
-struct DeleteUnlessTaken {
-    bytes: ByteStore,
-    blob: Option<BlobRef>,
-}
-
-impl DeleteUnlessTaken {
-    fn take(mut self) -> BlobRef {
-        self.blob.take().unwrap_or_else(|| unreachable!("only this function takes it"))
-    }
-}
-
-impl Drop for DeleteUnlessTaken {
-    fn drop(&mut self) {
-        let Some(blob) = self.blob.take() else { return };
-        let bytes = self.bytes.clone();
-        io::spawn(async move {
-            // If this fails, the sweep finds the blob.
-            if bytes.delete(blob.partition, vec![blob.data_id]).await.is_err() {
-                bytes.home().segments().note_leftovers();
+        let hash = self.hash.take();
+        let is_hashed = Cell::new(false);
+        let hashed = async {
+            let Some(mut hash) = hash else { return Digests::default() };
+            if let Some(Unhashed { buf, ranges, held }) = unhashed {
+                drop(hash.update(buf, ranges, true).await);
+                drop(held);
             }
-        });
-    }
-}
-
-/// What a sink must know about the whole blob.
-#[derive(Clone, Copy)]
-struct Whole {
-    partition: Partition,
-    /// Framed bytes of the shard, if known in advance.
-    framed: Option<u64>,
-}
-
-/// Writes one shard to extents of its home core.
-struct ShardSink {
-    shard: u8,
-    extents: Vec<Extent>,
-    framed: u64,
-    writes: VecDeque<JoinHandle<std::io::Result<()>>>,
-}
-
-struct Extent {
-    /// Shared with the writes in flight: the space is released when the last of them has ended.
-    place: Rc<Place>,
-    file: Rc<File>,
-    framed: u64,
-}
-
-impl ShardSink {
-    fn new(shard: u8) -> ShardSink {
-        ShardSink { shard, extents: Vec::new(), framed: 0, writes: VecDeque::new() }
-    }
-
-    /// Waits until another write may be started.
-    async fn make_room(&mut self) -> Result<()> {
-        while self.writes.len() >= WRITES_IN_FLIGHT {
-            self.wait_for_one().await?;
-        }
-        Ok(())
-    }
-
-    async fn wait_for_one(&mut self) -> Result<()> {
-        if let Some(write) = self.writes.pop_front() {
-            let result = write.await.ok_or(Error::Closed)?;
-            result.map_err(|error| Error::io("write an extent", &error))?;
-        }
-        Ok(())
-    }
-
-    /// Starts writing the first `len` bytes of `buf`, whole blocks, after what came before.
-    async fn write(
-        &mut self,
-        bytes: &ByteStore,
-        whole: Whole,
-        mut buf: Buf,
-        len: usize,
-        held: Held,
-    ) -> Result<()> {
-        self.make_room().await?;
-        if self.extents.last().is_none_or(|extent| extent.framed == EXTENT_BYTES) {
-            let left = whole.framed.map_or(EXTENT_BYTES, |total| total - self.framed);
-            let place = bytes.reserve(whole.partition, left.min(EXTENT_BYTES)).await?;
-            let file = bytes.files().get(place.core, Class::Extent, place.at.segment).await?;
-            self.extents.push(Extent { place: Rc::new(place), file, framed: 0 });
-        }
-        let extent = self.extents.last_mut().unwrap_or_else(|| unreachable!("pushed above"));
-        buf.set_len(len);
-        buf.pad_to(ALIGNMENT);
-        assert!(extent.framed + buf.len() as u64 <= extent.place.at.length, "an extent fits its place");
-        let (file, place) = (extent.file.clone(), extent.place.clone());
-        let position = place.at.offset + extent.framed;
-        extent.framed += len as u64;
-        self.framed += len as u64;
-        self.writes.push_back(io::spawn(async move {
-            let result = file.write_at(buf, position).await;
-            drop((place, held));
-            result
-        }));
-        Ok(())
-    }
-
-    /// Waits for all writes, and has the home core sync and publish the extents.
-    async fn finish(mut self, bytes: &ByteStore, blob: BlobHeader) -> Result<()> {
-        while !self.writes.is_empty() {
-            self.wait_for_one().await?;
-        }
-        let count = self.extents.len();
-        let mut payload_left = blob.payload_bytes;
-        let mut written = Vec::with_capacity(count);
-        for (index, extent) in self.extents.into_iter().enumerate() {
-            let payload = payload_left.min((EXTENT_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64);
-            payload_left -= payload;
-            debug_assert_eq!(framed_len(payload), extent.framed);
-            let header = BlobHeader {
-                shard: self.shard,
-                extent: index as u16,
-                last: index + 1 == count,
-                blocks: block_of(payload - 1).0 as u32 + 1,
-                payload_bytes: payload,
-                ..blob
-            };
-            let place = Rc::try_unwrap(extent.place).map_err(|_| Error::Busy("a write is in flight"))?;
-            written.push(WrittenExtent { place, header, length: extent.framed as u32 });
-        }
-        bytes.publish(blob.partition, written).await
+            is_hashed.set(true);
+            hash.finish()
+        };
+        let published = async {
+            let mut states: SmallVec<[ShardState; 8]> = SmallVec::new();
+            let mut failed = None;
+            for sink in written {
+                let result = async { sink?.publish(&self.bytes, self.blob).await };
+                let error = result.await.err();
+                states.push(if error.is_none() { ShardState::Durable } else { ShardState::Failed });
+                failed = failed.or(error);
+            }
+            if !is_hashed.get() {
+                self.bytes.hashes().hurry();
+            }
+            match decide(profile, &states) {
+                Decision::Acknowledge { .. } => Ok(()),
+                _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
+            }
+        };
+        let (published, digests) = zip(published, hashed).await;
+        published?;
+        let blob = BlobRef {
+            data_id: self.blob.data_id,
+            partition: self.blob.partition,
+            profile,
+            codec: self.blob.codec,
+            size: self.received,
+        };
+        Ok((blob, digests))
     }
 }
 
 #[cfg(test)]
-#[path = "write_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::frame::frame;
-use crate::peer::harness::{PROFILE, fill, on_one_core, pattern, write};
+use crate::peer::harness::{PROFILE, fill, keep, on_one_core, pattern, write};
 use crate::peer::{Hold, Located};
 use crate::read::read_to_vec;
 
@@ -50,7 +50,8 @@ fn large_blobs_are_published_and_read_back() {
                 let payload = pattern(len);
                 let (finished, digests) = write(&bytes, 7, id, &payload, known).await;
                 assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
-                let Finished::Stored(blob) = finished else { panic!("{len} bytes are large") };
+                assert!(matches!(finished, Finished::Stored(_)), "{len} bytes are large");
+                let blob = keep(&bytes, finished).await;
                 assert_eq!(blob.size, len as u64);
                 let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
                 assert!(back == payload, "{len} bytes differ");
@@ -63,7 +64,7 @@ fn large_blobs_are_published_and_read_back() {
 #[test]
 fn a_blob_of_unknown_size_takes_no_more_space_than_one_of_known_size() {
     on_one_core(|bytes| async move {
-        write(&bytes, 7, 1, &pattern(300_000), false).await;
+        let _finished = write(&bytes, 7, 1, &pattern(300_000), false).await;
         let located = bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.expect("located");
         assert_eq!(u64::from(located.locations[0].length), framed_len(300_000));
         let taken = bytes.home().segments().stats().extent_live_bytes;
@@ -132,7 +133,6 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
         )
         .expect("writer");
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
-        writer.end().await.expect("ended");
         let mut finish = Box::pin(writer.finish());
         std::future::poll_fn(|cx| {
             assert!(finish.as_mut().poll(cx).is_pending());
@@ -147,6 +147,27 @@ fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
             assert!(waited < 2000, "the blob is still there");
         }
         assert_eq!(bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.unwrap_err(), Error::NotFound);
+    });
+}
+
+#[test]
+fn a_stored_blob_that_is_not_kept_is_deleted_again() {
+    on_one_core(|bytes| async move {
+        let (kept, _) = write(&bytes, 7, 1, &pattern(300_000), true).await;
+        keep(&bytes, kept).await;
+        let before = settled(&bytes).await;
+        assert!(before > 0);
+        let (finished, _) = write(&bytes, 7, 2, &pattern(300_000), true).await;
+        let Finished::Stored(stored) = finished else { panic!("the blob is large") };
+        stored.discard().await;
+        assert_eq!(settled(&bytes).await, before);
+        drop(write(&bytes, 7, 3, &pattern(300_000), true).await);
+        let mut waited = 0;
+        while settled(&bytes).await > before {
+            io::sleep(std::time::Duration::from_millis(5)).await;
+            waited += 1;
+            assert!(waited < 2000, "the blob is still there");
+        }
     });
 }
 
@@ -166,7 +187,6 @@ fn a_blob_whose_writer_leaves_without_taking_the_result_is_deleted_again() {
         )
         .expect("writer");
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
-        writer.end().await.expect("ended");
         let mut finish = Box::pin(writer.finish());
         let woken = Arc::new(Woken::default());
         let waker = woken.clone().into();
@@ -203,10 +223,11 @@ fn more_or_fewer_bytes_than_announced_are_refused() {
         assert!(matches!(writer.advance(11).await, Err(Error::Invalid(_))));
         let mut writer = open().expect("writer");
         fill(&mut writer, &[1; 9], 3).await.expect("written");
-        assert!(matches!(writer.end().await, Err(Error::Invalid(_))));
-        fill(&mut writer, &[1; 1], 3).await.expect("written");
+        assert!(matches!(writer.finish().await, Err(Error::Invalid(_))));
+        let mut writer = open().expect("writer");
+        fill(&mut writer, &[1; 10], 3).await.expect("written");
         assert_eq!(writer.space().await.expect("space").len(), 0);
-        assert_eq!(writer.finish().await.expect("finished").blob_ref().size, 10);
+        assert_eq!(writer.finish().await.expect("finished").0.blob_ref().size, 10);
     });
 }
 
@@ -219,14 +240,14 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
         let mut writer =
             BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([1; 16]), PROFILE, None, plan)
                 .expect("writer");
-        let count = writer.space().await.expect("space").len();
-        let mut advance = Box::pin(writer.advance(count));
+        let blocks = pattern(SLICE_BLOCKS * BLOCK_PAYLOAD_BYTES);
+        let mut fill = Box::pin(fill(&mut writer, &blocks, usize::MAX));
         std::future::poll_fn(|cx| {
-            assert!(advance.as_mut().poll(cx).is_pending(), "waits for its hash");
+            assert!(fill.as_mut().poll(cx).is_pending(), "waits for its hash");
             std::task::Poll::Ready(())
         })
         .await;
-        drop(advance);
+        drop(fill);
         assert!(matches!(writer.space().await, Err(Error::Invalid(_))));
         assert!(writer.finish().await.is_err());
     });
@@ -274,7 +295,7 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
                     least.set(least.get().min(bytes.budget_free()));
                     io::yield_now().await;
                 }
-                let blob = writer.finish().await?.blob_ref();
+                let blob = keep(&bytes, writer.finish().await?.0).await;
                 let mut reader =
                     crate::read::BlobReader::new(&bytes, &bytes.budget().holder(), blob, None, 0..u64::MAX);
                 let mut at = 0;
@@ -344,13 +365,9 @@ proptest::proptest! {
                     break;
                 }
             }
-            let digests = writer.end().await.expect("ended");
+            let (finished, digests) = writer.finish().await.expect("finished");
             assert_eq!(digests.md5, Some(<::md5::Md5 as ::md5::Digest>::digest(&payload).into()));
-            let finished = writer.finish().await.expect("finished");
-            let blob = finished.blob_ref();
-            if let Finished::Small(small, _held) = finished {
-                bytes.store(small).await.expect("stored");
-            }
+            let blob = keep(&bytes, finished).await;
             let back = read_to_vec(&bytes, blob, None, 0..u64::MAX, LIMIT).await.expect("read");
             assert!(back == payload, "{len} bytes differ");
             assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
@@ -392,7 +409,7 @@ fn blobs_that_end_together_share_their_syncs() {
 fn a_failed_sync_fails_every_unsynced_blob_and_no_other() {
     on_one_core(|bytes| async move {
         let payload = pattern(3 << 20);
-        write(&bytes, 7, 1, &payload, true).await;
+        let _finished = write(&bytes, 7, 1, &payload, true).await;
         let segment = |located: &Located| located.locations[0].segment;
         let poisoned = segment(&bytes.locate(7, DataId([1; 16]), 0, Hold::Extents).await.expect("published"));
         let mut writers = Vec::new();
@@ -422,7 +439,7 @@ fn a_failed_sync_fails_every_unsynced_blob_and_no_other() {
         }
         assert!(!bytes.home().segments().may_hold_leftovers());
         // What was published stays, and new blobs go to another segment.
-        write(&bytes, 7, 5, &payload, true).await;
+        let _finished = write(&bytes, 7, 5, &payload, true).await;
         for id in [1, 5] {
             let located = bytes.locate(7, DataId([id; 16]), 0, Hold::Extents).await.expect("published");
             assert_eq!(segment(&located) == poisoned, id == 1);
