@@ -1,6 +1,7 @@
 //! Every limit of the byte store, with the relations between them checked at compile time.
 //!
-//! A simulated node has smaller segments, so that even a short run fills, seals, compacts and reuses many of them.
+//! A simulated node has smaller segments and less memory, so that even a short run fills, seals, compacts and reuses many
+//! segments, and has requests wait for memory.
 
 use std::time::Duration;
 
@@ -25,12 +26,12 @@ pub const EXTENT_BYTES: u64 = (EXTENT_BLOCKS * BLOCK_BYTES) as u64;
 pub const MAX_EXTENTS: usize = 1 << 12;
 
 /// Budget of one core for the bodies of all its requests (buffers, documents, long responses), bytes.
-pub const BODY_BUDGET_BYTES: usize = 96 << 20;
+pub const BODY_BUDGET_BYTES: usize = if cfg!(sim) { 3 << 20 } else { 96 << 20 };
 /// The part of [`BODY_BUDGET_BYTES`] reserved for bodies of at most [`SMALL_BLOB_BYTES`], bytes.
 pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
 /// Budget of one core for incomplete request heads and for input that arrives behind the request being served, bytes.
 /// The first [`FREE_INPUT_BYTES`] of each connection are not counted.
-pub const INPUT_BUDGET_BYTES: usize = 16 << 20;
+pub const INPUT_BUDGET_BYTES: usize = if cfg!(sim) { 1 << 20 } else { 16 << 20 };
 /// Input that each connection may hold outside [`INPUT_BUDGET_BYTES`], bytes.
 pub const FREE_INPUT_BYTES: usize = 8 << 10;
 /// A request that has waited this long for memory is refused.
@@ -42,14 +43,14 @@ pub const SHRINK_AFTER_STALL: Duration = Duration::from_millis(100);
 /// ended.
 pub const END_AFTER_STALL: Duration = Duration::from_secs(1);
 /// Maximum number of blocks that one write or read of a large blob moves.
-pub const PIECE_BLOCKS: usize = 16;
+pub const PIECE_BLOCKS: usize = if cfg!(sim) { 8 } else { 16 };
 /// Maximum number of writes in flight for one request.
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Maximum number of blobs that one core copies at a time. A copy holds what it has read while it waits for room to
 /// write, so too many copies could hold the whole budget and wait for one another.
-pub const COPIES: usize = 16;
+pub const COPIES: usize = if cfg!(sim) { 1 } else { 16 };
 /// The same for copies of at most [`SMALL_BLOB_BYTES`], which do not wait for long ones.
-pub const SMALL_COPIES: usize = 64;
+pub const SMALL_COPIES: usize = if cfg!(sim) { 2 } else { 64 };
 /// Maximum number of parts of an object that one read locates and holds in place at a time. An object of no more parts
 /// is read to its end even if it is replaced meanwhile; so many locations take 56 KiB.
 pub const LOCATED_PARTS: usize = 1024;
@@ -103,7 +104,10 @@ const _: () = assert!(SMALL_BLOB_BYTES < SLICE_PAYLOAD_BYTES);
 const _: () = assert!(COPIES * 3 * PIECE_BLOCKS * BLOCK_BYTES <= BODY_BUDGET_BYTES / 2);
 // Three blocks are read for what is written as one record.
 const _: () = assert!(SMALL_COPIES * (4 * BLOCK_BYTES + MAX_RECORD_BODY_BYTES) <= BODY_BUDGET_BYTES / 2);
-const _: () = assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * 8 <= BODY_BUDGET_BYTES);
+// A simulated node has room for fewer uploads.
+const WIDE_UPLOADS: usize = if cfg!(sim) { 1 } else { 8 };
+const _: () =
+    assert!((WRITES_IN_FLIGHT + 1) * PIECE_BLOCKS * BLOCK_BYTES * WIDE_UPLOADS <= BODY_BUDGET_BYTES);
 const _: () =
     assert!(2 * SMALL_BLOB_BYTES < SMALL_RESERVE_BYTES && SMALL_RESERVE_BYTES < BODY_BUDGET_BYTES / 4);
 const _: () = assert!(SMALL_BLOB_BYTES + 3 * BLOCK_TRAILER_BYTES <= MAX_RECORD_BODY_BYTES);

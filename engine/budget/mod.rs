@@ -324,6 +324,10 @@ impl Holder {
 
     fn ask(&self, demand: Demand) {
         self.demand.set(Some(demand));
+        #[cfg(sim)]
+        if demand == Demand::End {
+            io::sim::control::note_ended_for_memory();
+        }
         self.budget.note(|shortages| match demand {
             Demand::Shrink => shortages.shrunk += 1,
             Demand::End => shortages.ended += 1,
@@ -386,7 +390,7 @@ impl Held {
     }
 
     fn release(&self, bytes: usize) {
-        if !self.booked || bytes == 0 {
+        if !self.booked || bytes == 0 || crate::canary!("budget-never-returned") {
             return;
         }
         let held = self.holder.held(self.class);

@@ -20,6 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a client waits for 100 Continue before it sends the body.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// Usually one request in this many is slow.
+pub const SLOW_ONE_IN: u64 = 8;
+
+/// A slow client sends so much at a time.
+const DRIBBLE_BYTES: usize = 16 << 10;
+
 /// How a body is signed and framed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Payload {
@@ -215,12 +221,21 @@ pub struct Client {
     skew_seconds: i64,
     /// Whether it sometimes half-closes the connection and waits for its answer.
     pub half_closes: bool,
+    /// One request in this many is sent slowly, and one answer in this many is read slowly.
+    pub slow_one_in: u64,
 }
 
 impl Client {
     /// A client of the server at `address`.
     pub fn new(address: SocketAddr, random: Random) -> Client {
-        Client { address, stream: None, random, skew_seconds: 0, half_closes: false }
+        Client {
+            address,
+            stream: None,
+            random,
+            skew_seconds: 0,
+            half_closes: false,
+            slow_one_in: SLOW_ONE_IN,
+        }
     }
 
     /// Sends a request and waits for its answer.
@@ -235,7 +250,10 @@ impl Client {
         let hasty = Duration::from_millis(self.random.between(1, 200));
         let patience = if self.random.one_in(40) { hasty } else { PATIENCE };
         // Some are slow to read.
-        let slow = if self.random.one_in(8) { self.random.between(1, 800) } else { 0 };
+        let slow = if self.random.one_in(self.slow_one_in) { self.random.between(1, 800) } else { 0 };
+        // Or to send it.
+        let dribbles = self.random.one_in(self.slow_one_in);
+        let dribble = if dribbles { self.random.between(1, 400) } else { 0 };
         let ends = self.half_closes && self.random.one_in(4);
         if ends {
             count(Fault::HalfClose, "a client");
@@ -246,6 +264,8 @@ impl Client {
             leave: request.expect.then(|| engine::io::sleep(LEAVE)),
             head_only: request.method == "HEAD",
             slow: Duration::from_millis(slow),
+            allowed: if dribbles { 0 } else { usize::MAX },
+            dribble: Duration::from_millis(dribble),
             ends,
             ..Exchange::default()
         };
@@ -294,6 +314,10 @@ struct Exchange {
     /// A pause after each piece of the answer.
     slow: Duration,
     pause: Option<engine::io::Sleep>,
+    /// Bytes that may be sent now; more with each pause.
+    allowed: usize,
+    dribble: Duration,
+    step: Option<engine::io::Sleep>,
     /// Half-closes the connection once all is sent.
     ends: bool,
 }
@@ -308,7 +332,16 @@ impl Exchange {
             if !waits(&mut self.leave, cx) {
                 self.out.extend(self.held_back.take().unwrap_or_default());
             }
-            self.broken |= send(stream, cx, &self.out, &mut self.sent);
+            let allowed = self.out.len().min(self.allowed);
+            self.broken |= send(stream, cx, &self.out[..allowed], &mut self.sent);
+            if self.sent == allowed && allowed < self.out.len() && !self.broken {
+                let step = self.step.take();
+                self.step = Some(step.unwrap_or_else(|| engine::io::sleep(self.dribble)));
+                if !waits(&mut self.step, cx) {
+                    self.allowed += DRIBBLE_BYTES;
+                    continue;
+                }
+            }
             if self.ends && self.held_back.is_none() && self.sent == self.out.len() {
                 std::task::ready!(pin!(stream.close()).poll(cx))?;
             }

@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 20] = [
+const CANARIES: [&str; 21] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -85,6 +85,7 @@ const CANARIES: [&str; 20] = [
     "reads-do-not-wait",
     "completed-upload-forgotten",
     "modified-goes-back",
+    "budget-never-returned",
 ];
 
 fn parse_canary(name: &str) -> Result<&'static str, String> {
@@ -152,6 +153,7 @@ struct Total {
     operations: usize,
     undecided: usize,
     refused: u64,
+    ended_for_memory: u64,
     answers: BTreeMap<u16, u64>,
     faults: BTreeMap<Fault, u64>,
     failed: Vec<u64>,
@@ -177,6 +179,7 @@ impl Total {
         self.operations += report.operations;
         self.undecided += report.undecided;
         self.refused += u64::from(report.refused.is_some());
+        self.ended_for_memory += summary.ended_for_memory;
         for (status, count) in &report.answers {
             *self.answers.entry(*status).or_default() += count;
         }
@@ -199,6 +202,7 @@ impl Total {
         say(&format!("operations: {}", self.operations));
         say(&format!("undecided histories: {}", self.undecided));
         say(&format!("starts refused because of damage: {}", self.refused));
+        say(&format!("requests ended because memory was short: {}", self.ended_for_memory));
         for (status, count) in &self.answers {
             let name = if *status == 0 { "none".to_owned() } else { status.to_string() };
             say(&format!("answer {name}: {count}"));

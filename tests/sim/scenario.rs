@@ -10,6 +10,7 @@ use engine::io::{now, sleep, spawn};
 use hamster::core::DRAIN_LIMIT;
 
 use crate::check;
+use crate::client::SLOW_ONE_IN;
 use crate::machine::{Machine, Setup, address};
 use crate::workload::{KEYS, Shared, Worker, abuse};
 
@@ -37,7 +38,11 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
+/// How the names of the files that hold large blobs begin.
+const EXTENTS: &str = "extent-";
+
 /// What a seed decides before its run.
+#[derive(Clone)]
 struct Chosen {
     setup: Setup,
     clients: usize,
@@ -46,6 +51,10 @@ struct Chosen {
     faults: BTreeSet<Fault>,
     /// How often faults occur: a factor on their rates, in percent.
     heat: u32,
+    /// One request in this many is slow.
+    slow_one_in: u64,
+    /// Only syncs of files whose names begin with this fail.
+    sync_errors_in: &'static str,
 }
 
 /// Draws a run from a seed. With `only`, it has that one fault; with `long`, it takes long.
@@ -82,6 +91,8 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         largest: [4 << 10, 200 << 10, 200 << 10, 700 << 10, 3 << 20][random.index(5)],
         faults,
         heat: [10, 100, 100, 400][random.index(4)],
+        slow_one_in: SLOW_ONE_IN,
+        sync_errors_in: "",
     };
     if crowd && random.one_in(2) {
         // Many large blobs are written to the same files at once.
@@ -89,7 +100,11 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         chosen.largest = 700 << 10;
         if only.is_none() && random.one_in(2) {
             chosen.faults.insert(Fault::SyncError);
+            // The node ends when a sync of its Raft log fails, and would get no further.
+            chosen.sync_errors_in = ["", EXTENTS][random.index(2)];
         }
+        // Slow ones leave it short of memory, and a sync meets bytes of blobs that are still being written.
+        chosen.slow_one_in = [SLOW_ONE_IN, 2][random.index(2)];
     }
     chosen
 }
@@ -133,18 +148,13 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
 /// Lets clients work while faults happen.
 async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, random: &mut Random) {
     let supervisor = spawn(supervise(machine.clone(), shared.clone(), control::random()));
-    let nemesis = spawn(torment(
-        chosen.faults.clone(),
-        chosen.heat,
-        machine.clone(),
-        shared.clone(),
-        control::random(),
-    ));
+    let nemesis = spawn(torment(chosen.clone(), machine.clone(), shared.clone(), control::random()));
     if chosen.faults.contains(&Fault::Garbage) {
         for _ in 0..1 + random.index(3) {
             spawn(abuse(shared.clone(), control::random()));
         }
     }
+    shared.slow_one_in.set(chosen.slow_one_in);
     shared.half_closes.set(chosen.faults.contains(&Fault::HalfClose));
     let mut workers = Vec::new();
     for number in 1..=chosen.clients {
@@ -160,11 +170,13 @@ async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, ran
     let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
     shared.stop.set(true);
     shared.half_closes.set(false);
+    shared.slow_one_in.set(SLOW_ONE_IN);
     nemesis.await;
     supervisor.await;
 }
 
-fn rates(faults: &BTreeSet<Fault>, heat: u32, random: &mut Random) -> FaultRates {
+fn rates(chosen: &Chosen, random: &mut Random) -> FaultRates {
+    let Chosen { faults, heat, sync_errors_in, .. } = chosen;
     let mut rate = |fault: Fault, usual: u32| {
         let spread = [1, 3, 10, 40][random.index(4)];
         if faults.contains(&fault) { usual * spread * heat / 100 } else { 0 }
@@ -172,7 +184,8 @@ fn rates(faults: &BTreeSet<Fault>, heat: u32, random: &mut Random) -> FaultRates
     FaultRates {
         read_error: rate(Fault::ReadError, 2000),
         write_error: rate(Fault::WriteError, 500),
-        sync_error: rate(Fault::SyncError, 500),
+        sync_error: rate(Fault::SyncError, if *sync_errors_in == EXTENTS { 4000 } else { 500 }),
+        sync_errors_in,
         misdirected_write: rate(Fault::MisdirectedWrite, 300),
         bit_rot: rate(Fault::BitRot, 300),
         slow: rate(Fault::SlowDisk, 2000),
@@ -182,16 +195,11 @@ fn rates(faults: &BTreeSet<Fault>, heat: u32, random: &mut Random) -> FaultRates
 }
 
 /// Injects the faults of a run until it stops, then ends them.
-async fn torment(
-    faults: BTreeSet<Fault>,
-    heat: u32,
-    machine: Rc<Machine>,
-    shared: Rc<Shared>,
-    mut random: Random,
-) {
+async fn torment(chosen: Chosen, machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random) {
+    let Chosen { faults, heat, .. } = &chosen;
     let damages = faults.iter().any(|fault| fault.damages());
     while !shared.stop.get() {
-        let mut rates = rates(&faults, heat, &mut random);
+        let mut rates = rates(&chosen, &mut random);
         if random.one_in(3) {
             // A while without disk faults, so that work gets done.
             rates = FaultRates { torn: rates.torn, lost: rates.lost, ..FaultRates::default() };
@@ -208,8 +216,8 @@ async fn torment(
         if shared.stop.get() {
             break;
         }
-        let chosen: Vec<Fault> = faults.iter().copied().collect();
-        if let Some(fault) = chosen.get(random.index(chosen.len().max(1))) {
+        let faults: Vec<Fault> = faults.iter().copied().collect();
+        if let Some(fault) = faults.get(random.index(faults.len().max(1))) {
             strike(*fault, &machine, &mut random).await;
         }
     }

@@ -15,7 +15,7 @@ use engine::io::sleep;
 use crate::check::durability;
 use crate::check::linearizability::ENTRIES_MAX;
 use crate::check::lists::Page;
-use crate::client::{Answer, Client, Failed, Payload, Request, element, elements, http_date};
+use crate::client::{Answer, Client, Failed, Payload, Request, SLOW_ONE_IN, element, elements, http_date};
 use crate::history::{Action, Entry, History};
 use crate::value::{ValueId, Values};
 
@@ -39,6 +39,8 @@ pub struct Shared {
     pub damage: Cell<bool>,
     /// Whether clients may half-close a connection before they have their answer.
     pub half_closes: Cell<bool>,
+    /// One request in this many is slow.
+    pub slow_one_in: Cell<u64>,
     /// Values seen last, for conditions.
     seen: RefCell<BTreeMap<&'static str, ValueId>>,
     pub largest: usize,
@@ -63,6 +65,7 @@ impl Shared {
             stop: Cell::new(false),
             damage: Cell::new(false),
             half_closes: Cell::new(false),
+            slow_one_in: Cell::new(SLOW_ONE_IN),
             seen: RefCell::default(),
             largest,
         }
@@ -176,6 +179,7 @@ impl Worker {
     /// Sends a request and reports its outcome. An answer with one of these statuses means that it was done.
     async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
         self.client.half_closes = self.shared.half_closes.get();
+        self.client.slow_one_in = self.shared.slow_one_in.get();
         let answer = self.client.ask(request).await;
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         *self.shared.history.borrow_mut().answers.entry(status).or_default() += 1;

@@ -21,6 +21,8 @@ pub struct Summary {
     pub time: Duration,
     /// Faults by kind.
     pub faults: Vec<(Fault, u64)>,
+    /// Requests that were told to end because memory was short.
+    pub ended_for_memory: u64,
 }
 
 /// Runs `main` outside all nodes, in the world of a seed, for at most `steps` steps. `planted` is the compiled-in bug
@@ -58,6 +60,7 @@ fn summary(world: &World) -> Summary {
         hash: world.hash,
         time: Duration::from_nanos(world.now),
         faults: Fault::ALL.iter().map(counted).collect(),
+        ended_for_memory: world.ended_for_memory,
     }
 }
 
@@ -247,6 +250,16 @@ pub fn count(fault: Fault, what: &str) {
 /// How often a fault has happened.
 pub fn counted(fault: Fault) -> u64 {
     with(|world| world.counts.get(&fault).copied().unwrap_or(0))
+}
+
+/// Notes that a request was told to end because memory was short.
+pub fn note_ended_for_memory() {
+    with(|world| world.ended_for_memory += 1);
+}
+
+/// How many requests were told to end because memory was short.
+pub fn ended_for_memory() -> u64 {
+    with(|world| world.ended_for_memory)
 }
 
 /// A separate stream of random numbers, seeded by the world.

@@ -103,6 +103,8 @@ pub struct FaultRates {
     pub write_error: u32,
     /// Syncs that fail.
     pub sync_error: u32,
+    /// Only syncs of files whose names begin with this fail.
+    pub sync_errors_in: &'static str,
     /// Writes that go to the wrong place.
     pub misdirected_write: u32,
     /// Reads before which a bit of the range flips.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::disk::FileId;
-use super::faults::Fault;
+use super::faults::{Fault, FaultRates};
 use super::world::{Event, Node, NodeId, ProcessId, World, current, try_with, with};
 use crate::buf::Buf;
 use crate::io::{ALIGNMENT, oneshot};
@@ -155,12 +155,10 @@ impl File {
         let upto = with(|world| Ok::<_, io::Error>(node(world)?.disk.writes()))?;
         operate(0, move |world, node| {
             world.trace(|| format!("sync {}", path.display()));
-            if world.random.chance(world.nodes[node].rates.sync_error) {
-                let World { nodes, random, .. } = world;
+            may_fail_to_sync(world, node, &path).inspect_err(|_| {
+                let World { nodes, random, .. } = &mut *world;
                 nodes[node].disk.fail_sync(file, random);
-                world.fault(Fault::SyncError, || format!("{}", path.display()));
-                return Err(failed());
-            }
+            })?;
             world.nodes[node].disk.sync(file, upto);
             Ok(())
         })
@@ -264,15 +262,22 @@ fn may_fail_to_write(world: &mut World, node: NodeId, path: &Path) -> io::Result
     Ok(())
 }
 
+fn may_fail_to_sync(world: &mut World, node: NodeId, path: &Path) -> io::Result<()> {
+    let FaultRates { sync_error, sync_errors_in, .. } = world.nodes[node].rates;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if world.random.chance(sync_error) && name.starts_with(sync_errors_in) {
+        world.fault(Fault::SyncError, || format!("{}", path.display()));
+        return Err(failed());
+    }
+    Ok(())
+}
+
 /// Makes entries created, renamed or removed in `path` durable.
 pub async fn sync_dir(path: &Path) -> io::Result<()> {
     let path = path.to_owned();
     let changes = with(|world| Ok::<_, io::Error>(node(world)?.disk.pending_changes(&path)))?;
     operate(0, move |world, node| {
-        if world.random.chance(world.nodes[node].rates.sync_error) {
-            world.fault(Fault::SyncError, || format!("{}", path.display()));
-            return Err(failed());
-        }
+        may_fail_to_sync(world, node, &path)?;
         world.nodes[node].disk.sync_directory(&path, changes)
     })
     .await

@@ -61,6 +61,8 @@ pub struct World {
     pub network: Network,
     /// How often each fault has happened.
     pub counts: BTreeMap<Fault, u64>,
+    /// How many requests were told to end because memory was short.
+    pub ended_for_memory: u64,
     /// Whether [`World::trace`] prints.
     pub verbose: bool,
     /// The bug that is planted.
@@ -125,6 +127,7 @@ impl World {
             processes: 0,
             network: Network::default(),
             counts: BTreeMap::new(),
+            ended_for_memory: 0,
             verbose: false,
             planted: None,
             damaged: BTreeSet::new(),

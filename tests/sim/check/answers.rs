@@ -1,5 +1,6 @@
-//! Answers fail only for a reason. None is 500 unless the disk failed. An answer that has begun is finished unless
-//! a fault broke it off, even by a node that is shutting down (as long as it waits).
+//! Answers fail only for a reason. None is 500 unless the disk failed. An answer that has begun is finished, even by a
+//! node that is shutting down (as long as it waits), unless a fault broke it off, or its client was slow when memory was
+//! short.
 
 use engine::io::sim::{Fault, control};
 
@@ -28,8 +29,11 @@ pub fn check(history: &History) -> Result<(), String> {
         return Err("a request was answered 500 though the disk did nothing wrong".to_owned());
     }
     let harmful = |fault: &Fault| !HARMLESS.contains(fault) && happened(fault);
-    if history.broken_off > 0 && !history.cut_short && !Fault::ALL.iter().any(harmful) {
-        return Err(format!("{} answers were broken off, and no fault did it", history.broken_off));
+    let (broken_off, ended) = (history.broken_off, control::ended_for_memory());
+    if broken_off > ended && !history.cut_short && !Fault::ALL.iter().any(harmful) {
+        return Err(format!(
+            "{broken_off} answers were broken off; no fault did it, and memory was short for only {ended}"
+        ));
     }
     Ok(())
 }
