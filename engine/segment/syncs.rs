@@ -80,7 +80,9 @@ impl Shared {
         let synced =
             if self.fail_extent_sync.take() { Err(std::io::Error::other("injected")) } else { synced };
         synced.map_err(|error| {
-            self.state.borrow_mut().extents.seal(segment);
+            if !crate::canary!("failed-sync-retried") {
+                self.state.borrow_mut().extents.seal(segment);
+            }
             Error::io("sync an extent", &error)
         })
     }

@@ -100,11 +100,18 @@ fn choose(random: &mut Random, only: Option<Fault>, long: bool) -> Chosen {
         chosen.largest = 700 << 10;
         if only.is_none() && random.one_in(2) {
             chosen.faults.insert(Fault::SyncError);
-            // The node ends when a sync of its Raft log fails, and would get no further.
-            chosen.sync_errors_in = ["", EXTENTS][random.index(2)];
         }
-        // Slow ones leave it short of memory, and a sync meets bytes of blobs that are still being written.
+        // Slow ones leave it short of memory.
         chosen.slow_one_in = [SLOW_ONE_IN, 2][random.index(2)];
+    }
+    if chosen.largest > 200 << 10 && chosen.faults.contains(&Fault::SyncError) && random.one_in(2) {
+        // The node ends when a sync of its Raft log fails, so few others would be reached. A failed one matters most to
+        // blobs that are still being written to the same file; other faults would hide what it did.
+        chosen.sync_errors_in = EXTENTS;
+        chosen.faults = BTreeSet::from([Fault::SyncError]);
+        chosen.setup.cores = 1;
+        chosen.clients = chosen.clients.max(3);
+        chosen.slow_one_in = 2;
     }
     chosen
 }
