@@ -53,7 +53,7 @@ pub struct Entry<'a> {
     pub error: Option<&'a str>,
     /// Bytes of the request body.
     pub bytes_in: u64,
-    /// Bytes of the reply body.
+    /// Bytes of the reply, its head included.
     pub bytes_out: u64,
     /// The time from the head to the last byte of the reply.
     pub duration: Duration,

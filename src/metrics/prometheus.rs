@@ -74,7 +74,7 @@ fn requests(out: &mut Families, cores: &Cores) {
     }
     let family = out.counter("hamster_received_bytes_total", "Bytes of request bodies", &["core"]);
     each(family, cores, |stats| stats.bytes_in as f64);
-    let family = out.counter("hamster_sent_bytes_total", "Bytes of response bodies", &["core"]);
+    let family = out.counter("hamster_sent_bytes_total", "Bytes of responses, heads included", &["core"]);
     each(family, cores, |stats| stats.bytes_out as f64);
     let family = out.gauge("hamster_connections", "Open S3 connections", &["core"]);
     each(family, cores, |stats| stats.connections_open as f64);
