@@ -58,7 +58,7 @@ fn locked_memory_refusal(sizes: Option<(u64, u64)>) -> Error {
         format!(" ({} KiB allowed, {} KiB needed)", limit >> 10, needed >> 10)
     });
     Error::refused(format!(
-        "too little locked memory{sizes}: raise it with `ulimit -l unlimited`, under systemd with LimitMEMLOCK=infinity, or give fewer --cores"
+        "too little locked memory{sizes}: raise it with `ulimit -l`, under systemd with LimitMEMLOCK=, or give fewer --cores"
     ))
 }
 

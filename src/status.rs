@@ -74,7 +74,7 @@ pub struct Core {
     /// Bytes of request bodies per second.
     #[prost(double, tag = "3")]
     pub bytes_in_per_second: f64,
-    /// Bytes of response bodies per second.
+    /// Bytes of responses per second, heads included.
     #[prost(double, tag = "4")]
     pub bytes_out_per_second: f64,
     /// Median latency, µs.

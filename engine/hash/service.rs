@@ -293,13 +293,14 @@ impl Chunks {
     /// Opens the chunks that begin in the slices, and returns what to add to each open one. They are independent of
     /// each other.
     fn split<'a>(&mut self, slices: &[&'a [u8]]) -> SmallVec<[Slices<'a>; 8]> {
-        self.open.resize(self.ends.len() + 1, Sha256::new());
+        let ends = std::mem::take(&mut self.ends);
+        self.open.resize(ends.len() + 1, Sha256::new());
         let mut pieces: SmallVec<[Slices<'a>; 8]> = SmallVec::new();
         pieces.resize(self.open.len(), Slices::new());
         let (mut chunk, mut at) = (0, 0);
         for slice in slices {
             let mut rest = *slice;
-            while let Some(end) = self.ends.get(chunk).filter(|end| **end <= at + rest.len()) {
+            while let Some(end) = ends.get(chunk).filter(|end| **end <= at + rest.len()) {
                 let (piece, after) = rest.split_at(end - at);
                 pieces[chunk].push(piece);
                 (rest, at, chunk) = (after, *end, chunk + 1);
@@ -310,9 +311,8 @@ impl Chunks {
         pieces
     }
 
-    /// Completes all open chunks but the last one.
+    /// Completes all open chunks but the last one, which goes on.
     fn close(&mut self) {
-        self.ends.clear();
         let last = self.open.len() - 1;
         self.digests.extend(self.open.drain(..last).map(Sha256::finish));
     }

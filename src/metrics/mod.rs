@@ -36,7 +36,7 @@ pub struct CoreStats {
     pub latency: Vec<Latency>,
     /// Bytes of request bodies.
     pub bytes_in: u64,
-    /// Bytes of response bodies.
+    /// Bytes of responses, heads included.
     pub bytes_out: u64,
     /// Connections open now.
     pub connections_open: u64,
