@@ -1,3 +1,7 @@
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -77,12 +81,17 @@ async fn digest_pieces(
         let (buf, ranges) = in_blocks(piece, block);
         // A buffer that nobody hurries is hashed with those that are urgent.
         let patient = number % 3 == 2;
-        let hurrying = service.clone();
-        if patient {
-            io::spawn(async move { hurrying.hurry() });
-        }
+        let (hurrying, hashed) = (service.clone(), Rc::new(Cell::new(false)));
+        let done = hashed.clone();
+        io::spawn(async move {
+            while patient && !done.get() {
+                io::sleep(Duration::from_millis(1)).await;
+                hurrying.hurry();
+            }
+        });
         let expected = buf.to_vec();
         assert_eq!(&body.update(buf, ranges, patient).await[..], expected);
+        hashed.set(true);
         while let Some(digest) = body.next_chunk() {
             known.push(digest);
         }
@@ -213,7 +222,7 @@ fn patient_buffers_are_hashed_together_when_one_of_them_is_needed_or_another_is_
                 io::spawn(async move { body.update(buf, ranges, patient).await })
             };
             let waiting = [wait(true), wait(true), wait(true)];
-            io::sleep(std::time::Duration::from_millis(20)).await;
+            io::sleep(Duration::from_millis(20)).await;
             assert_eq!(service.depth(), 3);
             if urgent {
                 wait(false).await.expect("ran");
@@ -235,7 +244,7 @@ fn a_patient_buffer_that_is_abandoned_leaves_nothing_waiting() {
         for _ in 0..2 {
             let mut body = service.open(Plan { md5: true, ..Plan::default() });
             let (buf, ranges) = one_range(&[5; 5000]);
-            let abandoned = io::timeout(std::time::Duration::from_millis(5), body.update(buf, ranges, true));
+            let abandoned = io::timeout(Duration::from_millis(5), body.update(buf, ranges, true));
             assert!(abandoned.await.is_err());
             drop(body);
             assert_eq!(service.depth(), 0);

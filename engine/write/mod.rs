@@ -515,7 +515,8 @@ impl BlobWriter {
                 _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
             }
         };
-        let (published, digests) = zip(published, hashed).await;
+        // The buffer waits to be hashed before the publishing can end and hurry it.
+        let (digests, published) = zip(hashed, published).await;
         published?;
         let blob = BlobRef {
             data_id: self.blob.data_id,
