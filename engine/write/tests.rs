@@ -10,6 +10,11 @@ use crate::read::read_to_vec;
 
 const LIMIT: usize = 1 << 30;
 
+fn writer(bytes: &ByteStore, id: u8, size: Option<u64>, plan: Plan) -> BlobWriter {
+    let data_id = DataId([id; 16]);
+    BlobWriter::new(bytes, &bytes.budget().holder(), 7, data_id, PROFILE, size, plan).expect("writer")
+}
+
 #[test]
 fn small_blobs_are_returned_framed_and_are_stored_with_their_commit() {
     on_one_core(|bytes| async move {
@@ -97,16 +102,7 @@ fn an_abandoned_blob_releases_everything() {
     on_one_core(|bytes| async move {
         let payload = pattern(9 << 20);
         for size in [None, Some(20 << 20)] {
-            let mut writer = BlobWriter::new(
-                &bytes,
-                &bytes.budget().holder(),
-                7,
-                DataId([1; 16]),
-                PROFILE,
-                size,
-                Plan::default(),
-            )
-            .expect("writer");
+            let mut writer = writer(&bytes, 1, size, Plan::default());
             fill(&mut writer, &payload, usize::MAX).await.expect("written");
             assert!(bytes.home().segments().stats().extent_live_bytes > 0);
             drop(writer);
@@ -122,16 +118,7 @@ fn an_abandoned_blob_releases_everything() {
 #[test]
 fn a_blob_whose_writer_is_dropped_while_it_finishes_is_deleted_again() {
     on_one_core(|bytes| async move {
-        let mut writer = BlobWriter::new(
-            &bytes,
-            &bytes.budget().holder(),
-            7,
-            DataId([1; 16]),
-            PROFILE,
-            None,
-            Plan::default(),
-        )
-        .expect("writer");
+        let mut writer = writer(&bytes, 1, None, Plan::default());
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
         let mut finish = Box::pin(writer.finish());
         std::future::poll_fn(|cx| {
@@ -176,16 +163,7 @@ fn a_stored_blob_that_is_not_kept_is_deleted_again() {
 #[test]
 fn a_blob_whose_writer_leaves_without_taking_the_result_is_deleted_again() {
     on_one_core(|bytes| async move {
-        let mut writer = BlobWriter::new(
-            &bytes,
-            &bytes.budget().holder(),
-            7,
-            DataId([1; 16]),
-            PROFILE,
-            None,
-            Plan::default(),
-        )
-        .expect("writer");
+        let mut writer = writer(&bytes, 1, None, Plan::default());
         fill(&mut writer, &pattern(3 << 20), usize::MAX).await.expect("written");
         let mut finish = Box::pin(writer.finish());
         let woken = Arc::new(Woken::default());
@@ -207,24 +185,14 @@ fn a_blob_whose_writer_leaves_without_taking_the_result_is_deleted_again() {
 #[test]
 fn more_or_fewer_bytes_than_announced_are_refused() {
     on_one_core(|bytes| async move {
-        let open = || {
-            BlobWriter::new(
-                &bytes,
-                &bytes.budget().holder(),
-                7,
-                DataId([1; 16]),
-                PROFILE,
-                Some(10),
-                Plan::default(),
-            )
-        };
-        let mut writer = open().expect("writer");
+        let open = || writer(&bytes, 1, Some(10), Plan::default());
+        let mut writer = open();
         assert_eq!(writer.space().await.expect("space").len(), 10);
         assert!(matches!(writer.advance(11).await, Err(Error::Invalid(_))));
-        let mut writer = open().expect("writer");
+        let mut writer = open();
         fill(&mut writer, &[1; 9], 3).await.expect("written");
         assert!(matches!(writer.finish().await, Err(Error::Invalid(_))));
-        let mut writer = open().expect("writer");
+        let mut writer = open();
         fill(&mut writer, &[1; 10], 3).await.expect("written");
         assert_eq!(writer.space().await.expect("space").len(), 0);
         assert_eq!(writer.finish().await.expect("finished").0.blob_ref().size, 10);
@@ -237,9 +205,7 @@ fn a_writer_that_was_interrupted_takes_no_more_bytes() {
         let plan = Plan { md5: true, ..Plan::default() };
         // Another request is in flight, so that the hash waits for others.
         let _both = (io::begin_request(), io::begin_request());
-        let mut writer =
-            BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([1; 16]), PROFILE, None, plan)
-                .expect("writer");
+        let mut writer = writer(&bytes, 1, None, plan);
         let blocks = pattern(SLICE_BLOCKS * BLOCK_PAYLOAD_BYTES);
         let mut fill = Box::pin(fill(&mut writer, &blocks, usize::MAX));
         std::future::poll_fn(|cx| {
@@ -280,16 +246,7 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
         for id in 1..=CLIENTS {
             let (bytes, payload, least) = (bytes.clone(), payload.clone(), least.clone());
             tasks.push(io::spawn(async move {
-                let data_id = DataId([id; 16]);
-                let mut writer = BlobWriter::new(
-                    &bytes,
-                    &bytes.budget().holder(),
-                    7,
-                    data_id,
-                    PROFILE,
-                    Some(1_000_000),
-                    Plan::default(),
-                )?;
+                let mut writer = writer(&bytes, id, Some(1_000_000), Plan::default());
                 for piece in payload.chunks(40_000) {
                     fill(&mut writer, piece, usize::MAX).await?;
                     least.set(least.get().min(bytes.budget_free()));
@@ -320,11 +277,8 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
 fn a_stalled_body_holds_no_more_than_has_arrived_of_its_block() {
     on_one_core(|bytes| async move {
         let payload = pattern(5 << 20);
-        let holder = bytes.budget().holder();
-        let plan = Plan::default();
         for (size, kept) in [(Some(5 << 20), BLOCK_BYTES), (Some(100_000), 40 << 10), (None, BLOCK_BYTES)] {
-            let writer = BlobWriter::new(&bytes, &holder, 7, DataId([1; 16]), PROFILE, size, plan);
-            let mut writer = writer.expect("writer");
+            let mut writer = writer(&bytes, 1, size, Plan::default());
             let arrived = if size == Some(100_000) { 40_000 } else { 700_000 };
             fill(&mut writer, &payload[..arrived], 50_000).await.expect("written");
             writer.park().await.expect("parked");
@@ -348,11 +302,10 @@ proptest::proptest! {
         steps in proptest::collection::vec((1usize..200_000, proptest::bool::ANY), 1..40),
     ) {
         on_one_core(|bytes| async move {
-            let (payload, holder) = (pattern(len), bytes.budget().holder());
+            let payload = pattern(len);
             let plan = Plan { md5: true, ..Plan::default() };
             let size = known.then_some(len as u64);
-            let mut writer =
-                BlobWriter::new(&bytes, &holder, 7, DataId([1; 16]), PROFILE, size, plan).expect("writer");
+            let mut writer = writer(&bytes, 1, size, plan);
             let mut rest = &payload[..];
             for (step, park) in steps.into_iter().cycle() {
                 let count = step.min(rest.len());
@@ -382,16 +335,7 @@ fn blobs_that_end_together_share_their_syncs() {
         let mut writers = Vec::new();
         for id in 1..=BLOBS {
             let size = Some(300_000);
-            let mut writer = BlobWriter::new(
-                &bytes,
-                &bytes.budget().holder(),
-                7,
-                DataId([id; 16]),
-                PROFILE,
-                size,
-                Plan::default(),
-            )
-            .expect("writer");
+            let mut writer = writer(&bytes, id, size, Plan::default());
             fill(&mut writer, &pattern(300_000), usize::MAX).await.expect("written");
             writers.push(io::spawn(async move { writer.finish().await }));
         }
@@ -418,9 +362,7 @@ fn a_failed_sync_fails_every_unsynced_blob_and_no_other() {
         let mut writers = Vec::new();
         for id in 2..=4 {
             let size = Some(payload.len() as u64);
-            let mut writer =
-                BlobWriter::new(&bytes, &bytes.budget().holder(), 7, DataId([id; 16]), PROFILE, size, plan)
-                    .expect("writer");
+            let mut writer = writer(&bytes, id, size, plan);
             fill(&mut writer, &payload, usize::MAX).await.expect("written");
             writers.push(writer);
         }
