@@ -14,7 +14,7 @@ pub mod sha256;
 mod simd;
 
 pub use md5::{Md5, update_many};
-pub use service::{BodyHash, HashService, Ranges};
+pub use service::{BodyHash, HashService, Hurry, Ranges};
 pub use sha256::Sha256;
 
 use crc_fast::CrcAlgorithm;

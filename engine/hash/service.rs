@@ -48,8 +48,6 @@ struct Queue {
     draining: Cell<bool>,
     /// A buffer came or left, or is needed now.
     changed: io::Event,
-    /// A patient buffer is needed now.
-    hurried: Cell<bool>,
     /// How many batches are hashed without a wait because the last waits brought nothing, and how many of them were.
     vain: Cell<u32>,
     unwaited: Cell<u32>,
@@ -62,6 +60,8 @@ struct Lane {
     sha256: Option<Sha256>,
     chunks: Option<Chunks>,
     job: Option<Job>,
+    /// Its buffer is patient no longer.
+    hurried: bool,
     waker: Option<Waker>,
 }
 
@@ -135,14 +135,6 @@ impl HashService {
         self.0.waiting.borrow().len()
     }
 
-    /// Has patient buffers hashed now: the disk no longer works for one of them.
-    pub fn hurry(&self) {
-        if self.depth() > 0 {
-            self.0.hurried.set(true);
-            self.0.changed.notify();
-        }
-    }
-
     fn enqueue(&self, lane: &SharedLane) {
         self.0.waiting.borrow_mut().push_back(lane.clone());
         self.0.changed.notify();
@@ -191,12 +183,12 @@ impl Queue {
         while self.is_patient() {
             self.changed.wait().await;
         }
-        let (ready, longest) = {
+        let (ready, longest, hurried) = {
             let waiting = self.waiting.borrow();
             let length = |lane: &SharedLane| lane.borrow().job.as_ref().map_or(0, Job::bytes);
-            (waiting.len(), waiting.iter().map(length).max().unwrap_or(0))
+            let hurried = waiting.iter().any(|lane| lane.borrow().hurried);
+            (waiting.len(), waiting.iter().map(length).max().unwrap_or(0), hurried)
         };
-        let hurried = self.hurried.replace(false);
         let all = ready >= io::requests_in_flight().min(ENOUGH);
         if hurried || longest < GATHER_MIN_BYTES || all {
             return;
@@ -212,26 +204,19 @@ impl Queue {
         self.vain.set(if came { 0 } else { (2 * self.vain.get() + 1).min(MAX_VAIN) });
     }
 
-    /// Whether all buffers that wait are patient, and none of them is needed yet.
+    /// Whether all buffers that wait are patient.
     fn is_patient(&self) -> bool {
         let waiting = self.waiting.borrow();
-        let mut jobs = 0;
-        for lane in waiting.iter() {
-            match &lane.borrow().job {
-                Some(job) if !job.patient => return false,
-                Some(_) => jobs += 1,
-                None => {}
-            }
-        }
-        (1..ENOUGH).contains(&jobs) && !self.hurried.get()
+        let patient = |lane: &SharedLane| {
+            let lane = lane.borrow();
+            !lane.hurried && lane.job.as_ref().is_some_and(|job| job.patient)
+        };
+        (1..ENOUGH).contains(&waiting.len()) && waiting.iter().all(patient)
     }
 }
 
 /// Adds the slices of each stream to it: the first slices of all streams together, then the second ones, and so on.
-fn add_slices<T>(
-    mut streams: SmallVec<[(&mut T, Slices<'_>); MAX_STREAMS]>,
-    update_many: fn(&mut [&mut T], &[&[u8]]),
-) {
+fn add_slices<T>(streams: &mut [(&mut T, Slices<'_>)], update_many: fn(&mut [&mut T], &[&[u8]])) {
     let rounds = streams.iter().map(|(_, slices)| slices.len()).max().unwrap_or(0);
     for round in 0..rounds {
         let with_slice =
@@ -245,7 +230,7 @@ fn add_slices<T>(
 /// Adds the next range of each lane's job to its MD5. Returns whether there are more.
 fn advance_md5(lanes: &[SharedLane]) -> bool {
     let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
-    let mut streams = SmallVec::new();
+    let mut streams = SmallVec::<[_; MAX_STREAMS]>::new();
     let mut more = false;
     for lane in &mut held {
         let Lane { md5, job: Some(job), .. } = &mut **lane else { continue };
@@ -256,14 +241,14 @@ fn advance_md5(lanes: &[SharedLane]) -> bool {
             streams.push((md5, Slices::from_slice(&[&job.buf[range.clone()]])));
         }
     }
-    add_slices(streams, update_many);
+    add_slices(&mut streams, update_many);
     more
 }
 
 /// Adds each lane's job to its SHA-256 and to those of its chunks.
 fn advance_sha256(lanes: &[SharedLane]) {
     let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
-    let mut streams = SmallVec::new();
+    let mut streams = SmallVec::<[_; MAX_STREAMS]>::new();
     for lane in &mut held {
         let Lane { sha256, chunks, job: Some(job), .. } = &mut **lane else { continue };
         if std::mem::replace(&mut job.sha256_done, true) {
@@ -277,7 +262,8 @@ fn advance_sha256(lanes: &[SharedLane]) {
             streams.extend(chunks.open.iter_mut().zip(pieces));
         }
     }
-    add_slices(streams, sha256::update_many);
+    add_slices(&mut streams, sha256::update_many);
+    drop(streams);
     for lane in &mut held {
         if let Some(chunks) = &mut lane.chunks {
             chunks.close();
@@ -318,6 +304,22 @@ impl Chunks {
     }
 }
 
+/// Ends the patience of one body's buffer, whether it waits already or is still to come.
+pub struct Hurry {
+    service: HashService,
+    lane: Option<SharedLane>,
+}
+
+impl Hurry {
+    /// The buffer is needed now. Others that wait are hashed with it.
+    pub fn now(&self) {
+        if let Some(lane) = &self.lane {
+            lane.borrow_mut().hurried = true;
+            self.service.0.changed.notify();
+        }
+    }
+}
+
 /// Completes a lane's job at once.
 fn complete(lane: &SharedLane) {
     let lane = std::slice::from_ref(lane);
@@ -327,7 +329,7 @@ fn complete(lane: &SharedLane) {
 
 impl BodyHash {
     /// Adds the bytes in `ranges` of `buf` and returns the buffer. Waits for other buffers if other requests are in
-    /// flight. A patient buffer waits until others are urgent, or somebody calls [`HashService::hurry`].
+    /// flight. A patient buffer waits until [`Hurry::now`] is called, or others are hashed anyway.
     ///
     /// A caller that stops waiting loses the buffer, but the bytes are still added.
     ///
@@ -360,6 +362,11 @@ impl BodyHash {
             }
         })
         .await
+    }
+
+    /// What ends the patience of this body's buffer.
+    pub fn hurry(&self) -> Hurry {
+        Hurry { service: self.service.clone(), lane: self.lane.clone() }
     }
 
     /// Adds bytes at once.

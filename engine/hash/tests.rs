@@ -1,5 +1,3 @@
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
@@ -79,19 +77,16 @@ async fn digest_pieces(
             body.end_chunk(end - from);
         }
         let (buf, ranges) = in_blocks(piece, block);
-        // A buffer that nobody hurries is hashed with those that are urgent.
         let patient = number % 3 == 2;
-        let (hurrying, hashed) = (service.clone(), Rc::new(Cell::new(false)));
-        let done = hashed.clone();
-        io::spawn(async move {
-            while patient && !done.get() {
-                io::sleep(Duration::from_millis(1)).await;
-                hurrying.hurry();
-            }
-        });
+        if patient {
+            let hurry = body.hurry();
+            io::spawn(async move {
+                io::sleep(Duration::from_micros(number as u64)).await;
+                hurry.now();
+            });
+        }
         let expected = buf.to_vec();
         assert_eq!(&body.update(buf, ranges, patient).await[..], expected);
-        hashed.set(true);
         while let Some(digest) = body.next_chunk() {
             known.push(digest);
         }
@@ -218,21 +213,34 @@ fn patient_buffers_are_hashed_together_when_one_of_them_is_needed_or_another_is_
         for urgent in [false, true] {
             let wait = |patient| {
                 let mut body = service.open(Plan { md5: true, ..Plan::default() });
+                let hurry = body.hurry();
                 let (buf, ranges) = one_range(&[5; 5000]);
-                io::spawn(async move { body.update(buf, ranges, patient).await })
+                (io::spawn(async move { body.update(buf, ranges, patient).await }), hurry)
             };
             let waiting = [wait(true), wait(true), wait(true)];
             io::sleep(Duration::from_millis(20)).await;
             assert_eq!(service.depth(), 3);
             if urgent {
-                wait(false).await.expect("ran");
+                wait(false).0.await.expect("ran");
             } else {
-                service.hurry();
+                waiting[1].1.now();
             }
-            for body in waiting {
+            for (body, _) in waiting {
                 body.await.expect("ran");
             }
         }
+    });
+}
+
+/// A publish that fails at once is over before the buffer waits: nothing would have woken it.
+#[test]
+fn a_buffer_that_was_hurried_before_it_came_does_not_wait() {
+    run(async {
+        let _requests: Vec<_> = (0..5).map(|_| io::begin_request()).collect();
+        let mut body = HashService::new().open(Plan { md5: true, ..Plan::default() });
+        body.hurry().now();
+        let (buf, ranges) = one_range(&[5; 5000]);
+        assert!(io::timeout(Duration::from_secs(10), body.update(buf, ranges, true)).await.is_ok());
     });
 }
 

@@ -13,7 +13,6 @@
 
 mod sink;
 
-use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -488,14 +487,13 @@ impl BlobWriter {
             }));
         }
         let hash = self.hash.take();
-        let is_hashed = Cell::new(false);
+        let hurry = hash.as_ref().map(BodyHash::hurry);
         let hashed = async {
             let Some(mut hash) = hash else { return Digests::default() };
             if let Some(Unhashed { buf, ranges, held }) = unhashed {
                 drop(hash.update(buf, ranges, true).await);
                 drop(held);
             }
-            is_hashed.set(true);
             hash.finish()
         };
         let published = async {
@@ -507,16 +505,15 @@ impl BlobWriter {
                 states.push(if error.is_none() { ShardState::Durable } else { ShardState::Failed });
                 failed = failed.or(error);
             }
-            if !is_hashed.get() {
-                self.bytes.hashes().hurry();
+            if let Some(hurry) = hurry {
+                hurry.now();
             }
             match decide(profile, &states) {
                 Decision::Acknowledge { .. } => Ok(()),
                 _ => Err(failed.unwrap_or(Error::Busy("too few shards are durable"))),
             }
         };
-        // The buffer waits to be hashed before the publishing can end and hurry it.
-        let (digests, published) = zip(hashed, published).await;
+        let (published, digests) = zip(published, hashed).await;
         published?;
         let blob = BlobRef {
             data_id: self.blob.data_id,
