@@ -81,8 +81,9 @@ pub fn bucket_of_host<'a>(host: &'a [u8], domains: &[String]) -> Option<&'a str>
 fn select(target: Target, method: Method, head: &RequestHead) -> Result<Operation, S3Error> {
     let query = head.query();
     let carries = |selector: &str| match selector.split_once('=') {
-        Some((name, value)) => query.get_raw(name) == Some(value.as_bytes()),
         None if operation::is_header(selector) => head.header(selector).is_some(),
+        _ if query.raw().is_empty() => false,
+        Some((name, value)) => query.get_raw(name) == Some(value.as_bytes()),
         None => query.has(selector),
     };
     let candidates = || ROWS.iter().filter(|row| row.applies_to(target));

@@ -73,7 +73,7 @@ async fn connection(service: Rc<Service>, stream: Stream, peer: Option<SocketAdd
     let mut out = Vec::new();
     loop {
         let next = match receive_head(&mut wire, &mut head).await {
-            // The state of a request while it is served is some 20 KiB, which an idle connection does not keep.
+            // The state of a request while it is served is some 10 KiB, which an idle connection does not keep.
             Arrival::Head => Box::pin(exchange(&service, &mut wire, &head, peer, &mut out)).await,
             Arrival::Lost => Next::Lost,
             Arrival::Refused(error) => refuse_head(&service, &mut wire, peer, &error, &mut out).await,

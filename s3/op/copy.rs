@@ -2,6 +2,7 @@
 //! as a stream.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 
 use engine::hash::{ChecksumAlgorithm, Plan};
@@ -147,7 +148,7 @@ impl Source {
             let size = range.end - range.start;
             let small = size <= SMALL_BLOB_BYTES as u64;
             let Some((_, permit)) = turn.take().filter(|(of_small, _)| *of_small == small) else {
-                turn = Some((small, ex.with_keepalive(bytes.copy_turn(size)).await));
+                turn = Some((small, ex.with_keepalive(pin!(bytes.copy_turn(size))).await));
                 continue;
             };
             let opened = ObjectStream::open(bytes, ex.holder, &mut reclaimed, version.clone(), None, range);
@@ -178,6 +179,6 @@ impl Source {
             }
             Received::finish(writer).await
         };
-        ex.with_keepalive(copy).await
+        ex.with_keepalive(pin!(copy)).await
     }
 }

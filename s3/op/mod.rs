@@ -93,8 +93,8 @@ impl Exchange<'_, '_> {
     }
 
     /// Waits for work that may take a long time. Meanwhile the client of a copy or a completion is sent keepalives.
-    async fn with_keepalive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    /// The caller pins the work, so that its state, several KiB for a PUT, is not moved.
+    async fn with_keepalive<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         while let Some(due) = self.deferral.due() {
             if let Ok(done) = io::timeout(due, work.as_mut()).await {
                 return done;

@@ -1,6 +1,7 @@
 //! CreateMultipartUpload, UploadPart, AbortMultipartUpload (AWS, "CreateMultipartUpload", "UploadPart",
 //! "AbortMultipartUpload").
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use engine::placement::{self, Partition};
@@ -68,7 +69,7 @@ fn no_such_upload(ex: &Exchange<'_, '_>) -> S3Error {
 /// Commits a command on the upload of the request. A refusal names the missing bucket or upload.
 pub(super) async fn commit(ex: &mut Exchange<'_, '_>, kind: Kind) -> S3Result<Outcome> {
     let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
-    let committed = ex.with_keepalive(metadata.commit(command)).await;
+    let committed = ex.with_keepalive(pin!(metadata.commit(command))).await;
     committed.map_err(S3Error::from).and_then(outcome::accepted).map_err(|error| match error.code() {
         Code::NoSuchUpload => no_such_upload(ex),
         _ => error,

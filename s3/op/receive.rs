@@ -1,5 +1,6 @@
 //! Receives a body into its blob and verifies it against everything that the client declared about it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use engine::hash::{self, ChecksumAlgorithm, Digests, Plan};
@@ -242,7 +243,7 @@ impl Received {
 /// Returns the outcome, or an error if the command was refused.
 async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3Result<Outcome> {
     let (metadata, command) = (&ex.service.metadata, ex.service.command(kind));
-    let outcome = ex.with_keepalive(async {
+    let work = pin!(async {
         match finished {
             // An empty object has a record but no bytes.
             Finished::Small(blob, held) if !blob.framed.is_empty() => {
@@ -257,7 +258,7 @@ async fn commit(ex: &mut Exchange<'_, '_>, finished: Finished, kind: Kind) -> S3
             }
         }
     });
-    let outcome = outcome.await;
+    let outcome = ex.with_keepalive(work).await;
     if outcome.is_err() {
         // Perhaps nothing refers to the blob, and nothing ever will.
         ex.service.bytes.home().segments().note_leftovers();
