@@ -34,6 +34,13 @@ pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
 pub const INPUT_BUDGET_BYTES: usize = if cfg!(sim) { 1 << 20 } else { 16 << 20 };
 /// Input that each connection may hold outside [`INPUT_BUDGET_BYTES`], bytes.
 pub const FREE_INPUT_BYTES: usize = 8 << 10;
+/// Budget of one core for disk space that is reserved for bodies in progress and not yet written, bytes. Each body may
+/// reserve a whole extent with its first block.
+pub const SPACE_BUDGET_BYTES: usize = EXTENT_BYTES as usize * if cfg!(sim) { 16 } else { 128 };
+/// The part of [`SPACE_BUDGET_BYTES`] that is kept for reservations of at most [`SMALL_SPACE_BYTES`], bytes.
+pub const SMALL_SPACE_RESERVE_BYTES: usize = SPACE_BUDGET_BYTES / 4;
+/// Largest reservation that may use [`SMALL_SPACE_RESERVE_BYTES`], bytes.
+pub const SMALL_SPACE_BYTES: usize = EXTENT_BYTES as usize / 8;
 /// A request that has waited this long for memory is refused.
 pub const BUDGET_WAIT: Duration = Duration::from_secs(10);
 /// When memory is short, a request whose client has neither read nor sent anything for this long gives its buffers

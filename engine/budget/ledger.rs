@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES, SMALL_RESERVE_BYTES};
+use crate::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES, SMALL_RESERVE_BYTES, SPACE_BUDGET_BYTES};
 
 /// Up to this many entries are kept, even of accounts that hold nothing, so that a lone client does not allocate.
 const IDLE_ACCOUNTS: usize = 256;
@@ -20,9 +20,18 @@ pub enum Class {
     Small,
     /// Any other body.
     Large,
+    /// Disk space that is reserved for a body and not yet written. Nobody waits for it: those that hold memory would
+    /// wait for those that hold space, and the other way round.
+    Space,
 }
 
-const CLASSES: usize = 3;
+const CLASSES: usize = 4;
+
+impl Class {
+    fn is_body(self) -> bool {
+        matches!(self, Class::Small | Class::Large)
+    }
+}
 
 /// The owner of memory: a hash of the credential, and the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +75,7 @@ impl Ledger {
             Class::Large => (BODY_BUDGET_BYTES - SMALL_RESERVE_BYTES)
                 .saturating_sub(self.held(Class::Large))
                 .min(BODY_BUDGET_BYTES - bodies),
+            Class::Space => SPACE_BUDGET_BYTES - self.held(Class::Space),
         }
     }
 
@@ -96,7 +106,7 @@ impl Ledger {
 
     fn take(&mut self, class: Class, account: Account, bytes: usize) {
         self.held[class as usize] += bytes;
-        if class != Class::Input {
+        if class.is_body() {
             if self.accounts.len() > IDLE_ACCOUNTS {
                 self.accounts.retain(|_, held| *held > 0);
                 self.credentials.retain(|_, held| *held > 0);
@@ -109,7 +119,7 @@ impl Ledger {
     /// Releases `bytes`.
     pub(super) fn release(&mut self, class: Class, account: Account, bytes: usize) {
         self.held[class as usize] -= bytes;
-        if class != Class::Input {
+        if class.is_body() {
             let held = self.accounts.get_mut(&account).zip(self.credentials.get_mut(&account.credential));
             let (of_account, of_credential) = held.unwrap_or_else(|| unreachable!("the bytes were taken"));
             *of_account -= bytes;

@@ -15,12 +15,13 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let class = prop_oneof![Just(Class::Small), Just(Class::Large), Just(Class::Input)];
+    let class = prop_oneof![Just(Class::Small), Just(Class::Large), Just(Class::Input), Just(Class::Space)];
     let want = (0usize..6, class, 1usize..=16).prop_map(|(account, class, bytes)| {
         let unit = match class {
             Class::Input => 8 << 10,
             Class::Small => SMALL_BLOB_BYTES / 16,
             Class::Large => BODY_BUDGET_BYTES / 160,
+            Class::Space => SPACE_BUDGET_BYTES / 40,
         };
         Step::Want(account, class, bytes * unit)
     });
@@ -49,6 +50,7 @@ proptest! {
                     prop_assert!(!(taken && others), "it overtook those that wait");
                     match taken {
                         true => held.push((account, class, bytes)),
+                        false if class == Class::Space => prop_assert!(ledger.free(class) < bytes),
                         false => waiting.push((ledger.queue(class, account, bytes), account, class, bytes)),
                     }
                 }
@@ -63,7 +65,7 @@ proptest! {
                 Step::Done(_) => {}
             }
             let of = |held: &[(Account, Class, usize)], account: Account| -> (usize, usize) {
-                let bodies = || held.iter().filter(|(_, class, _)| *class != Class::Input);
+                let bodies = || held.iter().filter(|(_, class, _)| class.is_body());
                 let credential = bodies().filter(|(other, ..)| other.credential == account.credential);
                 let address = bodies().filter(|(other, ..)| *other == account);
                 (credential.map(|held| held.2).sum(), address.map(|held| held.2).sum())
@@ -77,12 +79,13 @@ proptest! {
                 held.push((account, class, bytes));
             }
             let sum = |class| held.iter().filter(|held| held.1 == class).map(|held| held.2).sum::<usize>();
-            for class in [Class::Input, Class::Small, Class::Large] {
+            for class in [Class::Input, Class::Small, Class::Large, Class::Space] {
                 prop_assert_eq!(ledger.held(class), sum(class));
                 let waits: usize = waiting.iter().filter(|wait| wait.2 == class).map(|wait| wait.3).sum();
                 prop_assert_eq!(ledger.waiting(class), waits);
             }
             prop_assert!(sum(Class::Input) <= INPUT_BUDGET_BYTES);
+            prop_assert!(sum(Class::Space) <= SPACE_BUDGET_BYTES);
             prop_assert!(sum(Class::Large) <= BODY_BUDGET_BYTES - SMALL_RESERVE_BYTES);
             prop_assert!(sum(Class::Small) + sum(Class::Large) <= BODY_BUDGET_BYTES);
             prop_assert!(ledger.free(Class::Small) + sum(Class::Small) >= SMALL_RESERVE_BYTES);

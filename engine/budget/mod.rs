@@ -1,10 +1,13 @@
-//! The memory budget of one core's requests, whatever is connected.
+//! The memory budget of one core's requests, whatever is connected, and the disk space that they reserve.
 //!
 //! Every connection has a [`Holder`]. It acquires memory before it needs it, for a body, an incomplete head or a long
 //! response, and waits for it for at most [`BUDGET_WAIT`]. While it waits for its client it says so
 //! ([`Holder::poll_demand`]). When memory runs short, the holders that have waited longest are asked to give back what
 //! they can do without ([`Demand::Shrink`]), and if that is not enough, to end ([`Demand::End`]). Holders with more
 //! than a fair share are asked first.
+//!
+//! Disk space that is reserved for a body and not yet written has a budget too. It is acquired at once or not at all,
+//! and while it is short, the holders that have waited longest for their clients are asked to end.
 //!
 //! Promises: the limits of [`crate::limits`] hold at all times; nobody waits forever; small bodies have a reserve. Left
 //! to others: how a request shrinks, and what its client is sent.
@@ -24,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::io::{self, Instant, OneshotSender, oneshot};
 use crate::limits::{
     BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, END_AFTER_STALL, INPUT_BUDGET_BYTES, SHRINK_AFTER_STALL,
+    SMALL_SPACE_BYTES, SMALL_SPACE_RESERVE_BYTES, SPACE_BUDGET_BYTES,
 };
 use ledger::Ledger;
 
@@ -66,6 +70,8 @@ struct Inner {
     holders: RefCell<Vec<Weak<Holder>>>,
     collecting: Cell<bool>,
     shortages: Cell<Shortages>,
+    /// What may be reserved in all before the disk is crowded, bytes, as of the last reservation.
+    disk_limit: Cell<usize>,
 }
 
 /// The memory budget of one core. Cheap to clone.
@@ -78,6 +84,7 @@ pub struct Holder {
     account: Cell<Account>,
     input: Cell<usize>,
     bodies: Cell<usize>,
+    space: Cell<usize>,
     /// Since when it has waited for its client; `None` while it does not wait.
     waits_since: Cell<Option<Instant>>,
     /// How long it waited before that, while its client moved `progress` bytes: too few to count as progress.
@@ -112,6 +119,7 @@ impl Budget {
             account: Cell::default(),
             input: Cell::new(0),
             bodies: Cell::new(0),
+            space: Cell::new(0),
             waits_since: Cell::new(None),
             waited: Cell::default(),
             progress: Cell::new(0),
@@ -167,6 +175,12 @@ impl Budget {
         ledger.free(Class::Small) < BODY_BUDGET_BYTES / 2
             || ledger.free(Class::Input) < INPUT_BUDGET_BYTES / 4
             || ledger.waiting(Class::Small) + ledger.waiting(Class::Large) > 0
+            || ledger.held(Class::Space) > self.ample_space()
+    }
+
+    /// The reserved space up to which nobody is asked to end: half of the budget, or of what the disk can take.
+    fn ample_space(&self) -> usize {
+        SPACE_BUDGET_BYTES.min(self.0.disk_limit.get()) / 2
     }
 
     /// Starts collecting memory, if it is short and nobody collects yet.
@@ -190,15 +204,18 @@ impl Budget {
     /// Asks the holders that have waited longest for their clients: to shrink while less than half of the memory for
     /// bodies is free, to end while less than a quarter is. Holders with less than a fair share are asked last.
     fn collect(&self, now: Instant) {
-        let (free, waiting, free_input, share) = {
+        let (free, waiting, free_input, share, space, ample_space) = {
             let ledger = self.0.ledger.borrow();
             let waiting = ledger.waiting(Class::Small) + ledger.waiting(Class::Large);
-            (ledger.free(Class::Small), waiting, ledger.free(Class::Input), ledger.fair_share())
+            let (free, free_input) = (ledger.free(Class::Small), ledger.free(Class::Input));
+            let (space, ample_space) = (ledger.held(Class::Space), self.ample_space());
+            (free, waiting, free_input, ledger.fair_share(), space, ample_space)
         };
         let mut stalled: Vec<_> = {
             let holders = self.0.holders.borrow();
             let stalled = holders.iter().filter_map(Weak::upgrade).filter(|holder| {
-                holder.demand.get().is_none() && holder.bodies.get() + holder.input.get() > 0
+                let held = holder.bodies.get() + holder.input.get() + holder.space.get();
+                holder.demand.get().is_none() && held > 0
             });
             let ledger = self.0.ledger.borrow();
             let with_age = stalled.filter_map(|holder| {
@@ -227,6 +244,7 @@ impl Budget {
         // The waiters need not all be served at once.
         let soon = waiting.min(BODY_BUDGET_BYTES / 8);
         ask(Demand::End, bodies, BODY_BUDGET_BYTES / 4 + soon, free, END_AFTER_STALL);
+        ask(Demand::End, |holder| holder.space.get(), space, ample_space, END_AFTER_STALL);
         ask(Demand::End, |holder| holder.input.get(), INPUT_BUDGET_BYTES / 4, free_input, SHRINK_AFTER_STALL);
     }
 }
@@ -251,6 +269,22 @@ impl Holder {
             let mut held = Held { holder: self.clone(), account, class, bytes, booked: false };
             held.book();
             held
+        })
+    }
+
+    /// Acquires `bytes` of disk space for a body, at once. This core's requests may reserve `disk_share` bytes more before the
+    /// disk is crowded.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the budget is used up.
+    pub fn reserve_space(self: &Rc<Self>, bytes: usize, disk_share: usize) -> Result<Held> {
+        let held = self.budget.held(Class::Space);
+        self.budget.0.disk_limit.set(held.saturating_add(disk_share));
+        let kept = if bytes > SMALL_SPACE_BYTES { SMALL_SPACE_RESERVE_BYTES } else { 0 };
+        let fits = held + bytes + kept <= SPACE_BUDGET_BYTES;
+        fits.then(|| self.try_acquire(Class::Space, bytes)).flatten().ok_or_else(|| {
+            self.budget.note(|shortages| shortages.refused += 1);
+            Error::Busy("the disk space for bodies in progress is reserved")
         })
     }
 
@@ -338,7 +372,11 @@ impl Holder {
     }
 
     fn held(&self, class: Class) -> &Cell<usize> {
-        if class == Class::Input { &self.input } else { &self.bodies }
+        match class {
+            Class::Input => &self.input,
+            Class::Small | Class::Large => &self.bodies,
+            Class::Space => &self.space,
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use super::*;
 use crate::io::{block_on, now, sleep, spawn};
-use crate::limits::SMALL_RESERVE_BYTES;
+use crate::limits::{EXTENT_BYTES, SMALL_RESERVE_BYTES};
 
 const MIB: usize = 1 << 20;
 
@@ -174,6 +174,56 @@ fn a_client_that_drips_is_as_slow_as_one_that_does_nothing() {
         let taken = good.acquire(Class::Large, 20 * MIB).await;
         assert!(taken.is_ok() && budget.shortages().ended == 1);
         dripping.await.expect("ended");
+    })
+    .expect("executor");
+}
+
+/// A task that reserves an extent's space while its client does nothing, and ends when told to.
+fn reserves(holder: Rc<Holder>, disk_share: usize) -> io::JoinHandle<()> {
+    spawn(async move {
+        let held = holder.reserve_space(EXTENT_BYTES as usize, disk_share).expect("space");
+        while poll_fn(|cx| holder.poll_demand(cx)).await != Demand::End {}
+        drop(held);
+    })
+}
+
+/// Slow clients that had sent a block each reserved an extent each, until the disk was full and everybody got a 507.
+#[test]
+fn slow_clients_give_up_the_space_that_they_reserved() {
+    block_on(async {
+        let budget = Budget::new();
+        let most = SPACE_BUDGET_BYTES - SMALL_SPACE_RESERVE_BYTES;
+        let slots = most / EXTENT_BYTES as usize;
+        let mut tasks: Vec<_> = (0..slots).map(|_| reserves(budget.holder(), usize::MAX)).collect();
+        while budget.held(Class::Space) < most {
+            io::yield_now().await;
+        }
+        let good = budget.holder();
+        let refused = good.reserve_space(EXTENT_BYTES as usize, usize::MAX);
+        assert!(matches!(refused, Err(Error::Busy(_))), "nobody waits for space");
+        let small =
+            good.reserve_space(SMALL_SPACE_BYTES, usize::MAX).expect("bodies of a few MiB have a reserve");
+        drop(small);
+        sleep(END_AFTER_STALL + 2 * COLLECT_EVERY).await;
+        let held = good.reserve_space(slots / 3 * EXTENT_BYTES as usize, usize::MAX).expect("space");
+        tasks.remove(0).await.expect("the oldest has ended");
+        assert_eq!(budget.shortages().ended as usize, slots / 3);
+        drop((held, tasks));
+    })
+    .expect("executor");
+}
+
+#[test]
+fn a_crowded_disk_ends_slow_clients_before_the_budget_is_used_up() {
+    block_on(async {
+        let budget = Budget::new();
+        let ample: Vec<_> = (0..6).map(|_| reserves(budget.holder(), usize::MAX)).collect();
+        sleep(END_AFTER_STALL + 2 * COLLECT_EVERY).await;
+        assert_eq!(budget.shortages().ended, 0, "the disk has room");
+        let crowded = reserves(budget.holder(), 0);
+        sleep(2 * COLLECT_EVERY).await;
+        assert_eq!(budget.shortages().ended, 4, "of seven, three may stay");
+        drop((ample, crowded));
     })
     .expect("executor");
 }

@@ -192,6 +192,12 @@ impl ByteStore {
         turns.acquire(1).await
     }
 
+    /// This core's share of half of the disk's free space: what may be reserved before the disk is crowded, bytes.
+    pub(crate) fn disk_share(&self) -> usize {
+        let share = self.0.home.segments().disk_free_bytes() / (2 * self.0.mesh.cores() as u64);
+        usize::try_from(share).unwrap_or(usize::MAX)
+    }
+
     /// Bytes of the buffer budget that are free.
     pub fn budget_free(&self) -> usize {
         self.0.budget.free()

@@ -426,6 +426,11 @@ impl Store {
         }
     }
 
+    /// Free bytes of the file system, from a reading that may be a moment old.
+    pub fn disk_free_bytes(&self) -> u64 {
+        self.shared.config.disk.unclaimed_bytes()
+    }
+
     /// Accepts no more calls, and returns when everything accepted is durable and no task touches the folder any more.
     pub async fn shutdown(&self) {
         self.shared.queue.close();

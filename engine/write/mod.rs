@@ -418,7 +418,7 @@ impl BlobWriter {
         if self.hash.is_none() {
             unhashed.clear();
         }
-        sink.write(&self.bytes, whole, Unhashed { buf, held, ranges: unhashed }, start).await
+        sink.write(&self.bytes, &self.holder, whole, Unhashed { buf, held, ranges: unhashed }, start).await
     }
 
     /// Ends the payload.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::budget::Held;
+use crate::budget::{Held, Holder};
 use crate::buf::Buf;
 use crate::error::{Error, Result};
 use crate::format::BlobHeader;
@@ -39,6 +39,8 @@ pub(super) struct Unhashed {
 }
 
 struct Extent {
+    /// What is reserved and not yet written.
+    space: Held,
     /// Shared with the writes in flight: the space is released when the last of them has ended.
     place: Rc<Place>,
     file: Rc<File>,
@@ -74,10 +76,12 @@ impl ShardSink {
         Ok(last)
     }
 
-    /// Starts writing the first `len` bytes of a buffer, whole blocks, after what came before.
+    /// Starts writing the first `len` bytes of a buffer, whole blocks, after what came before. The space of a new
+    /// extent is charged to `holder`.
     pub(super) async fn write(
         &mut self,
         bytes: &ByteStore,
+        holder: &Rc<Holder>,
         whole: Whole,
         buffer: Unhashed,
         len: usize,
@@ -86,9 +90,11 @@ impl ShardSink {
         self.make_room().await?;
         if self.extents.last().is_none_or(|extent| extent.framed == EXTENT_BYTES) {
             let left = whole.framed.map_or(EXTENT_BYTES, |total| total - self.framed);
-            let place = bytes.reserve(whole.partition, left.min(EXTENT_BYTES)).await?;
+            let length = left.min(EXTENT_BYTES);
+            let space = holder.reserve_space(length as usize, bytes.disk_share())?;
+            let place = bytes.reserve(whole.partition, length).await?;
             let file = bytes.files().get(place.core, Class::Extent, place.at.segment).await?;
-            self.extents.push(Extent { place: Rc::new(place), file, framed: 0 });
+            self.extents.push(Extent { space, place: Rc::new(place), file, framed: 0 });
         }
         let extent = self.extents.last_mut().unwrap_or_else(|| unreachable!("pushed above"));
         buf.set_len(len);
@@ -97,6 +103,7 @@ impl ShardSink {
         let (file, place) = (extent.file.clone(), extent.place.clone());
         let position = place.at.offset + extent.framed;
         extent.framed += len as u64;
+        extent.space.shrink(extent.space.bytes().saturating_sub(len));
         self.framed += len as u64;
         self.writes.push_back(io::spawn(async move {
             let result = file.write_at(buf, position).await;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::frame::frame;
+use crate::limits::SPACE_BUDGET_BYTES;
 use crate::peer::harness::{PROFILE, fill, keep, on_one_core, pattern, write};
 use crate::peer::{Hold, Located};
 use crate::read::read_to_vec;
@@ -63,6 +64,40 @@ fn large_blobs_are_published_and_read_back() {
             }
         }
         assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+    });
+}
+
+#[test]
+fn a_body_reserves_an_extent_with_its_first_block_and_gives_back_what_it_has_written() {
+    on_one_core(|bytes| async move {
+        let reserved = || bytes.budget().held(MemoryClass::Space) as u64;
+        let mut blob = writer(&bytes, 1, Some(EXTENT_BYTES), Plan::default());
+        let mut seen = Vec::new();
+        while blob.received() < 20 << 20 {
+            let count = blob.space().await.expect("space").len();
+            blob.advance(count).await.expect("advanced");
+            seen.push(reserved());
+        }
+        assert_eq!(seen[0], 0, "nothing is written yet");
+        let most = *seen.iter().max().expect("some");
+        assert!((EXTENT_BYTES - (1 << 20)..EXTENT_BYTES).contains(&most), "{most}");
+        assert!(*seen.last().expect("some") <= EXTENT_BYTES - (18 << 20));
+        drop(blob);
+        assert_eq!(reserved(), 0);
+        let other = bytes.budget().holder();
+        let all = other.try_acquire(MemoryClass::Space, SPACE_BUDGET_BYTES).expect("space");
+        let mut blob = writer(&bytes, 2, Some(1 << 20), Plan::default());
+        let refused = loop {
+            let count = blob.space().await.expect("space").len();
+            if let Err(error) = blob.advance(count).await {
+                break error;
+            }
+        };
+        assert!(matches!(refused, Error::Busy(_)));
+        drop((blob, all));
+        let (finished, _) = write(&bytes, 7, 3, &pattern(1 << 20), true).await;
+        assert_eq!(reserved(), 0);
+        drop(finished);
     });
 }
 

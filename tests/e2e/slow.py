@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Thousands of slow clients beside 64 good ones: how much longer the good ones take, and how much memory the server uses.
+"""Thousands of slow clients beside 64 good ones: how much longer the good ones take, and how much memory and disk the
+server uses.
     tests/e2e/slow.py [--slow 300] [--cores 1] [--seconds 12] [--kinds uploads,readers,heads,mixed] [--measure]
 
-A slow upload sends 16 KiB every 15 s, a slow reader takes as much, a slow head sends a line now and then: just fast
-enough not to be cut off for it. One that the server cuts off comes back. The good clients PUT and GET 4 KiB, and a few
-of them 4 MiB, at a modest pace, without slow clients first and then beside each kind. None of their requests may fail,
-and the server's memory stays below what its limits add up to; with --slow 1000 and more, the 99th percentile of the good
-ones may at most double. --measure only prints the table.
+A slow upload sends 80 KiB, which is more than a block, and then 16 KiB every 15 s, a slow reader takes as much, a slow
+head sends a line now and then: just fast enough not to be cut off for it. One that the server cuts off comes back. The
+good clients PUT and GET 4 KiB, and a few of them 4 MiB, at a modest pace, without slow clients first and then beside
+each kind. None of their requests may fail, and the server's memory and disk stay below what its limits add up to; with
+--slow 1000 and more, the 99th percentile of the good ones may at most double. --measure only prints the table.
 """
 
 import argparse
@@ -42,6 +43,8 @@ GOOD = {"4 KiB": (56, 4 * KIB, 0.1), "4 MiB": (8, 4 * MIB, 0.5)}
 # connection needs whatever it does.
 CORE_BYTES = (96 + 16 + 64) * MIB
 CONNECTION_BYTES = 24 * KIB
+# What a core may reserve on disk for uploads in progress (`SPACE_BUDGET_BYTES`), and what the good clients' objects take.
+RESERVED_BYTES, WRITTEN_BYTES = 8 << 30, 3 << 30
 # Latencies below this are noise of the machine, not of the server.
 NOISE_MS = 20
 
@@ -64,7 +67,7 @@ class Slow:
         path = f"/{BUCKET}/slow-{self.number}"
         if self.kind == "uploads":
             headers = self.signer.headers("PUT", self.host, path, (), {"content-length": str(SLOW_BODY)})
-            self.send(head_bytes("PUT", path, headers) + bytes(PIECE))
+            self.send(head_bytes("PUT", path, headers) + bytes(5 * PIECE))
         elif self.kind == "readers":
             self.send(head_bytes("GET", f"/{BUCKET}/large", self.signer.headers("GET", self.host, f"/{BUCKET}/large")))
         else:
@@ -179,17 +182,17 @@ class Plain:
 
 
 def measure(server, seconds):
-    """Percentiles in ms by (size, method), the faults, and the most memory the server had."""
+    """Percentiles in ms by (size, method), the faults, and the most memory and disk that the server used."""
     results, processes = multiprocessing.Queue(), []
     for name, (count, size, pause) in GOOD.items():
         args = (Plain(server), name, count, size, pause, seconds, results)
         processes.append(multiprocessing.Process(target=good_process, args=args))
     for process in processes:
         process.start()
-    table, faults, memory = {}, [], 0
+    table, faults, memory, disk = {}, [], 0, 0
     for _ in processes:
         while results.empty():
-            memory = max(memory, server.memory_bytes())
+            memory, disk = max(memory, server.memory_bytes()), max(disk, disk_bytes(server.data_dir))
             time.sleep(0.2)
         name, latencies, failed = results.get()
         faults += failed
@@ -198,12 +201,23 @@ def measure(server, seconds):
             table[name, method] = (found[len(found) // 2], found[min(len(found) - 1, len(found) * 99 // 100)], len(found))
     for process in processes:
         process.join()
-    return table, faults, memory
+    return table, faults, memory, disk
 
 
-def report(title, table, faults, memory, cuts):
+def disk_bytes(folder):
+    """Bytes that the files in a folder take on disk."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_blocks * 512
+        except FileNotFoundError:
+            pass  # The server has removed it.
+    return total
+
+
+def report(title, table, faults, memory, disk, cuts):
     cells = "  ".join(f"{size} {method} {p50:7.1f} /{p99:8.1f} ({count})" for (size, method), (p50, p99, count) in sorted(table.items()))
-    print(f"{title:>9}: {cells}  {memory / MIB:5.0f} MiB, {len(faults)} failed, {cuts} cut off", flush=True)
+    print(f"{title:>9}: {cells}  {memory / MIB:5.0f} MiB, disk {disk / MIB:5.0f} MiB, {len(faults)} failed, {cuts} cut off", flush=True)
     for fault in faults[:5]:
         print(f"           {fault}")
 
@@ -222,11 +236,11 @@ def main():
     session = Session(server)
     assert session.request("PUT", f"/{BUCKET}").status == 200
     assert session.put(BUCKET, "large", value(7, SLOW_BODY)).status == 200
-    print(f"{options.slow} slow clients, {options.cores} cores; p50 / p99 in ms (requests), memory of the server", flush=True)
+    print(f"{options.slow} slow clients, {options.cores} cores; p50 / p99 in ms (requests), memory and disk of the server", flush=True)
     measure(server, 3)
-    alone, faults, memory = measure(server, options.seconds)
-    report("alone", alone, faults, memory, 0)
-    wrong = list(faults)
+    alone, *rest = measure(server, options.seconds)
+    report("alone", alone, *rest, 0)
+    wrong = rest[0]
     for kind in options.kinds.split(","):
         kinds = KINDS if kind == "mixed" else (kind,)
         stop, ready, cuts = multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Value("l", 0)
@@ -235,14 +249,16 @@ def main():
         slow = multiprocessing.Process(target=slow_process, args=args)
         slow.start()
         ready.wait()
-        table, faults, memory = measure(server, options.seconds)
+        table, faults, memory, disk = measure(server, options.seconds)
         stop.set()
         slow.join()
-        report(kind, table, faults, memory, cuts.value)
+        report(kind, table, faults, memory, disk, cuts.value)
         wrong += faults
         most = options.cores * CORE_BYTES + options.slow * CONNECTION_BYTES + 128 * MIB
         if memory > most:
             wrong.append(f"{kind}: {memory / MIB:.0f} MiB, more than {most / MIB:.0f}")
+        if disk > options.cores * RESERVED_BYTES + WRITTEN_BYTES:
+            wrong.append(f"{kind}: {disk / MIB:.0f} MiB of disk")
         for cell, (_, p99, _) in table.items():
             if options.slow >= 1000 and p99 > 2 * max(alone[cell][1], NOISE_MS):
                 wrong.append(f"{kind}: p99 of {cell} is {p99:.1f} ms, alone {alone[cell][1]:.1f}")
