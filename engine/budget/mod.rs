@@ -272,8 +272,8 @@ impl Holder {
         })
     }
 
-    /// Acquires `bytes` of disk space for a body, at once. This core's requests may reserve `disk_share` bytes more before the
-    /// disk is crowded.
+    /// Acquires `bytes` of disk space for a body, at once. This core's requests may reserve `disk_share` bytes more
+    /// before the disk is crowded.
     ///
     /// # Errors
     /// [`Error::Busy`] if the budget is used up.

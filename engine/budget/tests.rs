@@ -205,9 +205,9 @@ fn slow_clients_give_up_the_space_that_they_reserved() {
             good.reserve_space(SMALL_SPACE_BYTES, usize::MAX).expect("bodies of a few MiB have a reserve");
         drop(small);
         sleep(END_AFTER_STALL + 2 * COLLECT_EVERY).await;
-        let held = good.reserve_space(slots / 3 * EXTENT_BYTES as usize, usize::MAX).expect("space");
+        assert_eq!(budget.shortages().ended as usize, slots / 3, "until half of the budget is free");
         tasks.remove(0).await.expect("the oldest has ended");
-        assert_eq!(budget.shortages().ended as usize, slots / 3);
+        let held = good.reserve_space(slots / 3 * EXTENT_BYTES as usize, usize::MAX).expect("space");
         drop((held, tasks));
     })
     .expect("executor");
