@@ -41,6 +41,25 @@ fn observed(entries: &[Entry]) -> BTreeSet<ValueId> {
     found.collect()
 }
 
+/// The values that a key may ever have had: those written there, and those of the sources of copies with unknown
+/// outcome.
+fn possible(history: &History, key: &str) -> BTreeSet<ValueId> {
+    let (mut keys, mut next) = (BTreeSet::new(), vec![key]);
+    let mut found = BTreeSet::new();
+    while let Some(key) = next.pop() {
+        if !keys.insert(key) {
+            continue;
+        }
+        for entry in history.keys.get(key).into_iter().flatten() {
+            match &entry.action {
+                Action::CopyOf(source) => next.push(source),
+                _ => found.extend(written(entry)),
+            }
+        }
+    }
+    found
+}
+
 /// A copy with unknown outcome may have set any value that its source ever had. Of the values that nobody found here,
 /// one stands for all.
 fn with_copies(history: &History, entries: &[Entry], values: &Values) -> Vec<Entry> {
@@ -51,8 +70,8 @@ fn with_copies(history: &History, entries: &[Entry], values: &Values) -> Vec<Ent
             all.push(entry.clone());
             continue;
         };
-        let written = history.keys.get(source).into_iter().flatten().filter_map(written);
-        let flat: BTreeSet<ValueId> = written.map(|value| values.get(value).flat).collect();
+        let flat: BTreeSet<ValueId> =
+            possible(history, source).into_iter().map(|value| values.get(value).flat).collect();
         let (found, not_found): (Vec<_>, Vec<_>) =
             flat.into_iter().partition(|value| observed.contains(value));
         let possible = found.into_iter().chain(not_found.into_iter().next());
@@ -182,4 +201,15 @@ pub fn self_test() {
         ]),
         Some(true)
     );
+    // Copies of copies, all without an answer.
+    let mut history = History::default();
+    let copy = |source: &str, invoked| entry(Action::CopyOf(source.to_owned()), invoked, None);
+    history.add("first", entry(write(a), 1, Some(2)));
+    history.add("second", copy("first", 3));
+    history.add("second", copy("third", 4));
+    history.add("third", copy("second", 5));
+    history.add("third", entry(read(Some(a)), 6, Some(7)));
+    assert_eq!(check(&history, &values), Ok(0));
+    history.add("third", entry(read(Some(b)), 8, Some(9)));
+    assert!(check(&history, &values).is_err(), "nobody wrote that");
 }
