@@ -76,6 +76,7 @@ fn core_stats(sources: &Sources) -> CoreStats {
         buffers_limit_bytes: engine::limits::BODY_BUDGET_BYTES as u64,
         shortages: sources.bytes.budget().shortages(),
         input_used_bytes: sources.bytes.budget().held(MemoryClass::Input) as u64,
+        reserved_bytes: sources.bytes.budget().held(MemoryClass::Space) as u64,
         corrupt_reads: sources.bytes.corrupt_reads(),
         damaged: store.damaged,
         busy,

@@ -46,10 +46,10 @@ pub enum Demand {
     End,
 }
 
-/// How often memory was short.
+/// How often memory, or disk space to reserve, was short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shortages {
-    /// Requests that were refused because they waited too long.
+    /// Requests that were refused: they waited too long for memory, or no space was left to reserve.
     pub refused: u64,
     /// Requests that were asked to shrink.
     pub shrunk: u64,
@@ -281,11 +281,13 @@ impl Holder {
         let held = self.budget.held(Class::Space);
         self.budget.0.disk_limit.set(held.saturating_add(disk_share));
         let kept = if bytes > SMALL_SPACE_BYTES { SMALL_SPACE_RESERVE_BYTES } else { 0 };
-        let fits = held + bytes + kept <= SPACE_BUDGET_BYTES;
-        fits.then(|| self.try_acquire(Class::Space, bytes)).flatten().ok_or_else(|| {
-            self.budget.note(|shortages| shortages.refused += 1);
-            Error::Busy("the disk space for bodies in progress is reserved")
-        })
+        if held + bytes + kept <= SPACE_BUDGET_BYTES
+            && let Some(space) = self.try_acquire(Class::Space, bytes)
+        {
+            return Ok(space);
+        }
+        self.budget.note(|shortages| shortages.refused += 1);
+        Err(Error::Busy("the disk space for bodies in progress is reserved"))
     }
 
     /// Acquires `bytes`, and waits for them if necessary.

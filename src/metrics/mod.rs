@@ -42,10 +42,12 @@ pub struct CoreStats {
     pub connections_open: u64,
     /// Connections refused at the cap.
     pub connections_refused: u64,
-    /// How often memory for requests was short.
+    /// How often memory or disk space for requests was short.
     pub shortages: Shortages,
     /// Bytes of heads, and of what came behind a request, that are accounted for.
     pub input_used_bytes: u64,
+    /// Bytes of disk space that are reserved for bodies in progress and not yet written.
+    pub reserved_bytes: u64,
     /// The length of each queue now (`metadata`, `commit`, …).
     pub queues: Vec<(&'static str, u64)>,
     /// Records written by group commits.

@@ -81,7 +81,7 @@ fn requests(out: &mut Families, cores: &Cores) {
     let help = "S3 connections closed at once because the core had too many";
     let family = out.counter("hamster_connections_refused_total", help, &["core"]);
     each(family, cores, |stats| stats.connections_refused as f64);
-    let help = "Requests refused because no memory was available";
+    let help = "Requests refused because no memory, or no disk space to reserve, was available";
     let family = out.counter("hamster_memory_refused_total", help, &["core"]);
     each(family, cores, |stats| stats.shortages.refused as f64);
     let help = "Requests of slow clients that gave back their buffers";
@@ -150,6 +150,9 @@ fn cores_themselves(out: &mut Families, cores: &Cores) {
     let help = "Memory of incomplete heads and of pipelined requests that wait";
     let family = out.gauge("hamster_input_used_bytes", help, &["core"]);
     each(family, cores, |stats| stats.input_used_bytes as f64);
+    let help = "Disk space reserved for bodies in progress and not yet written";
+    let family = out.gauge("hamster_reserved_bytes", help, &["core"]);
+    each(family, cores, |stats| stats.reserved_bytes as f64);
     let family = out.counter("hamster_busy_seconds_total", "Time in which the core ran tasks", &["core"]);
     each(family, cores, |stats| stats.busy.as_secs_f64());
     let family = out.counter("hamster_row_cache_hits_total", "Rows found in the row cache", &["core"]);

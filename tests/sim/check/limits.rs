@@ -1,7 +1,7 @@
-//! Memory and queues stay within their limits while a node works, and are empty when it is idle: every request,
+//! Memory, reserved space and queues stay within their limits while a node works, and are empty when it is idle: every request,
 //! even one that was broken off, returns what it took.
 
-use engine::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES};
+use engine::limits::{BODY_BUDGET_BYTES, INPUT_BUDGET_BYTES, SPACE_BUDGET_BYTES};
 use hamster::metrics::CoreStats;
 
 use crate::machine::Machine;
@@ -26,10 +26,15 @@ fn each(machine: &Machine, check: impl Fn(&CoreStats) -> Result<(), String>) -> 
 pub fn working(machine: &Machine) -> Result<(), String> {
     each(machine, |core| {
         let segments = core.segments.iter().find(|(kind, _)| *kind == "log").map_or(0, |(_, count)| *count);
-        let (buffers, input) = (core.buffers_used_bytes, core.input_used_bytes);
-        let fits = buffers <= BODY_BUDGET_BYTES as u64 && input <= INPUT_BUDGET_BYTES as u64;
+        let (buffers, input, reserved) =
+            (core.buffers_used_bytes, core.input_used_bytes, core.reserved_bytes);
+        let fits = buffers <= BODY_BUDGET_BYTES as u64
+            && input <= INPUT_BUDGET_BYTES as u64
+            && reserved <= SPACE_BUDGET_BYTES as u64;
         if !fits || segments > LOG_SEGMENTS_MAX {
-            return Err(format!("{buffers} bytes of buffers, {input} of input, {segments} log segments"));
+            return Err(format!(
+                "{buffers} bytes of buffers, {input} of input, {reserved} reserved on disk, {segments} log segments"
+            ));
         }
         Ok(())
     })
@@ -43,9 +48,10 @@ pub fn resting(machine: &Machine) -> Result<(), String> {
     each(machine, |core| {
         let waiting: u64 = core.queues.iter().map(|(_, depth)| depth).sum();
         let memory = core.buffers_used_bytes + core.input_used_bytes;
-        if memory > 0 || waiting > 0 || core.connections_open > 0 {
+        let reserved = core.reserved_bytes;
+        if memory > 0 || reserved > 0 || waiting > 0 || core.connections_open > 0 {
             return Err(format!(
-                "at rest it holds {memory} bytes of memory, {} connections, queues {:?}",
+                "at rest it holds {memory} bytes of memory, {reserved} reserved on disk, {} connections, queues {:?}",
                 core.connections_open, core.queues
             ));
         }
