@@ -397,6 +397,9 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
         return Err("liveness: the node takes no value".to_owned());
     }
     drop(worker);
+    // The process that did the work must have returned what it took; the next one has done nothing yet.
+    sleep(SETTLES_WITHIN).await;
+    check::limits::resting(machine)?;
     // A start after a crash sweeps what lost answers may have left behind.
     machine.kill();
     if !damaged {
