@@ -5,7 +5,8 @@
 //! [`mix64`]; the top 12 bits are the partition. The hash has to balance, not to keep secrets: a client that crowds one
 //! partition slows only itself and its neighbours on one core.
 
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::CrcAlgorithm;
+use smallvec::SmallVec;
 
 use crate::ids::mix64;
 
@@ -17,26 +18,27 @@ pub type Partition = u16;
 
 /// Partition of an object's key and of its blob.
 pub fn partition_of_key(bucket: &str, key: &[u8]) -> Partition {
-    top_bits(key_digest(bucket, key).finalize())
+    hash(&full_name(bucket, key))
 }
 
 /// Partition of the blob of one part of a multipart upload. The upload's rows stay in the key's partition.
 pub fn partition_of_part(bucket: &str, key: &[u8], part: u16) -> Partition {
-    let mut digest = key_digest(bucket, key);
-    digest.update(&[0]);
-    digest.update(&part.to_be_bytes());
-    top_bits(digest.finalize())
+    let mut name = full_name(bucket, key);
+    name.push(0);
+    name.extend_from_slice(&part.to_be_bytes());
+    hash(&name)
 }
 
-fn key_digest(bucket: &str, key: &[u8]) -> Digest {
-    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
-    digest.update(bucket.as_bytes());
-    digest.update(&[0]);
-    digest.update(key);
-    digest
+/// The bytes that are hashed, in one piece: for names as short as most are, copying costs less than hashing in pieces.
+fn full_name(bucket: &str, key: &[u8]) -> SmallVec<[u8; 256]> {
+    let mut name = SmallVec::from_slice(bucket.as_bytes());
+    name.push(0);
+    name.extend_from_slice(key);
+    name
 }
 
-fn top_bits(crc: u64) -> Partition {
+fn hash(name: &[u8]) -> Partition {
+    let crc = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, name);
     (mix64(crc) >> (64 - PARTITIONS.trailing_zeros())) as Partition
 }
 

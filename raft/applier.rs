@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::io::{Sender, now, preemption_point, spawn_worker};
+use engine::io::{Receiver, Sender, mailbox, now, preemption_point, spawn_worker};
 use engine::placement::home_core;
 use tokio::sync::oneshot;
 
@@ -116,7 +116,7 @@ enum Job {
 /// A handle to the thread, for the core that hosts the group.
 #[derive(Clone)]
 pub struct ApplierHandle {
-    jobs: flume::Sender<Job>,
+    jobs: Sender<Job>,
     stats: Arc<ApplierStats>,
 }
 
@@ -124,7 +124,7 @@ impl ApplierHandle {
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> io::Result<T> {
         let (reply, answer) = oneshot::channel();
         let ended = || io::Error::other("the apply thread has ended");
-        self.jobs.send_async(job(reply)).await.map_err(|_| ended())?;
+        self.jobs.send(job(reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?.map_err(io::Error::other)
     }
 
@@ -170,7 +170,7 @@ pub fn start<K: Kv>(
     on_fatal: OnFatal,
 ) -> crate::Result<(ApplierHandle, StoreContents)> {
     let found = StoreContents::of(&kv.snapshot())?;
-    let (jobs, queue) = flume::bounded(QUEUE);
+    let (jobs, queue) = mailbox(QUEUE);
     let stats = Arc::new(ApplierStats::default());
     let thread = Thread {
         kv,
@@ -195,8 +195,8 @@ struct Thread<K> {
 }
 
 impl<K: Kv> Thread<K> {
-    async fn run(mut self, queue: flume::Receiver<Job>, on_fatal: OnFatal) {
-        while let Ok(job) = queue.recv_async().await {
+    async fn run(mut self, mut queue: Receiver<Job>, on_fatal: OnFatal) {
+        while let Some(job) = queue.recv().await {
             let failed = match job {
                 Job::Apply(entries, reply) => answer(self.apply(&entries).await, reply),
                 Job::Persist(reply) => self.persist(reply, &on_fatal),
@@ -320,7 +320,7 @@ impl<K: Kv> Thread<K> {
 pub async fn replay<K: Kv>(kv: Arc<K>, entries: &[Entry]) -> crate::Result<()> {
     let mark = Mark::read(&kv.snapshot())?;
     // The only core has ended, so nobody is told.
-    let (feeds, progress) = (vec![engine::io::mailbox(1).0], Arc::new(Progress::new(1)));
+    let (feeds, progress) = (vec![mailbox(1).0], Arc::new(Progress::new(1)));
     let (applier, stats) = (apply::Applier::new(), Arc::default());
     let mut thread = Thread { kv, feeds, progress, mark, applier, stats };
     for entry in entries {

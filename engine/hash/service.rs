@@ -93,9 +93,9 @@ impl Job {
 /// The SHA-256 of each signed chunk of a body.
 struct Chunks {
     /// The chunks that end within the bytes being added, and the one after them.
-    open: SmallVec<[Sha256; 8]>,
+    open: SmallVec<[Sha256; 2]>,
     /// Where chunks end, counted in bytes from the first one that is not yet hashed.
-    ends: SmallVec<[usize; 8]>,
+    ends: SmallVec<[usize; 2]>,
     digests: VecDeque<[u8; 32]>,
 }
 
@@ -248,22 +248,23 @@ fn advance_md5(lanes: &[SharedLane]) -> bool {
 /// Adds each lane's job to its SHA-256 and to those of its chunks.
 fn advance_sha256(lanes: &[SharedLane]) {
     let mut held: SmallVec<[_; MAX_STREAMS]> = lanes.iter().map(|lane| lane.borrow_mut()).collect();
-    let mut streams = SmallVec::<[_; MAX_STREAMS]>::new();
-    for lane in &mut held {
-        let Lane { sha256, chunks, job: Some(job), .. } = &mut **lane else { continue };
-        if std::mem::replace(&mut job.sha256_done, true) {
-            continue;
+    {
+        let mut streams = SmallVec::<[_; MAX_STREAMS]>::new();
+        for lane in &mut held {
+            let Lane { sha256, chunks, job: Some(job), .. } = &mut **lane else { continue };
+            if std::mem::replace(&mut job.sha256_done, true) {
+                continue;
+            }
+            if let Some(sha256) = sha256 {
+                streams.push((sha256, job.slices()));
+            }
+            if let Some(chunks) = chunks {
+                let pieces = chunks.split(&job.slices());
+                streams.extend(chunks.open.iter_mut().zip(pieces));
+            }
         }
-        if let Some(sha256) = sha256 {
-            streams.push((sha256, job.slices()));
-        }
-        if let Some(chunks) = chunks {
-            let pieces = chunks.split(&job.slices());
-            streams.extend(chunks.open.iter_mut().zip(pieces));
-        }
+        add_slices(&mut streams, sha256::update_many);
     }
-    add_slices(&mut streams, sha256::update_many);
-    drop(streams);
     for lane in &mut held {
         if let Some(chunks) = &mut lane.chunks {
             chunks.close();
@@ -278,11 +279,10 @@ impl Chunks {
 
     /// Opens the chunks that begin in the slices, and returns what to add to each open one. They are independent of
     /// each other.
-    fn split<'a>(&mut self, slices: &[&'a [u8]]) -> SmallVec<[Slices<'a>; 8]> {
+    fn split<'a>(&mut self, slices: &[&'a [u8]]) -> SmallVec<[Slices<'a>; 2]> {
         let ends = std::mem::take(&mut self.ends);
         self.open.resize(ends.len() + 1, Sha256::new());
-        let mut pieces: SmallVec<[Slices<'a>; 8]> = SmallVec::new();
-        pieces.resize(self.open.len(), Slices::new());
+        let mut pieces: SmallVec<[Slices<'a>; 2]> = SmallVec::from_elem(Slices::new(), self.open.len());
         let (mut chunk, mut at) = (0, 0);
         for slice in slices {
             let mut rest = *slice;

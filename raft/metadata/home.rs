@@ -40,7 +40,7 @@ impl Metadata {
     /// may still be.
     ///
     /// # Panics
-    /// If this core is not the command's home: the outcome would go to another core.
+    /// In debug builds, if this core is not the command's home: the outcome would go to another core.
     pub async fn commit_here(&self, command: Command) -> Result<Outcome> {
         let _writer = self.0.writers.enter();
         self.propose(command).await
@@ -48,7 +48,11 @@ impl Metadata {
 
     /// Like [`Metadata::commit_here`], for a writer that is counted already.
     pub(super) async fn propose(&self, command: Command) -> Result<Outcome> {
-        assert_eq!(self.home_of_command(&command), self.0.core, "commands are committed on their home core");
+        debug_assert_eq!(
+            self.home_of_command(&command),
+            self.0.core,
+            "commands are committed on their home core"
+        );
         let command_id = command.command_id;
         let changes_buckets = matches!(command.kind, Some(Kind::CreateBucket(_) | Kind::DeleteBucket(_)));
         let proposal = Proposal::of(command)?;
