@@ -27,6 +27,10 @@ pub const MAX_EXTENTS: usize = 1 << 12;
 
 /// Budget of one core for the bodies of all its requests (buffers, documents, long responses), bytes.
 pub const BODY_BUDGET_BYTES: usize = if cfg!(sim) { 3 << 20 } else { 96 << 20 };
+/// While less of [`BODY_BUDGET_BYTES`] than this is free, stalled requests are asked for their buffers and new long ones
+/// start with a small one, bytes. It is more than requests need for buffers of full size, so that those whose clients
+/// are fast keep them.
+pub const AMPLE_BODY_BYTES: usize = BODY_BUDGET_BYTES / 4 * 3;
 /// The part of [`BODY_BUDGET_BYTES`] reserved for bodies of at most [`SMALL_BLOB_BYTES`], bytes.
 pub const SMALL_RESERVE_BYTES: usize = BODY_BUDGET_BYTES / 6;
 /// Budget of one core for incomplete request heads and for input that arrives behind the request being served, bytes.

@@ -82,7 +82,7 @@ impl BlobReader {
             range,
             piece: None,
             verified: 0..0,
-            window: first_window(length),
+            window: first_window(length, bytes.budget().free()),
             ahead: None,
         }
     }

@@ -26,8 +26,8 @@ pub use ledger::{Account, Class};
 use crate::error::{Error, Result};
 use crate::io::{self, Instant, OneshotSender, oneshot};
 use crate::limits::{
-    BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, END_AFTER_STALL, INPUT_BUDGET_BYTES, SHRINK_AFTER_STALL,
-    SMALL_SPACE_BYTES, SMALL_SPACE_RESERVE_BYTES, SPACE_BUDGET_BYTES,
+    AMPLE_BODY_BYTES, BLOCK_BYTES, BODY_BUDGET_BYTES, BUDGET_WAIT, END_AFTER_STALL, INPUT_BUDGET_BYTES,
+    SHRINK_AFTER_STALL, SMALL_SPACE_BYTES, SMALL_SPACE_RESERVE_BYTES, SPACE_BUDGET_BYTES,
 };
 use ledger::Ledger;
 
@@ -172,7 +172,7 @@ impl Budget {
 
     fn is_short(&self) -> bool {
         let ledger = self.0.ledger.borrow();
-        ledger.free(Class::Small) < BODY_BUDGET_BYTES / 2
+        ledger.free(Class::Small) < AMPLE_BODY_BYTES
             || ledger.free(Class::Input) < INPUT_BUDGET_BYTES / 4
             || ledger.waiting(Class::Small) + ledger.waiting(Class::Large) > 0
             || ledger.held(Class::Space) > self.ample_space()
@@ -201,8 +201,8 @@ impl Budget {
         });
     }
 
-    /// Asks the holders that have waited longest for their clients: to shrink while less than half of the memory for
-    /// bodies is free, to end while less than a quarter is. Holders with less than a fair share are asked last.
+    /// Asks the holders that have waited longest for their clients: to shrink while less than three quarters of the
+    /// memory for bodies are free, to end while less than a quarter is. Holders with less than a fair share are asked last.
     fn collect(&self, now: Instant) {
         let (free, waiting, free_input, share, space, ample_space) = {
             let ledger = self.0.ledger.borrow();
@@ -240,7 +240,7 @@ impl Budget {
                 }
             };
         let bodies = |holder: &Holder| holder.bodies.get();
-        ask(Demand::Shrink, bodies, BODY_BUDGET_BYTES / 2 + waiting, free, SHRINK_AFTER_STALL);
+        ask(Demand::Shrink, bodies, AMPLE_BODY_BYTES + waiting, free, SHRINK_AFTER_STALL);
         // The waiters need not all be served at once.
         let soon = waiting.min(BODY_BUDGET_BYTES / 8);
         ask(Demand::End, bodies, BODY_BUDGET_BYTES / 4 + soon, free, END_AFTER_STALL);
@@ -272,22 +272,29 @@ impl Holder {
         })
     }
 
+    /// Checks that `bytes` of disk space could be reserved for a body now.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the budget is used up.
+    pub fn check_space(&self, bytes: usize) -> Result<()> {
+        let kept = if bytes > SMALL_SPACE_BYTES { SMALL_SPACE_RESERVE_BYTES } else { 0 };
+        if self.budget.held(Class::Space) + bytes + kept <= SPACE_BUDGET_BYTES {
+            return Ok(());
+        }
+        self.budget.note(|shortages| shortages.refused += 1);
+        Err(Error::Busy("the disk space for bodies in progress is reserved"))
+    }
+
     /// Acquires `bytes` of disk space for a body, at once. This core's requests may reserve `disk_share` bytes more
     /// before the disk is crowded.
     ///
     /// # Errors
     /// [`Error::Busy`] if the budget is used up.
     pub fn reserve_space(self: &Rc<Self>, bytes: usize, disk_share: usize) -> Result<Held> {
-        let held = self.budget.held(Class::Space);
-        self.budget.0.disk_limit.set(held.saturating_add(disk_share));
-        let kept = if bytes > SMALL_SPACE_BYTES { SMALL_SPACE_RESERVE_BYTES } else { 0 };
-        if held + bytes + kept <= SPACE_BUDGET_BYTES
-            && let Some(space) = self.try_acquire(Class::Space, bytes)
-        {
-            return Ok(space);
-        }
-        self.budget.note(|shortages| shortages.refused += 1);
-        Err(Error::Busy("the disk space for bodies in progress is reserved"))
+        self.budget.0.disk_limit.set(self.budget.held(Class::Space).saturating_add(disk_share));
+        self.check_space(bytes)?;
+        let space = self.try_acquire(Class::Space, bytes);
+        Ok(space.unwrap_or_else(|| unreachable!("nobody waits for space, and the budget has room")))
     }
 
     /// Acquires `bytes`, and waits for them if necessary.

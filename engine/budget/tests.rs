@@ -2,7 +2,8 @@ use std::future::poll_fn;
 
 use super::*;
 use crate::io::{block_on, now, sleep, spawn};
-use crate::limits::{EXTENT_BYTES, SMALL_RESERVE_BYTES};
+use crate::limits::{EXTENT_BYTES, PIECE_BLOCKS, SMALL_RESERVE_BYTES};
+use crate::write::piece_blocks;
 
 const MIB: usize = 1 << 20;
 
@@ -37,6 +38,20 @@ fn slow_clients_give_their_memory_to_those_that_wait_for_it() {
         assert_eq!(budget.shortages().refused, 0);
         assert_eq!(budget.shortages().ended, 0, "what they keep leaves enough room");
         drop((taken, tasks));
+    })
+    .expect("executor");
+}
+
+/// Stalled requests kept half of the memory, from where on everybody's buffers are small.
+#[test]
+fn stalled_requests_shrink_before_the_buffers_of_others_get_smaller() {
+    block_on(async {
+        let budget = Budget::new();
+        let holder = budget.holder();
+        let used = BODY_BUDGET_BYTES - AMPLE_BODY_BYTES + 1;
+        let _held = holder.try_acquire(Class::Large, used).expect("memory");
+        assert_eq!(poll_fn(|cx| holder.poll_demand(cx)).await, Demand::Shrink);
+        assert_eq!(piece_blocks(budget.free()), PIECE_BLOCKS);
     })
     .expect("executor");
 }

@@ -29,8 +29,8 @@ use crate::hash::{BodyHash, Digests, Plan, Ranges};
 use crate::ids::DataId;
 use crate::io::{self, ALIGNMENT, oneshot};
 use crate::limits::{
-    BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES, MAX_EXTENTS,
-    PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES,
+    AMPLE_BODY_BYTES, BLOCK_BYTES, BLOCK_PAYLOAD_BYTES, BODY_BUDGET_BYTES, EXTENT_BLOCKS, EXTENT_BYTES,
+    MAX_EXTENTS, PIECE_BLOCKS, SLICE_BLOCKS, SMALL_BLOB_BYTES,
 };
 use crate::peer::{BlobRef, ByteStore, SmallBlob};
 use crate::placement::{Partition, Profile};
@@ -142,9 +142,16 @@ pub(crate) fn piece_blocks(budget_free: usize) -> usize {
     }
 }
 
-/// Blocks in the first buffer: few for a long blob, whose client may be slow.
-pub(crate) fn first_window(size: u64) -> usize {
-    if size <= (PIECE_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64 { PIECE_BLOCKS } else { SLICE_BLOCKS }
+/// Blocks in the first buffer: few for a long blob, whose client may be slow, and one if many such clients seem to have
+/// come.
+pub(crate) fn first_window(size: u64, budget_free: usize) -> usize {
+    if size <= (PIECE_BLOCKS * BLOCK_PAYLOAD_BYTES) as u64 {
+        PIECE_BLOCKS
+    } else if budget_free >= AMPLE_BODY_BYTES {
+        SLICE_BLOCKS
+    } else {
+        1
+    }
 }
 
 impl BlobWriter {
@@ -152,7 +159,8 @@ impl BlobWriter {
     /// it is known in advance; `plan` lists the digests to compute over it.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a profile with more than one shard.
+    /// [`Error::Unsupported`] for a profile with more than one shard; [`Error::Busy`] if no space is left to reserve,
+    /// so that nothing is received and hashed in vain.
     pub fn new(
         bytes: &ByteStore,
         holder: &Rc<Holder>,
@@ -167,6 +175,9 @@ impl BlobWriter {
         }
         if size.is_some_and(|size| framed_len(size) > MAX_EXTENTS as u64 * EXTENT_BYTES) {
             return Err(Error::Invalid("a blob of that size"));
+        }
+        if let Some(size) = size.filter(|size| *size > SMALL_BLOB_BYTES as u64) {
+            holder.check_space(framed_len(size).min(EXTENT_BYTES) as usize)?;
         }
         let blob = BlobHeader {
             data_id,
@@ -186,7 +197,7 @@ impl BlobWriter {
             received: 0,
             closed_blocks: 0,
             filling: None,
-            window: first_window(size.unwrap_or(u64::MAX)),
+            window: first_window(size.unwrap_or(u64::MAX), bytes.budget().free()),
             sinks,
             hash,
             chunk_ends: 0,

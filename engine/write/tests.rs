@@ -85,8 +85,15 @@ fn a_body_reserves_an_extent_with_its_first_block_and_gives_back_what_it_has_wri
         drop(blob);
         assert_eq!(reserved(), 0);
         let other = bytes.budget().holder();
-        let all = other.try_acquire(MemoryClass::Space, SPACE_BUDGET_BYTES).expect("space");
         let mut blob = writer(&bytes, 2, Some(1 << 20), Plan::default());
+        let all = other.try_acquire(MemoryClass::Space, SPACE_BUDGET_BYTES).expect("space");
+        let open = |id| {
+            let holder = bytes.budget().holder();
+            let size = Some(SMALL_BLOB_BYTES as u64 + id);
+            BlobWriter::new(&bytes, &holder, 7, DataId([9; 16]), PROFILE, size, Plan::default())
+        };
+        assert!(matches!(open(1), Err(Error::Busy(_))), "it is refused before it is received");
+        assert!(open(0).is_ok(), "a small blob reserves nothing");
         let refused = loop {
             let count = blob.space().await.expect("space").len();
             if let Err(error) = blob.advance(count).await {
@@ -305,6 +312,24 @@ fn many_slow_writers_and_readers_share_the_budget_and_all_finish() {
         }
         assert!(least.get() < BODY_BUDGET_BYTES / 3, "the budget was tight: {} free", least.get());
         assert_eq!(bytes.budget_free(), BODY_BUDGET_BYTES);
+    });
+}
+
+/// Thousands of uploads that had just begun held 256 KiB each, so that others read and wrote in small pieces.
+#[test]
+fn a_long_body_begins_with_one_block_while_memory_is_not_ample() {
+    on_one_core(|bytes| async move {
+        let first_buffer = async |id| {
+            let free = bytes.budget_free();
+            let mut writer = writer(&bytes, id, Some(64 << 20), Plan::default());
+            writer.space().await.expect("memory");
+            free - bytes.budget_free()
+        };
+        assert_eq!(first_buffer(1).await, SLICE_BLOCKS * BLOCK_BYTES);
+        let other = bytes.budget().holder();
+        let used = BODY_BUDGET_BYTES - AMPLE_BODY_BYTES + 1;
+        let _held = other.try_acquire(MemoryClass::Large, used).expect("memory");
+        assert_eq!(first_buffer(2).await, BLOCK_BYTES);
     });
 }
 

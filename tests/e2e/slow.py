@@ -6,8 +6,9 @@ server uses.
 A slow upload sends 80 KiB, which is more than a block, and then 16 KiB every 15 s, a slow reader takes as much, a slow
 head sends a line now and then: just fast enough not to be cut off for it. One that the server cuts off comes back. The
 good clients PUT and GET 4 KiB, and a few of them 4 MiB, at a modest pace, without slow clients first and then beside
-each kind. None of their requests may fail, and the server's memory and disk stay below what its limits add up to; with
---slow 1000 and more, the 99th percentile of the good ones may at most double. --measure only prints the table.
+each kind. None of their requests may fail, and the server's memory and disk, and the kernel's memory for TCP, stay below
+what the limits add up to; with --slow 1000 and more, the 99th percentile of the good ones may at most double. --measure
+only prints the table.
 """
 
 import argparse
@@ -43,6 +44,8 @@ GOOD = {"4 KiB": (56, 4 * KIB, 0.1), "4 MiB": (8, 4 * MIB, 0.5)}
 # connection needs whatever it does.
 CORE_BYTES = (96 + 16 + 64) * MIB
 CONNECTION_BYTES = 24 * KIB
+# What the kernel may keep for a connection (`UNSENT_BYTES`, and the overhead), and for all good ones together.
+KERNEL_BYTES, KERNEL_GOOD_BYTES = 200 * KIB, 16 * MIB
 # What a core may reserve on disk for uploads in progress (`SPACE_BUDGET_BYTES`), and what the good clients' objects take.
 RESERVED_BYTES, WRITTEN_BYTES = 8 << 30, 3 << 30
 # Latencies below this are noise of the machine, not of the server.
@@ -182,17 +185,19 @@ class Plain:
 
 
 def measure(server, seconds):
-    """Percentiles in ms by (size, method), the faults, and the most memory and disk that the server used."""
+    """Percentiles in ms by (size, method), the faults, and the most memory and disk that the server used, and memory that
+    the kernel used for TCP."""
     results, processes = multiprocessing.Queue(), []
     for name, (count, size, pause) in GOOD.items():
         args = (Plain(server), name, count, size, pause, seconds, results)
         processes.append(multiprocessing.Process(target=good_process, args=args))
     for process in processes:
         process.start()
-    table, faults, memory, disk = {}, [], 0, 0
+    table, faults, memory, disk, kernel = {}, [], 0, 0, 0
     for _ in processes:
         while results.empty():
             memory, disk = max(memory, server.memory_bytes()), max(disk, disk_bytes(server.data_dir))
+            kernel = max(kernel, kernel_bytes())
             time.sleep(0.2)
         name, latencies, failed = results.get()
         faults += failed
@@ -201,7 +206,14 @@ def measure(server, seconds):
             table[name, method] = (found[len(found) // 2], found[min(len(found) - 1, len(found) * 99 // 100)], len(found))
     for process in processes:
         process.join()
-    return table, faults, memory, disk
+    return table, faults, memory, disk, kernel
+
+
+def kernel_bytes():
+    """Bytes that the kernel keeps for the TCP connections of the machine."""
+    sockets = pathlib.Path("/proc/net/sockstat").read_text().splitlines()
+    tcp = next(line.split() for line in sockets if line.startswith("TCP:"))
+    return int(tcp[tcp.index("mem") + 1]) * resource.getpagesize()
 
 
 def disk_bytes(folder):
@@ -215,9 +227,9 @@ def disk_bytes(folder):
     return total
 
 
-def report(title, table, faults, memory, disk, cuts):
+def report(title, table, faults, memory, disk, kernel, cuts):
     cells = "  ".join(f"{size} {method} {p50:7.1f} /{p99:8.1f} ({count})" for (size, method), (p50, p99, count) in sorted(table.items()))
-    print(f"{title:>9}: {cells}  {memory / MIB:5.0f} MiB, disk {disk / MIB:5.0f} MiB, {len(faults)} failed, {cuts} cut off", flush=True)
+    print(f"{title:>9}: {cells}  {memory / MIB:5.0f} MiB, disk {disk / MIB:5.0f} MiB, kernel {kernel / MIB:4.0f} MiB, {len(faults)} failed, {cuts} cut off", flush=True)
     for fault in faults[:5]:
         print(f"           {fault}")
 
@@ -249,16 +261,18 @@ def main():
         slow = multiprocessing.Process(target=slow_process, args=args)
         slow.start()
         ready.wait()
-        table, faults, memory, disk = measure(server, options.seconds)
+        table, faults, memory, disk, kernel = measure(server, options.seconds)
         stop.set()
         slow.join()
-        report(kind, table, faults, memory, disk, cuts.value)
+        report(kind, table, faults, memory, disk, kernel, cuts.value)
         wrong += faults
         most = options.cores * CORE_BYTES + options.slow * CONNECTION_BYTES + 128 * MIB
         if memory > most:
             wrong.append(f"{kind}: {memory / MIB:.0f} MiB, more than {most / MIB:.0f}")
         if disk > options.cores * RESERVED_BYTES + WRITTEN_BYTES:
             wrong.append(f"{kind}: {disk / MIB:.0f} MiB of disk")
+        if kernel > options.slow * KERNEL_BYTES + KERNEL_GOOD_BYTES:
+            wrong.append(f"{kind}: {kernel / MIB:.0f} MiB of the kernel's memory for TCP")
         for cell, (_, p99, _) in table.items():
             if options.slow >= 1000 and p99 > 2 * max(alone[cell][1], NOISE_MS):
                 wrong.append(f"{kind}: p99 of {cell} is {p99:.1f} ms, alone {alone[cell][1]:.1f}")

@@ -28,9 +28,9 @@ const BACKLOG: i32 = 1024;
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 /// Approximate limit on the bytes that a connection leaves unsent in the kernel. Without it, the kernel takes 2.5 MiB
-/// for a client that reads nothing: thousands of them would use up the memory that it has for TCP. Bytes in flight to
-/// the client are not limited, so a long distance costs no speed.
-const UNSENT_BYTES: libc::c_int = 256 << 10;
+/// for a client that reads nothing: thousands of them would use up the memory that it has for TCP, which slows down
+/// everybody's connections. Bytes in flight to the client are not limited, so a long distance costs no speed.
+const UNSENT_BYTES: libc::c_int = 128 << 10;
 
 /// A non-blocking socket and its readiness.
 pub struct Socket {
@@ -233,5 +233,34 @@ impl Stream {
             result => result?,
         }
         Ok(Stream::plain(socket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::block_on;
+
+    #[test]
+    fn a_client_that_reads_nothing_leaves_little_in_the_kernel() {
+        block_on(async {
+            let listener = Listener::bind("127.0.0.1:0".parse().expect("address")).expect("listen");
+            let client = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+            let client = client.expect("socket");
+            sockopt::set_socket_recv_buffer_size(&client, 4096).expect("a small receive buffer");
+            connect(&client, &listener.local_addr().expect("address")).expect("connected");
+            let server = Socket::new(listener.accept_unbound().await.expect("accepted").0);
+            let mut sent = 0;
+            let mut blocked = false;
+            while !blocked {
+                let write = |cx: &mut Context<'_>| Poll::Ready(server.poll_send(cx, &[0; 16 << 10]));
+                match poll_fn(write).await {
+                    Poll::Ready(count) => sent += count.expect("sent"),
+                    Poll::Pending => blocked = true,
+                }
+            }
+            assert!(sent < 2 * UNSENT_BYTES as usize, "the kernel took {sent} bytes");
+        })
+        .expect("executor");
     }
 }
