@@ -118,18 +118,17 @@ impl Deferral {
         }
     }
 
-    /// Ends a reply that has begun: returns whether the connection must be closed, how the reply was sent, and the
-    /// error in it. If it has not begun, the result is returned.
+    /// Ends a reply that has begun.
     pub(super) async fn finish(
         self,
         result: S3Result<Reply>,
         resource: &[u8],
         wire: &mut Wire,
-    ) -> Result<Ended, S3Result<Reply>> {
+    ) -> Completion {
         let error = result.as_ref().err().map(|error| error.code());
         match self.state {
-            State::Never | State::Waiting => return Err(result),
-            State::Lost(sent) => return Ok(Ended { sent, error, close: true }),
+            State::Never | State::Waiting => return Completion::NotBegun(result),
+            State::Lost(sent) => return Completion::Ended { sent, error, close: true },
             State::Begun => {}
         }
         let document = self.document(result, resource);
@@ -139,7 +138,7 @@ impl Deferral {
             out.extend_from_slice(b"0\r\n\r\n");
         }
         let sent = Sent::of(wire.write_all(&out).await);
-        Ok(Ended { sent, error, close: self.close })
+        Completion::Ended { sent, error, close: self.close }
     }
 
     /// The document without its declaration.
@@ -160,11 +159,12 @@ impl Deferral {
     }
 }
 
-/// How a reply that began early ended.
-pub(super) struct Ended {
-    pub(super) sent: Sent,
-    pub(super) error: Option<Code>,
-    pub(super) close: bool,
+/// What became of a reply when its work was done.
+pub(super) enum Completion {
+    /// It did not begin early: the result is still to be sent.
+    NotBegun(S3Result<Reply>),
+    /// It began early and has ended, with this error in its document; `close`: the connection must be closed.
+    Ended { sent: Sent, error: Option<Code>, close: bool },
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ use engine::io::{self, Stream};
 pub use accept::serve;
 pub(crate) use body::{Body, Piece};
 use body::{Rest, wait_failed};
+use deferral::Completion;
 pub(crate) use deferral::Deferral;
-use deferral::Ended;
 use reply::Sent;
 pub(crate) use reply::{Reply, ReplyBody};
 pub use spread::{Inbox, Spread};
@@ -176,11 +176,11 @@ async fn exchange(
     // A demand to end that came with the last bytes of the body is too late: the reply to what is done must be sent.
     wire.holder().start();
     let (sent, close) = match deferral.finish(result, head.path(), wire).await {
-        Ok(Ended { sent, error, close }) => {
+        Completion::Ended { sent, error, close } => {
             (record.status, record.error) = (200, error);
             (sent, close)
         }
-        Err(result) => {
+        Completion::NotBegun(result) => {
             let close = !head.keep_alive() || !rest.can_be_dropped() || service.draining();
             let answer = Answer { service, head, request_id: &request_id, close };
             (answer.send(result, wire, out, &mut record).await, close)

@@ -177,7 +177,8 @@ impl<'h> Read<'h> {
         }
     }
 
-    /// Adds to a 304 those headers of the corresponding 200 that caches use (RFC 9110, 15.4.5).
+    /// Adds to a 304 those headers of the corresponding 200 that caches use (RFC 9110, 15.4.5). Vary is none of them: no
+    /// reply depends on headers that caches would have to compare.
     fn not_modified(&self, error: S3Error, version: &VersionRecord) -> S3Error {
         let mut error = error
             .header("ETag", format!("\"{}\"", version.etag()))

@@ -95,21 +95,20 @@ impl ObjectStream {
         };
         match stream.begin().await {
             Ok(()) => Ok(Some(stream)),
-            Err(Some(error)) => Err(error),
-            Err(None) if reclaimed.0.replace(id) != Some(id) => Ok(None),
-            Err(None) => Err(not_stored()),
+            Err(Unreadable::NotStored) if reclaimed.0.replace(id) != Some(id) => Ok(None),
+            Err(unreadable) => Err(unreadable.into()),
         }
     }
 
-    /// Locates the first window and loads the first slice. The error `None` means that a blob is not stored.
-    async fn begin(&mut self) -> Result<(), Option<S3Error>> {
+    /// Locates the first window and loads the first slice.
+    async fn begin(&mut self) -> Result<(), Unreadable> {
         if self.version.blobs.len() > 1 {
             self.prepare_window().await?;
         }
         if self.open_next().await?
             && let Some((reader, _)) = &mut self.reader
         {
-            reader.fill().await.map_err(unless_reclaimed)?;
+            reader.fill().await?;
         }
         Ok(())
     }
@@ -135,7 +134,7 @@ impl ObjectStream {
     }
 
     /// Locates and holds the next blobs, a few at a time, until the window is full.
-    async fn fill_window(&mut self) -> Result<(), Option<S3Error>> {
+    async fn fill_window(&mut self) -> Result<(), Unreadable> {
         while self.located.len() < WINDOW && !self.unlocated.is_empty() {
             let room = WINDOW - self.located.len();
             let next = self.unlocated.clone().take(LOCATED_AT_ONCE.min(room));
@@ -145,7 +144,7 @@ impl ObjectStream {
             };
             for located in next.map(find).collect::<S3Result<Vec<_>>>()? {
                 let located = located.await.unwrap_or(Err(engine::Error::Closed));
-                self.located.push_back(located.map_err(unless_reclaimed)?);
+                self.located.push_back(located?);
                 self.unlocated.start += 1;
             }
         }
@@ -159,9 +158,7 @@ impl ObjectStream {
 
     /// The next slice; empty at the end. It returns the same bytes until they are [consumed](ObjectStream::consume).
     pub(crate) async fn fill(&mut self) -> S3Result<&[u8]> {
-        if self.reader.as_ref().is_none_or(|(_, left)| *left == 0)
-            && !self.open_next().await.map_err(|error| error.unwrap_or_else(not_stored))?
-        {
+        if self.reader.as_ref().is_none_or(|(_, left)| *left == 0) && !self.open_next().await? {
             return Ok(&[]);
         }
         let Some((reader, _)) = &mut self.reader else { return Ok(&[]) };
@@ -194,8 +191,8 @@ impl ObjectStream {
         self.reader.and_then(|(reader, _)| reader.into_held())
     }
 
-    /// Opens the next blob of the range; returns false at the end. The error `None` means that a blob is not stored.
-    async fn open_next(&mut self) -> Result<bool, Option<S3Error>> {
+    /// Opens the next blob of the range; returns false at the end.
+    async fn open_next(&mut self) -> Result<bool, Unreadable> {
         if self.left == 0 {
             return Ok(false);
         }
@@ -217,15 +214,35 @@ impl ObjectStream {
     }
 }
 
-fn unless_reclaimed(error: engine::Error) -> Option<S3Error> {
-    match error {
-        engine::Error::NotFound => None,
-        error => Some(error.into()),
+/// Why an object can't be read.
+enum Unreadable {
+    /// A blob is not stored: it may have been reclaimed since the version was resolved.
+    NotStored,
+    Failed(S3Error),
+}
+
+impl From<engine::Error> for Unreadable {
+    fn from(error: engine::Error) -> Unreadable {
+        match error {
+            engine::Error::NotFound => Unreadable::NotStored,
+            error => Unreadable::Failed(error.into()),
+        }
     }
 }
 
-fn not_stored() -> S3Error {
-    Code::InternalError.with("The object's bytes are not stored.")
+impl From<S3Error> for Unreadable {
+    fn from(error: S3Error) -> Unreadable {
+        Unreadable::Failed(error)
+    }
+}
+
+impl From<Unreadable> for S3Error {
+    fn from(unreadable: Unreadable) -> S3Error {
+        match unreadable {
+            Unreadable::NotStored => Code::InternalError.with("The object's bytes are not stored."),
+            Unreadable::Failed(error) => error,
+        }
+    }
 }
 
 fn short() -> S3Error {
