@@ -283,6 +283,22 @@ def test_the_md5_of_a_complete_is_checked(s3, raw, bucket):
     assert complete_by_hand(raw, f"/{bucket}/k", upload.id, body, **{"content-md5": right}).status == 200
 
 
+def test_checksums_in_a_presigned_query_do_not_count(raw, bucket):
+    """SDKs put there what they computed over nothing."""
+    path, wrong = f"/{bucket}/k", [("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-sdk-checksum-algorithm", "CRC32")]
+
+    def presigned(method, query, body):
+        return raw.plain(method, raw.signer.presign(method, raw.host, path, query + wrong), body=body)
+
+    assert presigned("PUT", [], b"some bytes").status == 200
+    started = raw.request("POST", path, query=[("uploads", "")])
+    upload_id = re.search(rb"<UploadId>(.*?)<", started.body).group(1).decode()
+    part = presigned("PUT", [("partNumber", "1"), ("uploadId", upload_id)], b"some bytes")
+    assert part.status == 200, part
+    done = presigned("POST", [("uploadId", upload_id)], listed(1, part.headers["etag"]))
+    assert done.status == 200 and b"<Error>" not in done.body, done
+
+
 def check_locations(raw, scheme):
     """Completes uploads at the address of the server and at the host of a bucket."""
 
