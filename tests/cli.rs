@@ -239,6 +239,31 @@ fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
 }
 
 #[test]
+fn each_core_is_pinned_to_one_of_the_cpus() {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    init(&data);
+    let allowed = sched_getaffinity(None).unwrap();
+    let cpus: Vec<String> =
+        (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(2).map(|cpu| cpu.to_string()).collect();
+    let mut command = hamster(&["serve", "--no-s3", "--data-dir", data.to_str().unwrap()]);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cpus", &cpus.join(",")]);
+    let mut node = Node::start(command, "ready:");
+    let mut found = std::collections::BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        if let Some(core) = field("Name:").strip_prefix("core-") {
+            found.insert(core.parse::<usize>().unwrap(), field("Cpus_allowed_list:"));
+        }
+    }
+    assert_eq!(found.into_values().collect::<Vec<_>>(), cpus);
+    assert_eq!(node.terminate(), Some(0));
+}
+
+#[test]
 fn a_killed_node_starts_again_at_once_on_its_port() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

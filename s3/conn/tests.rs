@@ -11,6 +11,7 @@ use raft::command::Selector;
 
 use super::spread::Placed;
 use super::*;
+use crate::health::Probe;
 use crate::test_support::{Client, on_a_node};
 
 /// A connection that ends when it makes no progress for `stall`, and its client.
@@ -68,6 +69,60 @@ async fn expect_reply_after_demand(service: &Rc<Service>, line: &str, body: &str
     }
     let (next, reply) = future::zip(served, client.head()).await;
     assert!(next == Next::Request && reply.contains("HTTP/1.1 200 OK\r\n"));
+}
+
+/// Clients that had sent a head and nothing of its body held all memory for bodies.
+#[test]
+fn an_upload_takes_no_memory_before_its_body_comes() {
+    on_a_node(async |service, _| {
+        let budget = service.bytes.budget();
+        for length in [1000, 8 << 20] {
+            let (mut wire, mut client) = connected(&service, limits::STALL).await;
+            client.send_text(&client.signed_head("PUT /bucket/k", &[], length)).await;
+            let mut head = RequestHead::new();
+            assert!(matches!(receive_head(&mut wire, &mut head).await, Arrival::Head));
+            let mut out = Vec::new();
+            let mut served = pin!(exchange(&service, &mut wire, &head, None, &mut out));
+            for _ in 0..100 {
+                assert!(future::poll_once(served.as_mut()).await.is_none(), "it waits for its body");
+                assert_eq!(budget.held(Class::Small) + budget.held(Class::Large), 0);
+                yield_now().await;
+            }
+            let answered = async {
+                client.send_text(&"a".repeat(length)).await;
+                client.head().await
+            };
+            let (next, reply) = future::zip(served, answered).await;
+            assert!(next == Next::Request && reply.contains("HTTP/1.1 200 OK\r\n"), "{reply}");
+        }
+    });
+}
+
+#[test]
+fn memory_is_charged_to_the_credential_and_the_address_that_a_trusted_proxy_states() {
+    let of =
+        |key: &str, peer: &str| account(Some(&key.into()), Some(SocketAddr::new(peer.parse().unwrap(), 1)));
+    assert_eq!(of("a", "10.0.0.1"), of("a", "::ffff:10.0.0.1"));
+    assert_ne!(of("a", "10.0.0.1"), of("a", "10.0.0.2"));
+    assert_ne!(of("a", "10.0.0.1"), of("b", "10.0.0.1"));
+    assert_eq!(of("a", "2001:db8::1"), of("a", "2001:db8::2:0:0:1"), "one site");
+    assert_ne!(of("a", "2001:db8::1"), of("a", "2001:db8:0:1::1"));
+}
+
+#[test]
+fn a_node_that_drains_is_live_but_not_ready() {
+    on_a_node(async |service, _| {
+        let ask = async |asked: Probe| {
+            let (mut wire, mut client) = connected(&service, limits::STALL).await;
+            let (head, mut out) = (crate::test_support::head(""), Vec::new());
+            let answered = probe::answer(&service, &mut wire, &head, asked, &mut out);
+            future::zip(answered, client.head()).await.1
+        };
+        assert!(ask(Probe::Ready).await.starts_with("HTTP/1.1 200 "));
+        service.drain(Duration::ZERO).await;
+        assert!(ask(Probe::Ready).await.starts_with("HTTP/1.1 503 "));
+        assert!(ask(Probe::Live).await.starts_with("HTTP/1.1 200 "));
+    });
 }
 
 /// A demand to end that came with the last bytes of a body stayed until the next wait. If the client had left no room
