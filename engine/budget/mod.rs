@@ -437,7 +437,11 @@ impl Held {
     }
 
     fn release(&self, bytes: usize) {
-        if !self.booked || bytes == 0 || crate::canary!("budget-never-returned") {
+        let kept = match self.class {
+            Class::Space => crate::canary!("space-never-returned"),
+            _ => crate::canary!("budget-never-returned"),
+        };
+        if !self.booked || bytes == 0 || kept {
             return;
         }
         let held = self.holder.held(self.class);

@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 22] = [
+const CANARIES: [&str; 23] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -86,6 +86,7 @@ const CANARIES: [&str; 22] = [
     "completed-upload-forgotten",
     "modified-goes-back",
     "budget-never-returned",
+    "space-never-returned",
     "failed-sync-retried",
 ];
 
