@@ -206,14 +206,30 @@ fn a_node_starts_answers_and_drains_and_one_directory_has_one_node() {
     refused(&other.output().unwrap(), 3, &["--cores 1"]);
 }
 
+/// The CPUs that this process may use.
+fn allowed_cpus() -> Vec<String> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let allowed = sched_getaffinity(None).unwrap();
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).map(|cpu| cpu.to_string()).collect()
+}
+
+/// The name of each thread of a node, and the CPUs that it may use.
+fn threads(node: &Node) -> Vec<(String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap();
+    let thread = |task: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        (field("Name:"), field("Cpus_allowed_list:"))
+    };
+    tasks.map(thread).collect()
+}
+
 #[test]
 fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
-    use rustix::thread::{CpuSet, sched_getaffinity};
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     init(&data);
-    let allowed = sched_getaffinity(None).unwrap();
-    let cpu = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap().to_string();
+    let cpu = allowed_cpus().remove(0);
     let start = |more: &[&str]| {
         let mut command = hamster(&["serve", "--no-s3", "--data-dir", data.to_str().unwrap()]);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(more);
@@ -223,14 +239,9 @@ fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
 
     // Without --cores the first start takes one core per CPU of the list.
     let mut node = Node::start(start(&["--cpus", &cpu]), "ready:");
-    let mut threads = 0;
-    for task in std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap() {
-        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-        assert_eq!(list.trim(), cpu, "{status}");
-        threads += 1;
-    }
-    assert!(threads > 3, "cores, the watchdog, the metadata store's threads");
+    let threads = threads(&node);
+    assert!(threads.iter().all(|(_, cpus)| *cpus == cpu), "{threads:?}");
+    assert!(threads.len() > 3, "cores, the watchdog, the metadata store's threads");
     assert_eq!(node.terminate(), Some(0));
     refused(&start(&["--cores", "2"]).output().unwrap(), 3, &["divided over 1 core", "--cores 1"]);
     // The CPUs may change while the cores stay.
@@ -240,26 +251,17 @@ fn all_threads_of_a_node_keep_to_the_cpus_that_it_is_given() {
 
 #[test]
 fn each_core_is_pinned_to_one_of_the_cpus() {
-    use rustix::thread::{CpuSet, sched_getaffinity};
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     init(&data);
-    let allowed = sched_getaffinity(None).unwrap();
-    let cpus: Vec<String> =
-        (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(2).map(|cpu| cpu.to_string()).collect();
+    let cpus: Vec<_> = allowed_cpus().into_iter().take(2).collect();
     let mut command = hamster(&["serve", "--no-s3", "--data-dir", data.to_str().unwrap()]);
     command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cpus", &cpus.join(",")]);
     let mut node = Node::start(command, "ready:");
-    let mut found = std::collections::BTreeMap::new();
-    for task in std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap() {
-        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        let field =
-            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
-        if let Some(core) = field("Name:").strip_prefix("core-") {
-            found.insert(core.parse::<usize>().unwrap(), field("Cpus_allowed_list:"));
-        }
-    }
-    assert_eq!(found.into_values().collect::<Vec<_>>(), cpus);
+    let mut cores = threads(&node);
+    cores.retain(|(name, _)| name.starts_with("core-"));
+    cores.sort();
+    assert_eq!(cores.into_iter().map(|(_, cpus)| cpus).collect::<Vec<_>>(), cpus);
     assert_eq!(node.terminate(), Some(0));
 }
 
