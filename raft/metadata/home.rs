@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::io::{Receiver, now, oneshot, sleep, yield_if_needed};
 
-use super::{Metadata, OUTCOME_PATIENCE, Pending, Reply, Request, Submission};
+use super::{Metadata, OUTCOME_PATIENCE, Pending, Submission};
 use crate::apply::Change;
 use crate::command::{Command, Kind, Outcome, Selector};
 use crate::feed::{Applied, Feed};
@@ -66,20 +66,12 @@ impl Metadata {
             self.0.pending.borrow_mut().remove(&command_id);
             return Err(Error::Unavailable("the node is stopping"));
         }
-        let (index, outcome) = outcome.await.unwrap_or(Err(Error::OutcomeUnknown))?;
-        if changes_buckets && outcome == Outcome::Done {
-            self.seen_everywhere(index).await?;
+        let outcome = outcome.await.unwrap_or(Err(Error::OutcomeUnknown))?;
+        if changes_buckets {
+            // Each core answers from its own memory. A bucket that exists already may be as new as one created here.
+            self.seen_by_all().await.map_err(|_| Error::OutcomeUnknown)?;
         }
         Ok(outcome)
-    }
-
-    /// Waits until every core has seen a change of buckets, since each answers from its own memory.
-    async fn seen_everywhere(&self, index: u64) -> Result<()> {
-        let mesh = self.mesh()?;
-        for core in (0..self.0.cores).filter(|core| *core != self.0.core) {
-            mesh.call(core, Request::Barrier(index)).await.map_err(|_| Error::OutcomeUnknown)?;
-        }
-        Ok(())
     }
 
     /// The version that a request names, if it is in memory.
@@ -180,15 +172,11 @@ impl Metadata {
         }
         self.0.seen.set(index);
         self.0.progress.saw(self.0.core, index);
-        let reached = |barrier: &mut (u64, _)| barrier.0 <= index;
-        for (_, replier) in self.0.barriers.borrow_mut().extract_if(.., reached) {
-            replier.send(Reply::Seen);
-        }
         // Only now: whoever gets the outcome must find the change in memory.
         let mut pending = self.0.pending.borrow_mut();
         for (id, outcome) in applied.outcomes {
             if let Some(waiting) = pending.remove(&id) {
-                waiting.outcome.send(Ok((index, outcome)));
+                waiting.outcome.send(Ok(outcome));
             }
         }
     }

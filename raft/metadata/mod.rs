@@ -64,20 +64,10 @@ pub struct Submission {
 /// A request from one core to another.
 pub(crate) enum Request {
     Commit(Box<Command>),
-    Resolve {
-        bucket: String,
-        key: String,
-        selector: Selector,
-    },
+    Resolve { bucket: String, key: String, selector: Selector },
     Store(Box<SmallBlob>),
     StoreAndCommit(Box<(SmallBlob, Command)>),
-    ResolveLocated {
-        bucket: String,
-        key: String,
-        selector: Selector,
-    },
-    /// Reply once this log index has been seen.
-    Barrier(u64),
+    ResolveLocated { bucket: String, key: String, selector: Selector },
 }
 
 /// The reply to a [`Request`].
@@ -86,7 +76,6 @@ pub(crate) enum Reply {
     Version(Result<Option<Arc<VersionRecord>>>),
     Stored(Result<()>),
     Resolved(Result<Resolved>),
-    Seen,
 }
 
 /// One core's part, made before the executors start.
@@ -101,7 +90,7 @@ pub struct MetadataSeed {
 }
 
 struct Pending {
-    outcome: OneshotSender<Result<(u64, Outcome)>>,
+    outcome: OneshotSender<Result<Outcome>>,
     deadline: Instant,
 }
 
@@ -121,7 +110,6 @@ struct Inner {
     pending: RefCell<HashMap<Bytes16, Pending, FixedState>>,
     room: Semaphore,
     seen: Cell<u64>,
-    barriers: RefCell<Vec<(u64, Replier<Reply>)>>,
     reclaim: reclaim::Queue,
 }
 
@@ -167,7 +155,6 @@ impl MetadataSeed {
             pending: RefCell::default(),
             room: Semaphore::new(MAX_PENDING),
             seen: Cell::new(0),
-            barriers: RefCell::default(),
             reclaim: reclaim::Queue::default(),
         };
         let metadata = Metadata(Rc::new(inner));
@@ -220,8 +207,6 @@ impl Metadata {
                     replier.send(Reply::Resolved(version.map(|version| metadata.located(version))));
                 });
             }
-            Request::Barrier(index) if self.0.seen.get() >= index => replier.send(Reply::Seen),
-            Request::Barrier(index) => self.0.barriers.borrow_mut().push((index, replier)),
             Request::Resolve { bucket, key, selector } => {
                 if let Some(hit) =
                     Name::new(&bucket, &key).ok().and_then(|name| metadata.cached(name, &selector))
@@ -277,13 +262,14 @@ impl Metadata {
         }
     }
 
-    /// A bucket; every core knows all of them.
+    /// A bucket; every core keeps those in memory that it was asked for. That one is absent is read from the store each
+    /// time: another core may have seen its creation already, and let a client write to it.
     ///
     /// # Errors
     /// The store can't be read.
     pub async fn bucket(&self, name: &str) -> Result<Option<Arc<BucketRecord>>> {
-        if let Some(known) = self.0.buckets.borrow_mut().get(name.as_bytes()) {
-            return Ok(known);
+        if let Some(known) = self.0.buckets.borrow_mut().get(name.as_bytes()).flatten() {
+            return Ok(Some(known));
         }
         if crate::key::check_bucket(name).is_err() {
             return Ok(None);
@@ -308,15 +294,23 @@ impl Metadata {
         read: impl FnOnce(&reads::View<'_>) -> Result<T> + Send + 'static,
     ) -> Result<(u64, T)> {
         let found = self.0.readers.read(read).await?;
+        if !engine::canary!("reads-do-not-wait") {
+            self.seen_by_all().await?;
+        }
+        Ok(found)
+    }
+
+    /// Waits until every core has seen all news that was announced before.
+    async fn seen_by_all(&self) -> Result<()> {
         let announced = self.0.progress.announced();
         let deadline = now() + FEED_PATIENCE;
-        while !self.0.progress.reached(&announced) && !engine::canary!("reads-do-not-wait") {
+        while !self.0.progress.reached(&announced) {
             if now() > deadline {
                 return Err(Error::Unavailable("a core is behind"));
             }
             sleep(FEED_CHECK_INTERVAL).await;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// An upload in progress.

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use engine::ids::IdGenerator;
-use engine::io::{Event, fill_random, sleep, spawn, unix_ms};
+use engine::io::{Event, fill_random, sleep, spawn, timeout, unix_ms};
 use engine::placement::{PARTITIONS, home_core};
 
 use super::Metadata;
@@ -68,6 +68,19 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.blobs.borrow().len()
     }
+
+    /// Waits for a blob, then for a batch of them, but no longer than [`GATHER`].
+    async fn gather(&self) {
+        while self.len() == 0 {
+            self.arrived.wait().await;
+        }
+        let full = async {
+            while self.len() < BATCH {
+                self.arrived.wait().await;
+            }
+        };
+        let _ = timeout(GATHER, full).await;
+    }
 }
 
 impl Metadata {
@@ -87,12 +100,7 @@ impl Metadata {
                 sleep(PAUSE).await;
                 continue;
             }
-            if self.0.reclaim.len() == 0 {
-                self.0.reclaim.arrived.wait().await;
-            }
-            if self.0.reclaim.len() < BATCH {
-                let _ = engine::io::timeout(GATHER, self.0.reclaim.arrived.wait()).await;
-            }
+            self.0.reclaim.gather().await;
             let batch: Vec<ReclaimRecord> = {
                 let mut blobs = self.0.reclaim.blobs.borrow_mut();
                 let count = blobs.len().min(BATCH);
@@ -120,12 +128,17 @@ impl Metadata {
         }
     }
 
+    /// Deletes the bytes of a batch and forgets it. A core that apply's news has not reached yet may still resolve a
+    /// version with these bytes, so this waits for all cores first.
     async fn reclaim(
         &self,
         batch: Vec<ReclaimRecord>,
         reclaimer: &Reclaimer,
         ids: &mut IdGenerator,
     ) -> Result<()> {
+        if !engine::canary!("reclaimed-before-all-know") {
+            self.seen_by_all().await?;
+        }
         let requested = batch.len();
         let data_ids = reclaimer(batch).await;
         let all_gone = data_ids.len() == requested;

@@ -52,6 +52,12 @@ fn create_bucket(number: u64) -> Command {
     Command::new(id(number), unix_ms(), Kind::CreateBucket(kind))
 }
 
+/// A key whose home is this core.
+fn key_of(core: usize) -> String {
+    let home = |key: &String| home_core(partition_of_key("b", key.as_bytes()), CORES);
+    (0..).map(|n| format!("k{n}")).find(|key| home(key) == core).expect("a key")
+}
+
 fn current() -> Selector {
     Selector::Current(true)
 }
@@ -64,15 +70,28 @@ fn on_a_node<F>(
 ) where
     F: Future<Output = ()> + 'static,
 {
+    on_a_node_with_late_cores(directory, kv, |_| Duration::ZERO, test);
+}
+
+/// The same with cores that get apply's news late.
+fn on_a_node_with_late_cores<F>(
+    directory: &Path,
+    kv: Arc<MemoryKv>,
+    late: impl Fn(usize) -> Duration + Clone + Send + 'static,
+    test: impl Fn(usize, Option<Node>, Metadata) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = ()> + 'static,
+{
     let (node, cores) = assemble(config(directory), kv).expect("assembles");
     let seeds: Vec<Option<MetadataSeed>> = cores.into_iter().map(Some).collect();
     type Seeds = (Option<NodeSeed>, Vec<Option<MetadataSeed>>);
     let shared: Arc<Mutex<Seeds>> = Arc::new(Mutex::new((Some(node), seeds)));
     let home = directory.to_owned();
     run_executors(CORES, move |core| {
-        let (shared, test, home) = (shared.clone(), test.clone(), home.clone());
+        let (shared, test, home, late) = (shared.clone(), test.clone(), home.clone(), late.clone());
         async move {
-            let seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");
+            let mut seed = shared.lock().expect("lock").1[core].take().expect("one seed a core");
+            seed.feed = delayed(seed.feed, late(core));
             let bytes = Home::open(&DiskSpace::new(&home), core).await.expect("store");
             let metadata = seed.start(CORES, bytes.clone());
             let node = if core == 0 { shared.lock().expect("lock").0.take() } else { None };
@@ -87,6 +106,21 @@ fn on_a_node<F>(
     .expect("executors start")
     .join()
     .expect("no core fails");
+}
+
+/// A feed whose messages come later.
+fn delayed(mut feed: Receiver<Feed>, by: Duration) -> Receiver<Feed> {
+    if by.is_zero() {
+        return feed;
+    }
+    let (sender, receiver) = engine::io::mailbox(100);
+    spawn(async move {
+        while let Some(message) = feed.recv().await {
+            engine::io::sleep(by).await;
+            let _ = sender.send(message).await;
+        }
+    });
+    receiver
 }
 
 fn temporary() -> tempfile::TempDir {
@@ -125,7 +159,7 @@ fn the_last_of_several_writes_applied_together_is_read() {
 /// returns what the store holds.
 async fn overwrite_at_once(core: usize, metadata: &Metadata) {
     metadata.commit(create_bucket(1)).await.expect("commits");
-    let key = (0..).map(|n| format!("k{n}")).find(|key| metadata.home_of("b", key) == core).expect("a key");
+    let key = key_of(core);
     for round in 1..50 {
         let writers: Vec<_> = (0..4)
             .map(|n| {
@@ -294,6 +328,55 @@ fn released_blobs_are_reclaimed_and_forgotten() {
             drop(node);
         }
     });
+}
+
+/// The core of a blob was told that nothing refers to it and deleted its bytes while the core of its key, which was told
+/// later, still resolved the version: a GET was answered 500.
+#[test]
+fn a_blob_is_reclaimed_once_every_core_knows() {
+    let directory = temporary();
+    let at = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    // Longer than blobs wait for others.
+    let late = |core| Duration::from_millis(if core == 0 { 1200 } else { 0 });
+    on_a_node_with_late_cores(
+        directory.path(),
+        Arc::new(MemoryKv::new()),
+        late,
+        move |core, node, metadata| {
+            let at = at.clone();
+            async move {
+                let (reclaimed, asker) = (Rc::new(Cell::new(0)), metadata.clone());
+                let count = reclaimed.clone();
+                metadata.start_reclaim(Box::new(move |records| {
+                    let (count, metadata) = (count.clone(), asker.clone());
+                    Box::pin(async move {
+                        let ids: Vec<Bytes16> = records.iter().map(|record| record.data_id).collect();
+                        let shown = metadata.resolve("b", &key_of(0), current()).await.expect("reads");
+                        let shown = shown.map(|version| version.version_id);
+                        assert!(
+                            shown.is_none_or(|id| !ids.contains(&id)),
+                            "a blob of a version that is still shown"
+                        );
+                        count.set(count.get() + ids.len());
+                        ids
+                    })
+                }));
+                if core == 0 {
+                    metadata.commit(create_bucket(1)).await.expect("commits");
+                    for number in 10..13 {
+                        metadata.commit(put(&key_of(0), number)).await.expect("commits");
+                    }
+                } else {
+                    // Partition 7 belongs to core 1.
+                    while reclaimed.get() < 2 {
+                        engine::io::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                meet(&at, 2).await;
+                drop(node);
+            }
+        },
+    );
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
 const CHUNK: u64 = 25;
 
 /// The bugs that can be planted.
-const CANARIES: [&str; 23] = [
+const CANARIES: [&str; 24] = [
     "ack-before-sync",
     "ack-before-commit",
     "sync-skipped-on-switch",
@@ -78,6 +78,7 @@ const CANARIES: [&str; 23] = [
     "condition-not-checked-at-commit",
     "range-off-by-one-block",
     "live-blob-reclaimed",
+    "reclaimed-before-all-know",
     "live-parts-swept",
     "extent-freed-while-read",
     "cache-not-invalidated",
@@ -157,6 +158,7 @@ struct Total {
     refused: u64,
     ended_for_memory: u64,
     answers: BTreeMap<u16, u64>,
+    refusals: BTreeMap<String, u64>,
     faults: BTreeMap<Fault, u64>,
     failed: Vec<u64>,
 }
@@ -185,6 +187,9 @@ impl Total {
         for (status, count) in &report.answers {
             *self.answers.entry(*status).or_default() += count;
         }
+        for (refusal, count) in &report.refusals {
+            *self.refusals.entry(refusal.clone()).or_default() += count;
+        }
         for (fault, count) in &summary.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
@@ -208,6 +213,9 @@ impl Total {
         for (status, count) in &self.answers {
             let name = if *status == 0 { "none".to_owned() } else { status.to_string() };
             say(&format!("answer {name}: {count}"));
+        }
+        for (refusal, count) in &self.refusals {
+            say(&format!("refused {}: {count}", refusal.replace(": ", ", ")));
         }
         for (fault, count) in &self.faults {
             say(&format!("fault {}: {count}", fault.name()));
