@@ -21,7 +21,7 @@ use crate::limits::{
 };
 use crate::peer::{BlobRef, ByteStore, Hold, Located};
 use crate::placement::Profile;
-use crate::segment::Files;
+use crate::segment::{Files, Location};
 use crate::write::{first_window, piece_blocks};
 
 /// Reads one range of one blob from front to back.
@@ -33,8 +33,8 @@ pub struct BlobReader {
     /// The part of the range that is still to be read.
     range: Range<u64>,
     located: Option<Rc<Located>>,
-    /// A moved record has already been located again.
-    relocated: bool,
+    /// Where a record was not found though the index named it: it has moved meanwhile, or is rotten.
+    not_found_at: Option<Location>,
     /// The blocks still to be handed out.
     blocks: Range<u64>,
     piece: Option<Piece>,
@@ -77,7 +77,7 @@ impl BlobReader {
             class: if length <= SMALL_BLOB_BYTES as u64 { MemoryClass::Small } else { MemoryClass::Large },
             blob,
             located: located.map(Rc::new),
-            relocated: false,
+            not_found_at: None,
             blocks: blocks_of(range.clone()),
             range,
             piece: None,
@@ -144,12 +144,13 @@ impl BlobReader {
             match self.try_load_verified().await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if self.may_have_moved(&error) => {
-                    if let Some(stale) = &self.located {
+                    if let Some(stale) = self.located.take() {
                         // The file may be a different one by now, or removed and kept alive by the handle.
                         let files = self.bytes.files();
                         stale.locations.iter().for_each(|at| files.forget(stale.core, at.class, at.segment));
+                        self.not_found_at = stale.locations.first().copied();
                     }
-                    (self.relocated, self.located, self.piece) = (true, None, None);
+                    self.piece = None;
                 }
                 Err(error) => {
                     if matches!(error, Error::Corrupt(_)) {
@@ -184,14 +185,17 @@ impl BlobReader {
         Ok(start + from..start + to)
     }
 
-    /// A small blob's record is usually not pinned: it may have been rewritten elsewhere, and its segment reused.
+    /// A small blob's record is usually not pinned: it may have been rewritten elsewhere, and its segment reused, even
+    /// more than once while its reader waits for a client.
     fn may_have_moved(&self, error: &Error) -> bool {
         let gone = match error {
             Error::Corrupt(_) | Error::NotFound => true,
             Error::Io { kind, .. } => *kind == std::io::ErrorKind::NotFound,
             _ => false,
         };
-        gone && self.located.is_some() && !self.relocated && self.blob.size <= SMALL_BLOB_BYTES as u64
+        let small = self.blob.size <= SMALL_BLOB_BYTES as u64;
+        let place = self.located.as_ref().and_then(|located| located.locations.first().copied());
+        gone && small && place.is_some() && place != self.not_found_at
     }
 
     async fn load(&mut self) -> Result<Piece> {
@@ -260,7 +264,7 @@ impl BlobReader {
 /// One read.
 struct Plan {
     /// `None` if the location found cannot hold the blob.
-    location: Option<crate::segment::Location>,
+    location: Option<Location>,
     /// The start of the first block in the location.
     offset: u64,
     /// Framed bytes.
