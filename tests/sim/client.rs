@@ -50,6 +50,8 @@ pub struct Request {
     pub body: Rc<[u8]>,
     pub payload: Payload,
     pub expect: bool,
+    /// The body is transferred in chunks of so many bytes, and its length is not said first.
+    pub chunk_bytes: Option<usize>,
 }
 
 impl Request {
@@ -63,6 +65,7 @@ impl Request {
             body: Rc::from([]),
             payload: Payload::Unsigned,
             expect: false,
+            chunk_bytes: None,
         }
     }
 
@@ -121,11 +124,11 @@ impl Request {
         if self.expect {
             head.push_str("expect: 100-continue\r\n");
         }
-        head.push_str(&format!(
-            "authorization: {}\r\ncontent-length: {}\r\n\r\n",
-            signed.authorization,
-            body.len()
-        ));
+        let (length, body) = match self.chunk_bytes {
+            None => (format!("content-length: {}", body.len()), body),
+            Some(size) => ("transfer-encoding: chunked".to_owned(), chunked(&body, size)),
+        };
+        head.push_str(&format!("authorization: {}\r\n{length}\r\n\r\n", signed.authorization));
         (head.into_bytes(), body)
     }
 }
@@ -139,6 +142,17 @@ fn signed_chunks(body: &[u8], signed: &sign::Signed) -> Vec<u8> {
         out.extend_from_slice(chunk);
         out.extend_from_slice(b"\r\n");
     }
+    out
+}
+
+fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in body.chunks(size) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
     out
 }
 
@@ -177,9 +191,19 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The error's code in the body.
+    /// The code of the error that it reports, if it has a body.
     pub fn code(&self) -> String {
-        element(&self.text(), "Code").unwrap_or_default().to_owned()
+        self.of_error("Code")
+    }
+
+    /// The message of the error that it reports, if it has a body.
+    pub fn message(&self) -> String {
+        self.of_error("Message")
+    }
+
+    fn of_error(&self, name: &str) -> String {
+        let text = if self.status < 400 { String::new() } else { self.text() };
+        element(&text, name).unwrap_or_default().to_owned()
     }
 }
 
@@ -204,6 +228,8 @@ pub fn elements<'a>(mut xml: &'a str, name: &str) -> Vec<&'a str> {
 /// Why there is no answer.
 #[derive(Debug, PartialEq)]
 pub enum Failed {
+    /// What came is not one answer.
+    Garbled(String),
     /// Nothing was sent, so the request was not executed.
     NotSent,
     /// The request may have been executed.
@@ -262,6 +288,7 @@ impl Client {
             out: head,
             held_back: Some(body),
             leave: request.expect.then(|| engine::io::sleep(LEAVE)),
+            expects: request.expect,
             head_only: request.method == "HEAD",
             slow: Duration::from_millis(slow),
             allowed: if dribbles { 0 } else { usize::MAX },
@@ -284,6 +311,9 @@ impl Client {
                 Ok(answer)
             }
             Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(Failed::BrokenOff),
+            Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                Err(Failed::Garbled(error.to_string()))
+            }
             _ => Err(Failed::Lost),
         }
     }
@@ -307,6 +337,8 @@ struct Exchange {
     /// The body, held back until 100 Continue.
     held_back: Option<Vec<u8>>,
     leave: Option<engine::io::Sleep>,
+    /// 100 Continue may come.
+    expects: bool,
     received: Vec<u8>,
     head_only: bool,
     /// The server reads no more.
@@ -352,11 +384,18 @@ impl Exchange {
             if !self.slow.is_zero() {
                 self.pause = Some(engine::io::sleep(self.slow));
             }
-            if interim(&mut self.received) {
+            if self.expects && interim(&mut self.received) {
+                self.expects = false;
                 self.leave = None;
-                continue;
             }
-            if let Some(answer) = parse(&self.received, self.head_only)? {
+            if let Some((answer, end)) = parse(&self.received, self.head_only)? {
+                if end < self.received.len() {
+                    return Poll::Ready(Err(garbled(format!(
+                        "{} bytes follow the answer {}",
+                        self.received.len() - end,
+                        answer.status
+                    ))));
+                }
                 let done = self.held_back.is_none() && self.sent == self.out.len() && !self.broken;
                 let closes = answer.header("connection").is_some_and(|value| value.contains("close"));
                 return Poll::Ready(Ok((answer, done && !closes)));
@@ -412,25 +451,61 @@ fn interim(received: &mut Vec<u8>) -> bool {
     }
 }
 
-fn parse(received: &[u8], head_only: bool) -> std::io::Result<Option<Answer>> {
+fn garbled(what: impl Into<String>) -> std::io::Error {
+    std::io::Error::new(ErrorKind::InvalidData, what.into())
+}
+
+/// The answer at the front of what was received, and where it ends; `None` until it is complete.
+fn parse(received: &[u8], head_only: bool) -> std::io::Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
-    let start = match response.parse(received).map_err(std::io::Error::other)? {
+    let start = match response.parse(received).map_err(|error| garbled(error.to_string()))? {
         httparse::Status::Complete(start) => start,
         httparse::Status::Partial => return Ok(None),
     };
     let status = response.code.unwrap_or_default();
     if status < 200 {
-        return Ok(None);
+        return Err(garbled(format!("an interim answer {status} that nobody asked for")));
     }
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let headers: Vec<(String, String)> =
         response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
     let mut answer = Answer { status, headers, body: Vec::new() };
-    let bodiless = head_only || status == 204 || status == 304;
-    let length =
-        if bodiless { 0 } else { answer.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0) };
-    let Some(body) = received.get(start..start + length) else { return Ok(None) };
+    if head_only || status == 204 || status == 304 {
+        return Ok(Some((answer, start)));
+    }
+    if answer.header("transfer-encoding").is_some() {
+        let Some((body, length)) = dechunked(&received[start..])? else { return Ok(None) };
+        answer.body = body;
+        return Ok(Some((answer, start + length)));
+    }
+    let length = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let Some(end) = length.map(|length| start + length) else {
+        return Err(garbled(format!("an answer {status} of unknown length")));
+    };
+    let Some(body) = received.get(start..end) else { return Ok(None) };
     answer.body = body.to_vec();
-    Ok(Some(answer))
+    Ok(Some((answer, end)))
+}
+
+/// The content of a body in chunks, and how many bytes the body takes; `None` until its last chunk is there.
+fn dechunked(bytes: &[u8]) -> std::io::Result<Option<(Vec<u8>, usize)>> {
+    let (mut content, mut at) = (Vec::new(), 0);
+    loop {
+        let (start, size) = match httparse::parse_chunk_size(&bytes[at..]) {
+            Ok(httparse::Status::Complete((start, size))) => (at + start, size as usize),
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(garbled("a malformed chunk")),
+        };
+        let end = start + size;
+        match bytes.get(end..end + 2) {
+            None => return Ok(None),
+            Some(b"\r\n") => content.extend_from_slice(&bytes[start..end]),
+            Some(_) => return Err(garbled("a chunk of another length than it says")),
+        }
+        at = end + 2;
+        if size == 0 {
+            return Ok(Some((content, at)));
+        }
+    }
 }

@@ -21,8 +21,12 @@ pub enum Action {
     Exists,
     /// The value was set on condition that there was a given one.
     Replace(ValueId, ValueId),
-    /// A replacement was refused, since there was not the given value.
+    /// There was not the given value.
     IsNot(ValueId),
+    /// A replacement was refused, since there was another value than the given one.
+    HoldsAnother(ValueId),
+    /// There was one of these values.
+    HoldsOneOf(Vec<ValueId>),
 }
 
 impl Action {
@@ -35,6 +39,8 @@ impl Action {
             Action::Exists => before.is_some(),
             Action::Replace(expected, _) => before == Some(*expected),
             Action::IsNot(expected) => before != Some(*expected),
+            Action::HoldsAnother(expected) => before.is_some_and(|held| held != *expected),
+            Action::HoldsOneOf(values) => before.is_some_and(|held| values.contains(&held)),
         };
         held.then_some(match self {
             Action::Write(value) | Action::Create(value) | Action::Replace(_, value) => Some(*value),
@@ -45,7 +51,12 @@ impl Action {
 
     /// Whether it leaves the key unchanged.
     pub fn only_looks(&self) -> bool {
-        matches!(self, Action::Read(_) | Action::Exists | Action::IsNot(_))
+        match self {
+            Action::Read(_) | Action::Exists | Action::IsNot(_) => true,
+            Action::HoldsAnother(_) | Action::HoldsOneOf(_) => true,
+            Action::Write(_) | Action::CopyOf(_) | Action::Delete => false,
+            Action::Create(_) | Action::Replace(..) => false,
+        }
     }
 }
 
@@ -82,6 +93,8 @@ pub struct History {
     time: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
+    /// Answers that nobody expected, by code and message.
+    pub refusals: BTreeMap<String, u64>,
     /// Answers that were cut off.
     pub broken_off: u64,
     /// A node that was shut down did not wait for the slowest answers.

@@ -57,8 +57,8 @@ pub struct Machine {
     pub setup: Setup,
     kv: RefCell<Arc<MemoryKv>>,
     running: RefCell<Option<Running>>,
-    /// The last process shut down cleanly.
-    clean: Cell<bool>,
+    /// The last process shut down cleanly, and left nothing to sweep.
+    pub clean: Cell<bool>,
     /// The message with which the last start was refused.
     pub refused: RefCell<Option<String>>,
 }

@@ -1,6 +1,7 @@
 //! One run: a node, clients and faults drawn from a seed; first safety under faults, then liveness without them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use engine::io::{now, sleep, spawn};
 use hamster::core::DRAIN_LIMIT;
 
 use crate::check;
+use crate::check::blobs::Left;
 use crate::client::SLOW_ONE_IN;
 use crate::machine::{Machine, Setup, address};
 use crate::workload::{KEYS, Shared, Worker, abuse};
@@ -18,6 +20,8 @@ use crate::workload::{KEYS, Shared, Worker, abuse};
 const CONVERGES_WITHIN: Duration = Duration::from_secs(300);
 /// The time within which background work ends: reclaim, compaction, preparation of segments.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// The time within which an idle node reports that it is idle.
+const RESTS_WITHIN: Duration = Duration::from_secs(5);
 /// The longest safety phase.
 const SAFETY_AT_MOST: Duration = Duration::from_secs(400);
 /// The maximum number of steps of a run: one that takes more is assumed not to end.
@@ -28,6 +32,8 @@ pub const STEPS_MAX: u64 = 30_000_000;
 pub struct Report {
     /// Answers by status; 0 stands for no answer.
     pub answers: Vec<(u16, u64)>,
+    /// Answers that nobody expected, by code and message.
+    pub refusals: BTreeMap<String, u64>,
     /// Operations in the histories.
     pub operations: usize,
     /// Keys whose history could not be decided.
@@ -37,6 +43,16 @@ pub struct Report {
     /// Violations.
     pub violations: Vec<String>,
 }
+
+/// Faults of the disk that leave something behind, or keep a check from reading it.
+const DISTURBING: [Fault; 6] = [
+    Fault::ReadError,
+    Fault::WriteError,
+    Fault::SyncError,
+    Fault::NoSpace,
+    Fault::MisdirectedWrite,
+    Fault::BitRot,
+];
 
 /// How the names of the files that hold large blobs begin.
 const EXTENTS: &str = "extent-";
@@ -139,6 +155,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     let history = shared.history.borrow();
     report.violations.extend(history.violations.iter().cloned());
     report.answers = history.answers.iter().map(|(status, count)| (*status, *count)).collect();
+    report.refusals = history.refusals.clone();
     report.operations = history.keys.values().map(Vec::len).sum();
     report.violations.extend(check::answers::check(&history).err());
     // A node that loses the only copy of the log's end can't know that there was more.
@@ -168,18 +185,21 @@ async fn safety(chosen: &Chosen, machine: &Rc<Machine>, shared: &Rc<Shared>, ran
         let worker = Worker::new(shared.clone(), number, control::random());
         workers.push(spawn(worker.work(chosen.operations)));
     }
-    let all = async {
+    let mut all = pin!(async {
         for worker in workers {
             worker.await;
         }
-    };
-    // A client gives up after a while; the outcome of its operation is then unknown.
-    let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
+    });
+    let all_ended = engine::io::timeout(SAFETY_AT_MOST, &mut all).await.is_ok();
     shared.stop.set(true);
     shared.half_closes.set(false);
     shared.slow_one_in.set(SLOW_ONE_IN);
     nemesis.await;
     supervisor.await;
+    if !all_ended {
+        // Slow clients end the operation that they have begun, or give it up.
+        let _ = engine::io::timeout(SAFETY_AT_MOST, all).await;
+    }
 }
 
 fn rates(chosen: &Chosen, random: &mut Random) -> FaultRates {
@@ -311,12 +331,26 @@ async fn supervise(machine: Rc<Machine>, shared: Rc<Shared>, mut random: Random)
             machine.start();
         } else if machine.is_ready() && random.one_in(400) {
             let begun = now();
-            machine.shut_down(Duration::from_secs(60)).await;
+            let in_order = machine.shut_down(Duration::from_secs(60)).await;
             if now() >= begun + DRAIN_LIMIT {
                 shared.history.borrow_mut().cut_short = true;
             }
+            if in_order && let Err(violation) = stopped_at_work(&machine).await {
+                shared.history.borrow_mut().violation(violation);
+            }
         }
     }
+}
+
+/// Checks what a node left that was shut down while clients used it, before the next start sweeps.
+async fn stopped_at_work(machine: &Machine) -> Result<(), String> {
+    let disturbed = || DISTURBING.iter().any(|fault| control::counted(*fault) > 0);
+    if control::is_running(machine.id) || disturbed() {
+        return Ok(());
+    }
+    let left = Left { settled: false, tidy: machine.clean.get() };
+    let checked = check::rest(machine, false, &[], left).await;
+    if disturbed() { Ok(()) } else { checked.map_err(|what| format!("after a shutdown: {what}")) }
 }
 
 /// Waits until the node serves; false if it ends or takes too long.
@@ -400,8 +434,24 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     // The process that did the work must have returned what it took; the next one has done nothing yet.
     sleep(SETTLES_WITHIN).await;
     check::limits::resting(machine)?;
-    // A start after a crash sweeps what lost answers may have left behind.
-    machine.kill();
+    // What reclaim and compaction did meanwhile must have left everything in place.
+    let mut worker = Worker::new(shared.clone(), 0, control::random());
+    for key in shared.keys.clone() {
+        worker.get(key).await;
+    }
+    worker.list().await;
+    drop(worker);
+    sleep(RESTS_WITHIN).await;
+    if control::random().one_in(2) {
+        let entries = check::limits::index_entries(machine);
+        if !machine.shut_down(Duration::from_secs(120)).await {
+            return Err("liveness: the settled node does not shut down".to_owned());
+        }
+        check::rest(machine, damaged, &entries, Left { settled: true, tidy: machine.clean.get() }).await?;
+    } else {
+        // A start after a crash sweeps what lost answers may have left behind.
+        machine.kill();
+    }
     if !damaged {
         check::log::check(machine).await?;
     }
@@ -419,5 +469,5 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
     if !machine.shut_down(Duration::from_secs(120)).await {
         return Err("liveness: the node does not shut down".to_owned());
     }
-    check::rest(machine, damaged, &entries).await
+    check::rest(machine, damaged, &entries, Left { settled: true, tidy: true }).await
 }

@@ -79,6 +79,12 @@ impl Values {
         self.by_etag.get(etag.trim_matches('"')).copied()
     }
 
+    /// All that have at most `length` bytes.
+    pub fn up_to(&self, length: usize) -> Vec<ValueId> {
+        let ids = (0..).map(ValueId).zip(&self.all);
+        ids.filter(|(_, value)| value.contents.len() <= length).map(|(id, _)| id).collect()
+    }
+
     /// A value.
     pub fn get(&self, id: ValueId) -> &Value {
         &self.all[id.0 as usize]

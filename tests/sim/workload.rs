@@ -12,9 +12,10 @@ use base64::Engine;
 use engine::io::sim::Random;
 use engine::io::sleep;
 
-use crate::check::durability;
+use crate::check::durability::Span;
 use crate::check::linearizability::ENTRIES_MAX;
-use crate::check::lists::Page;
+use crate::check::lists::{Page, Query};
+use crate::check::{durability, refusals};
 use crate::client::{Answer, Client, Failed, Payload, Request, SLOW_ONE_IN, element, elements, http_date};
 use crate::history::{Action, Entry, History};
 use crate::value::{ValueId, Values};
@@ -24,8 +25,15 @@ pub const BUCKET: &str = "bucket";
 /// The keys that clients may use; a run uses some of them.
 pub const KEYS: [&str; 10] =
     ["a", "b/1", "b/2", "b/2/deep", "c c+%", "d-é-世界", "e/", "f//g", "z.~_", "zz/../zz"];
-/// Sizes around which storage changes: the number of blocks, log record or extent, the number of extents.
-const EDGES: [usize; 7] = [0, 1, 4096, 65_504, 128 << 10, 262_016, 2_096_128];
+/// Units of storage: words of a log record, sectors, pages, blocks with and without their trailer, slices, the largest
+/// small blob, extents. Lengths and ends of ranges lie around multiples of them.
+const UNITS: [usize; 8] = [8, 512, 4096, 65_504, 64 << 10, 128 << 10, 262_016, 2_096_128];
+
+/// A length of at most `largest`, at most two bytes from a multiple of a unit.
+fn steered(random: &mut Random, largest: usize) -> usize {
+    let unit = UNITS[random.index(UNITS.len())];
+    (unit * random.index(5) + random.index(5)).saturating_sub(2).min(largest)
+}
 
 /// State shared by all clients of a run.
 pub struct Shared {
@@ -45,6 +53,17 @@ pub struct Shared {
     seen: RefCell<BTreeMap<&'static str, ValueId>>,
     pub largest: usize,
 }
+
+/// An answer that a request may get whatever goes wrong: its status and its error's code, which HEAD does not show.
+pub type Expected = (u16, &'static str);
+
+const OK: Expected = (200, "");
+const PARTIAL: Expected = (206, "");
+const GONE: Expected = (204, "");
+const NO_KEY: Expected = (404, "NoSuchKey");
+const NO_UPLOAD: Expected = (404, "NoSuchUpload");
+const FAILED_CONDITION: Expected = (412, "PreconditionFailed");
+const NO_RANGE: Expected = (416, "InvalidRange");
 
 /// What became of an operation.
 #[derive(Clone, Copy, PartialEq)]
@@ -154,10 +173,7 @@ impl Worker {
                 self.random.between(self.shared.largest as u64 / 4, self.shared.largest as u64) as usize
             }
             0..9 => self.random.index(5000),
-            9..14 => {
-                let edge = EDGES[self.random.index(EDGES.len())];
-                (edge + 2).saturating_sub(self.random.index(5))
-            }
+            9..14 => steered(&mut self.random, self.shared.largest),
             14..18 => self.random.index(200 << 10),
             _ => self.random.index(self.shared.largest),
         };
@@ -173,35 +189,53 @@ impl Worker {
         let payload = [Payload::Unsigned, Payload::Signed, Payload::SignedChunks, Payload::Trailer];
         let payload = payload[self.random.index(payload.len())];
         let expect = self.random.one_in(3);
-        Request { body, payload, expect, ..Request::new(method, path) }
+        // Some don't say its length first.
+        let unsaid = self.random.one_in(6);
+        let chunk_bytes = unsaid.then(|| 1 + body.len() / 100 + self.random.index(100 << 10));
+        Request { body, payload, expect, chunk_bytes, ..Request::new(method, path) }
     }
 
-    /// Sends a request and reports its outcome. An answer with one of these statuses means that it was done.
-    async fn ask(&mut self, request: &Request, done: &[u16]) -> (Fate, Option<Answer>) {
+    /// Sends a request and reports its outcome: done if its answer is one of those expected. Any other needs a reason.
+    async fn ask(&mut self, request: &Request, expected: &[Expected]) -> (Fate, Option<Answer>) {
         self.client.half_closes = self.shared.half_closes.get();
         self.client.slow_one_in = self.shared.slow_one_in.get();
+        let invoked = engine::io::now();
         let answer = self.client.ask(request).await;
-        let status = answer.as_ref().map_or(0, |answer| answer.status);
+        let (status, code) =
+            answer.as_ref().map_or((0, String::new()), |answer| (answer.status, answer.code()));
         *self.shared.history.borrow_mut().answers.entry(status).or_default() += 1;
         engine::io::sim::control::trace(|| {
-            let outcome = answer
-                .as_ref()
-                .map_or_else(|failed| format!("{failed:?}"), |answer| format!("{status} {}", answer.code()));
+            let outcome = match &answer {
+                Ok(_) => format!("{status} {code}"),
+                Err(failed) => format!("{failed:?}"),
+            };
             format!(
                 "client {}: {} {} {:?} -> {outcome}",
                 self.number, request.method, request.path, request.query
             )
         });
+        let is_head = request.method == "HEAD";
+        let is_expected = |(other, name): &Expected| *other == status && (is_head || *name == code);
         match answer {
-            Ok(answer) if done.contains(&status) => (Fate::Done, Some(answer)),
-            Ok(answer) if (400..500).contains(&status) => (Fate::NotDone, Some(answer)),
-            Ok(answer) => (Fate::Unknown, Some(answer)),
+            Ok(answer) if expected.iter().any(is_expected) => (Fate::Done, Some(answer)),
+            Ok(answer) => {
+                let refusal = format!("{} {}", if is_head { "HEAD" } else { &code }, answer.message());
+                *self.shared.history.borrow_mut().refusals.entry(refusal).or_default() += 1;
+                if let Err(what) = refusals::check(&answer, engine::io::now() - invoked) {
+                    self.shared.violation(format!("{} {}: {what}", request.method, request.path));
+                }
+                (if (400..500).contains(&status) { Fate::NotDone } else { Fate::Unknown }, Some(answer))
+            }
             Err(Failed::NotSent) => {
                 // The server is down. Come back later rather than use up the operations of this run.
                 sleep(Duration::from_millis(self.random.between(1, 200))).await;
                 (Fate::NotDone, None)
             }
             Err(Failed::Lost) => (Fate::Unknown, None),
+            Err(Failed::Garbled(what)) => {
+                self.shared.violation(format!("{} {}: {what}", request.method, request.path));
+                (Fate::Unknown, None)
+            }
             Err(Failed::BrokenOff) => {
                 self.shared.history.borrow_mut().broken_off += 1;
                 (Fate::Unknown, None)
@@ -225,7 +259,7 @@ impl Worker {
         let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = self.write("PUT", object(key), body);
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&request, &[200]).await;
+        let (fate, answer) = self.ask(&request, &[OK]).await;
         self.note(key, Action::Write(value), invoked, fate);
         self.check_etag(key, value, fate, answer.as_ref());
     }
@@ -242,10 +276,12 @@ impl Worker {
         let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = self.write("PUT", object(key), body).header("if-none-match", "*");
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&request, &[200, 412]).await;
-        let refused = answer.as_ref().is_some_and(|answer| answer.status == 412);
-        let action = if refused { Action::Exists } else { Action::Create(value) };
-        self.note(key, action, invoked, fate);
+        let (fate, answer) = self.ask(&request, &[OK, FAILED_CONDITION]).await;
+        if answer.as_ref().is_some_and(|answer| answer.status == 412) {
+            return self.note(key, Action::Exists, invoked, fate);
+        }
+        self.note(key, Action::Create(value), invoked, fate);
+        self.check_etag(key, value, fate, answer.as_ref());
     }
 
     async fn replace(&mut self, key: &'static str) {
@@ -257,12 +293,16 @@ impl Worker {
         };
         let request = self.write("PUT", object(key), body).header("if-match", etag);
         let invoked = self.shared.tick();
-        // Without an object the answer reports its absence instead.
-        let (fate, answer) = self.ask(&request, &[200, 412, 404]).await;
+        let (fate, answer) = self.ask(&request, &[OK, FAILED_CONDITION, NO_KEY]).await;
         // Any other failure, such as a 503 after the proposal, leaves open whether the value was replaced.
-        let refused = answer.as_ref().is_some_and(|answer| matches!(answer.status, 404 | 412));
-        let action = if refused { Action::IsNot(expected) } else { Action::Replace(expected, value) };
-        self.note(key, action, invoked, fate);
+        match answer.as_ref().map(|answer| answer.status) {
+            Some(412) => self.note(key, Action::HoldsAnother(expected), invoked, fate),
+            Some(404) => self.note(key, Action::Read(None), invoked, fate),
+            _ => {
+                self.note(key, Action::Replace(expected, value), invoked, fate);
+                self.check_etag(key, value, fate, answer.as_ref());
+            }
+        }
     }
 
     /// Records the time of a key's last change that the answer to a read shows, which began at `invoked`.
@@ -274,8 +314,8 @@ impl Worker {
     }
 
     /// The value that an answer shows, checked byte for byte; `None` if it shows none.
-    fn seen(&self, key: &'static str, answer: &Answer, range: Option<(usize, usize)>) -> Option<ValueId> {
-        let read = durability::read(&self.shared.values.borrow(), key, answer, range);
+    fn seen(&self, key: &'static str, answer: &Answer, span: Span) -> Option<ValueId> {
+        let read = durability::read(&self.shared.values.borrow(), key, answer, span);
         let value = self.shared.holds(read)?;
         self.shared.seen.borrow_mut().insert(key, value);
         Some(value)
@@ -284,13 +324,13 @@ impl Worker {
     /// What a key holds, if the answer says.
     async fn ask_for(&mut self, key: &'static str) -> Option<Option<ValueId>> {
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[200, 404]).await;
+        let (fate, answer) = self.ask(&Request::new("GET", object(key)), &[OK, NO_KEY]).await;
         let answer = answer.filter(|_| fate == Fate::Done)?;
         if answer.status != 200 {
             return Some(None);
         }
         self.note_time(key, &answer, invoked);
-        Some(self.seen(key, &answer, None))
+        Some(self.seen(key, &answer, Span::All))
     }
 
     /// Reads a key; true if the answer said what it holds.
@@ -309,27 +349,43 @@ impl Worker {
             let values = self.shared.values.borrow();
             (values.get(known).contents.len(), quoted(&values.get(known).etag))
         });
-        let end = length.max(1);
-        let from = self.random.index(end);
-        let to = from + 1 + self.random.index(end - from);
-        let mut request =
-            Request::new("GET", object(key)).header("range", format!("bytes={from}-{}", to - 1));
+        let from = if self.random.one_in(2) {
+            steered(&mut self.random, length)
+        } else {
+            self.random.index(length + 1)
+        };
+        let span = match self.random.below(4) {
+            0 => Span::From(from),
+            1 => Span::Last(from.max(1)),
+            _ => Span::Between(from, from + 1 + self.random.index(length.saturating_sub(from) + 2)),
+        };
+        let mut request = Request::new("GET", object(key)).header("range", span.header());
         let resumed = known.filter(|_| self.random.one_in(2));
         if resumed.is_some() {
             request = request.header("if-range", etag);
         }
         let invoked = self.shared.tick();
-        let done: &[u16] = if resumed.is_some() { &[200, 206, 404] } else { &[206, 404] };
-        let (fate, answer) = self.ask(&request, done).await;
+        let misses = if span.misses_up_to().is_some() { NO_RANGE } else { PARTIAL };
+        let (fate, answer) = self.ask(&request, &[OK, PARTIAL, NO_KEY, misses]).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
+        if answer.status == 416 {
+            // The key holds a value that ends before the range begins.
+            let shorter = self.shared.values.borrow().up_to(span.misses_up_to().unwrap_or_default());
+            return self.note(key, Action::HoldsOneOf(shorter), invoked, Fate::Done);
+        }
         if answer.status != 404 {
             self.note_time(key, &answer, invoked);
         }
         let found = match answer.status {
-            206 => self.seen(key, &answer, Some((from, to))),
-            200 => self.seen(key, &answer, None),
+            206 => self.seen(key, &answer, span),
+            200 => self.seen(key, &answer, Span::All),
             _ => None,
         };
+        let length = found.map_or(0, |found| self.shared.values.borrow().get(found).contents.len());
+        if answer.status == 200 && resumed.is_none() && !span.shows_all_of(length) {
+            self.shared
+                .violation(format!("{span:?} of {key:?}, of {length} bytes, was answered with all of it"));
+        }
         if answer.status == 206 && resumed.is_some() && found != resumed {
             self.shared.holds::<()>(Err(format!("a range of {key:?} was resumed from another object")));
         }
@@ -338,7 +394,7 @@ impl Worker {
 
     async fn head(&mut self, key: &'static str) {
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&Request::new("HEAD", object(key)), &[200, 404]).await;
+        let (fate, answer) = self.ask(&Request::new("HEAD", object(key)), &[OK, NO_KEY]).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
         let found = match answer.status {
             200 => {
@@ -352,7 +408,7 @@ impl Worker {
 
     async fn delete(&mut self, key: &'static str) {
         let invoked = self.shared.tick();
-        let (fate, _) = self.ask(&Request::new("DELETE", object(key)), &[204]).await;
+        let (fate, _) = self.ask(&Request::new("DELETE", object(key)), &[GONE]).await;
         self.note(key, Action::Delete, invoked, fate);
     }
 
@@ -369,7 +425,7 @@ impl Worker {
             .query("delete", "")
             .header("content-md5", sum);
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&request, &[200]).await;
+        let (fate, answer) = self.ask(&request, &[OK]).await;
         let text = answer.map(|answer| answer.text()).unwrap_or_default();
         let deleted: Vec<&str> =
             elements(&text, "Deleted").iter().filter_map(|entry| element(entry, "Key")).collect();
@@ -381,29 +437,29 @@ impl Worker {
 
     /// Lists the bucket page by page. Each page is a read of all keys in its range.
     pub async fn list(&mut self) {
-        let prefix = ["", "", "b/", "b/2", "z"][self.random.index(5)];
-        let length = [1, 2, 3, 1000][self.random.index(4)];
-        let mut after = String::new();
+        let query = Query {
+            prefix: ["", "", "b/", "b/2", "z"][self.random.index(5)],
+            delimiter: ["", "", "/", "/2", "-"][self.random.index(5)],
+            max: [1, 2, 3, 1000][self.random.index(4)],
+            first_version: self.random.one_in(3),
+        };
+        let start = self.random.index(self.shared.keys.len());
+        let mut after =
+            if self.random.one_in(4) { self.shared.keys[start].to_owned() } else { String::new() };
         let mut token: Option<String> = None;
         for _ in 0..20 {
-            let mut request = Request::new("GET", format!("/{BUCKET}"))
-                .query("list-type", "2")
-                .query("prefix", prefix)
-                .query("max-keys", length.to_string());
-            if let Some(token) = token.take() {
-                request = request.query("continuation-token", token);
-            }
+            let request = query.request(BUCKET, &after, token.as_deref());
             let invoked = self.shared.tick();
-            let (fate, answer) = self.ask(&request, &[200]).await;
+            let (fate, answer) = self.ask(&request, &[OK]).await;
             let Some(answer) = answer.filter(|_| fate == Fate::Done) else { return };
-            let page = Page::read(&answer.text(), prefix, after, &self.shared.values.borrow());
+            let page = Page::read(&answer.text(), query, after, &self.shared.values.borrow());
             let Some(page) = self.shared.holds(page) else { return };
-            for (key, found) in self.shared.holds(page.of(&self.shared.keys)).unwrap_or_default() {
+            for (key, action) in self.shared.holds(page.of(&self.shared.keys)).unwrap_or_default() {
                 if self.shared.has_room(key) {
-                    self.note(key, Action::Read(found), invoked, Fate::Done);
+                    self.note(key, action, invoked, Fate::Done);
                 }
             }
-            if page.token.is_none() {
+            if !page.truncated {
                 return;
             }
             (after, token) = (page.last, page.token);
@@ -419,7 +475,7 @@ impl Worker {
         let named = crate::sign::encode_path(&object(source));
         let request = Request::new("PUT", object(key)).header("x-amz-copy-source", named);
         let invoked = self.shared.tick();
-        let (fate, answer) = self.ask(&request, &[200, 404]).await;
+        let (fate, answer) = self.ask(&request, &[OK, NO_KEY]).await;
         let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
             return self.note(key, Action::CopyOf(source.to_owned()), invoked, fate);
         };
@@ -445,7 +501,7 @@ impl Worker {
         let body = self.shared.values.borrow().get(value).contents.bytes();
         let request = Request { body, ..Request::new("PUT", object(key)) };
         let invoked = self.shared.tick();
-        let (fate, _) = self.ask(&request, &[200]).await;
+        let (fate, _) = self.ask(&request, &[OK]).await;
         self.note(key, Action::Write(value), invoked, fate);
         fate == Fate::Done && self.get(key).await
     }

@@ -252,6 +252,11 @@ pub fn counted(fault: Fault) -> u64 {
     with(|world| world.counts.get(&fault).copied().unwrap_or(0))
 }
 
+/// How long ago a fault last happened.
+pub fn age(fault: Fault) -> Option<Duration> {
+    with(|world| world.last.get(&fault).map(|at| Duration::from_nanos(world.now - at)))
+}
+
 /// Notes that a request was told to end because memory was short.
 pub fn note_ended_for_memory() {
     with(|world| world.ended_for_memory += 1);

@@ -61,6 +61,8 @@ pub struct World {
     pub network: Network,
     /// How often each fault has happened.
     pub counts: BTreeMap<Fault, u64>,
+    /// When each fault last happened.
+    pub last: BTreeMap<Fault, u64>,
     /// How many requests were told to end because memory was short.
     pub ended_for_memory: u64,
     /// Whether [`World::trace`] prints.
@@ -127,6 +129,7 @@ impl World {
             processes: 0,
             network: Network::default(),
             counts: BTreeMap::new(),
+            last: BTreeMap::new(),
             ended_for_memory: 0,
             verbose: false,
             planted: None,
@@ -193,6 +196,7 @@ impl World {
     /// Records a fault that happened.
     pub fn fault(&mut self, fault: Fault, what: impl FnOnce() -> String) {
         *self.counts.entry(fault).or_default() += 1;
+        self.last.insert(fault, self.now);
         self.note(fault as u64);
         self.trace(|| format!("FAULT {}: {}", fault.name(), what()));
     }

@@ -31,11 +31,11 @@ async fn open(core: usize) -> Result<Recovered, String> {
     })
 }
 
-/// Opens the segments of each core of a node that was shut down.
+/// Opens the segments of each core of a node that was shut down. `None` if a fault ends that.
 ///
 /// # Errors
 /// They can't be opened.
-pub async fn recover(machine: &Machine) -> Result<Vec<Recovered>, String> {
+pub async fn recover(machine: &Machine) -> Option<Result<Vec<Recovered>, String>> {
     let cores = machine.setup.cores;
     let recovered = in_a_process(machine, async move {
         let mut recovered = Vec::new();

@@ -31,14 +31,18 @@ pub fn check(history: &History, values: &Values) -> Result<usize, String> {
     Ok(undecided)
 }
 
-/// The values that some client found at the key.
+/// The values by which some client told the key's state.
 fn observed(entries: &[Entry]) -> BTreeSet<ValueId> {
-    let found = entries.iter().filter_map(|entry| match entry.action {
-        Action::Read(found) => found,
-        Action::Replace(expected, _) => Some(expected),
-        _ => None,
-    });
-    found.collect()
+    let mut found = BTreeSet::new();
+    for entry in entries {
+        match &entry.action {
+            Action::Read(Some(value)) | Action::Replace(value, _) => drop(found.insert(*value)),
+            Action::IsNot(value) | Action::HoldsAnother(value) => drop(found.insert(*value)),
+            Action::HoldsOneOf(values) => found.extend(values),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The values that a key may ever have had: those written there, and those of the sources of copies with unknown

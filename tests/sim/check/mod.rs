@@ -10,6 +10,7 @@ pub mod linearizability;
 pub mod lists;
 pub mod log;
 pub mod modified;
+pub mod refusals;
 pub mod rot;
 pub mod versions;
 
@@ -32,8 +33,8 @@ fn each_row(kv: &MemoryKv, mut visit: impl FnMut(&[u8], &[u8]) -> raft::Result<(
     scanned.map_err(|error| format!("the metadata can't be read: {error}"))
 }
 
-/// Runs a task in a new process on a machine without one, and ends that process.
-async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> T {
+/// Runs a task in a new process on a machine without one, and ends that process. `None` if something else ended it.
+async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> Option<T> {
     let done: Rc<RefCell<Option<T>>> = Rc::default();
     let result_cell = done.clone();
     control::start(machine.id, || {
@@ -42,13 +43,14 @@ async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = 
             *result_cell.borrow_mut() = Some(result);
         })
     });
-    loop {
+    while control::is_running(machine.id) {
         if let Some(result) = done.take() {
             control::kill(machine.id);
-            return result;
+            return Some(result);
         }
         sleep(Duration::from_millis(1)).await;
     }
+    None
 }
 
 /// Checks what a node left on disk when it was shut down; its cores had `entries` in their indexes. With damaged bytes
@@ -56,14 +58,20 @@ async fn in_a_process<T: 'static>(machine: &Machine, work: impl Future<Output = 
 ///
 /// # Errors
 /// The invariant that does not hold.
-pub async fn rest(machine: &Machine, damaged: bool, entries: &[Option<u64>]) -> Result<(), String> {
+pub async fn rest(
+    machine: &Machine,
+    damaged: bool,
+    entries: &[Option<u64>],
+    left: blobs::Left,
+) -> Result<(), String> {
     let kv = machine.kv();
     versions::check(&kv)?;
     derived::check(&kv)?;
-    let recovered = index::recover(machine).await?;
+    let Some(recovered) = index::recover(machine).await else { return Ok(()) };
+    let recovered = recovered?;
     if damaged {
         return Ok(());
     }
     index::check(&recovered, entries)?;
-    blobs::check(&kv, &recovered)
+    blobs::check(&kv, &recovered, left)
 }

@@ -1,10 +1,13 @@
 //! Multipart uploads: parts that are sent twice or are empty, uploads that are aborted or left open, and a Complete that
 //! is sent again until its answer is known.
 
-use super::{Fate, Worker, object};
+use engine::io::sim::control;
+
+use super::{Fate, GONE, NO_UPLOAD, OK, Worker, object, steered};
 use crate::check::durability;
 use crate::client::{Request, element};
 use crate::history::Action;
+use crate::machine::Machine;
 use crate::value::{Contents, ValueId};
 
 /// The minimum size of a part that is not the last, in a simulated node.
@@ -26,7 +29,7 @@ enum Completed {
 impl Worker {
     /// Uploads an object in parts, to one end or another.
     pub(super) async fn multipart(&mut self, key: &'static str) {
-        let (_, answer) = self.ask(&Request::new("POST", object(key)).query("uploads", ""), &[200]).await;
+        let (_, answer) = self.ask(&Request::new("POST", object(key)).query("uploads", ""), &[OK]).await;
         let text = answer.map(|answer| answer.text()).unwrap_or_default();
         let Some(upload) = element(&text, "UploadId").map(str::to_owned) else { return };
         let mut parts: Vec<(usize, Contents)> = Vec::new();
@@ -38,14 +41,19 @@ impl Worker {
             let empty = place > 0 && place + 1 == count && self.random.one_in(4);
             // Parts may be sent more than once: the last one counts.
             for _ in 0..1 + usize::from(self.random.one_in(4)) {
-                let length = PART_BYTES_MIN + self.random.index(3) * self.random.index(100 << 10);
+                let more = match self.random.below(4) {
+                    0 => 0,
+                    1 => steered(&mut self.random, 600 << 10),
+                    _ => self.random.index(200 << 10),
+                };
+                let length = PART_BYTES_MIN + more;
                 let length = if empty { 0 } else { length };
                 let body = Contents::new(number, length, &mut self.random);
                 let request = self
                     .write("PUT", object(key), body.bytes())
                     .query("partNumber", number.to_string())
                     .query("uploadId", upload.clone());
-                let (fate, answer) = self.ask(&request, &[200]).await;
+                let (fate, answer) = self.ask(&request, &[OK]).await;
                 let Some(answer) = answer.filter(|_| fate == Fate::Done) else {
                     // What the part holds now is not known.
                     return self.abort(key, &upload).await;
@@ -59,13 +67,18 @@ impl Worker {
             0 => self.abort(key, &upload).await,
             // An upload may stay open.
             1 => {}
+            // Not all parts need become part of the object.
+            2 if parts.len() > 1 => {
+                parts.remove(self.random.index(parts.len()));
+                self.complete(key, &upload, parts).await;
+            }
             _ => self.complete(key, &upload, parts).await,
         }
     }
 
     async fn abort(&mut self, key: &'static str, upload: &str) {
         let request = Request::new("DELETE", object(key)).query("uploadId", upload);
-        drop(self.ask(&request, &[204]).await);
+        drop(self.ask(&request, &[GONE]).await);
     }
 
     async fn complete(&mut self, key: &'static str, upload: &str, parts: Vec<(usize, Contents)>) {
@@ -99,7 +112,14 @@ impl Worker {
                     self.note(key, Action::Write(value), invoked, Fate::Done);
                     return self.complete_again(key, &request, value).await;
                 }
-                Completed::Gone | Completed::Refused => {}
+                Completed::Gone => {
+                    if !control::is_damaged(&Machine::wal_dir()) {
+                        self.shared
+                            .violation(format!("an upload to {key:?} is gone, though nobody ended it"));
+                    }
+                    return;
+                }
+                Completed::Refused => {}
                 Completed::Unknown => fate = Fate::Unknown,
             }
         }
@@ -117,7 +137,7 @@ impl Worker {
     }
 
     async fn ask_to_complete(&mut self, key: &'static str, request: &Request, value: ValueId) -> Completed {
-        let (fate, answer) = self.ask(request, &[200]).await;
+        let (fate, answer) = self.ask(request, &[OK, NO_UPLOAD]).await;
         let text = answer.map(|answer| answer.text()).unwrap_or_default();
         // It may fail after its answer has begun.
         match (fate, element(&text, "ETag"), element(&text, "Code")) {
