@@ -24,7 +24,7 @@ use crate::types::{Entry, LogId, Payload, StoredMembership};
 use crate::wal::record::{Cursor, log_id_bytes, put_membership, take_membership};
 
 /// Maximum number of batches queued for the thread; openraft hands over one at a time.
-const QUEUE: usize = 16;
+const QUEUE: usize = if cfg!(sim) { 2 } else { 16 };
 /// A write to the store that takes longer than this counts as a stall, microseconds.
 const STALL_US: u64 = 10_000;
 const APPLIED_VERSION: u8 = 1;

@@ -33,15 +33,15 @@ use crate::wal::{Wal, WalConfig, WalStats};
 use crate::{Error, Result};
 
 /// Maximum number of messages queued for one core; each is at most one apply batch.
-const FEED_MAILBOX: usize = 256;
+const FEED_MAILBOX: usize = if cfg!(sim) { 4 } else { 256 };
 /// Maximum number of proposals queued for the Raft core.
 const SUBMIT_MAILBOX: usize = 8192;
 /// Maximum number of proposals handed to openraft at once.
-const PROPOSE_BATCH: usize = 1024;
+const PROPOSE_BATCH: usize = if cfg!(sim) { 4 } else { 1024 };
 /// Maximum number of proposals handed to openraft and not answered yet.
 const MAX_IN_FLIGHT: usize = 16_384;
 /// Maximum number of requests in flight from one core to another.
-const MESH_CAPACITY: usize = 1024;
+const MESH_CAPACITY: usize = if cfg!(sim) { 4 } else { 1024 };
 /// Proposals are refused once the group has had no leader for this long.
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// A snapshot is taken early once more segments than this are in use.

@@ -14,7 +14,13 @@ pub const STALL: Duration = Duration::from_secs(60);
 /// for clients that are so slow.
 pub const BODY_BYTES_PER_SECOND: u64 = if cfg!(test) { 1 << 20 } else { 1024 };
 /// The response to a long copy or completion begins after this time, before the work is done. Unit tests do not wait.
-pub const DEFERRED_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
+pub const DEFERRED_AFTER: Duration = Duration::from_millis(if cfg!(test) {
+    0
+} else if cfg!(sim) {
+    200
+} else {
+    5000
+});
 /// After that, white space is sent at this interval.
 pub const WHITE_SPACE_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 5000 });
 /// The time limit of a TLS handshake.

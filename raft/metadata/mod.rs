@@ -42,7 +42,7 @@ pub use reclaim::{BlobPlace, Reclaimer};
 /// Maximum number of commands of one core that wait for their outcome.
 const MAX_PENDING: usize = 8192;
 /// A command without an outcome is given up after this long; it may still be executed.
-const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(if cfg!(sim) { 3 } else { 30 });
 /// A core that has not followed the feed for this long is stuck.
 const FEED_PATIENCE: Duration = Duration::from_secs(5);
 /// Interval between checks of the cores' progress; an update takes some 50 µs.

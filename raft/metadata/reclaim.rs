@@ -23,11 +23,11 @@ use crate::record::{BlobRef, Bytes16, PartRecord, ReclaimRecord, Record, Version
 use crate::{Result, read};
 
 /// Maximum number of blobs that one command forgets.
-const BATCH: usize = 1000;
+const BATCH: usize = if cfg!(sim) { 7 } else { 1000 };
 /// How long blobs wait for others to fill a batch.
 const GATHER: Duration = Duration::from_secs(1);
 /// Maximum number of blobs queued in memory; those beyond it are found by reading the store's queue again.
-const MAX_QUEUED: usize = 100_000;
+const MAX_QUEUED: usize = if cfg!(sim) { 20 } else { 100_000 };
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 

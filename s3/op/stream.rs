@@ -24,7 +24,7 @@ use raft::record::{BlobRef, Bytes16, VersionRecord};
 use crate::error::{Code, S3Error, S3Result};
 
 /// How many blobs of one object are located at the same time.
-const LOCATED_AT_ONCE: usize = 32;
+const LOCATED_AT_ONCE: usize = if cfg!(sim) { 1 } else { 32 };
 
 /// The window: [`LOCATED_PARTS`]. Unit tests have fewer parts.
 const WINDOW: usize = if cfg!(test) { 40 } else { LOCATED_PARTS };

@@ -188,6 +188,11 @@ pub fn fill_disk(node: NodeId, left_bytes: Option<u64>) {
     });
 }
 
+/// Free bytes on a machine's disk.
+pub fn free_bytes(node: NodeId) -> u64 {
+    with(|world| world.nodes[node].disk.free_bytes())
+}
+
 /// Sets how often the faults of a machine's disk occur.
 pub fn set_rates(node: NodeId, rates: FaultRates) {
     with(|world| world.nodes[node].rates = rates);

@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use engine::io::sim::{Fault, control};
+use engine::io::sim::{Fault, NodeId, control};
 
 use crate::client::Answer;
 use crate::machine::Machine;
 
 /// An error of the disk may fail requests for so long after it: those that wait for the same batch or file.
 const DISK_ERROR_LASTS: Duration = Duration::from_secs(10);
+
+/// The only machine.
+const NODE: NodeId = 0;
+/// A disk with less room than that may be full for a crowd.
+const FULL_BELOW_BYTES: u64 = 40 << 20;
 
 /// Checks the answer to a request that was sent `ago`.
 ///
@@ -24,7 +29,8 @@ pub fn check(answer: &Answer, ago: Duration) -> Result<(), String> {
         400 if code == "RequestTimeout" => any(&[Fault::Stall, Fault::Partition, Fault::Pause, Fault::Crash]),
         500 => is_disk_to_blame(ago),
         503 => is_later_to_blame(&message),
-        507 => control::counted(Fault::NoSpace) > 0,
+        // Each upload of a crowd takes an extent, which is much of a small disk.
+        507 => any(&[Fault::NoSpace]) || control::free_bytes(NODE) < FULL_BELOW_BYTES,
         _ => false,
     };
     match reason {
