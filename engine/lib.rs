@@ -12,6 +12,21 @@ macro_rules! canary {
     };
 }
 
+/// Counts that a state was reached (if `$when` holds), so that the simulator can tell which states its seeds never
+/// reach. In every other build it is nothing, and `$when` is not evaluated. `tests/sim/reach.rs` lists the names.
+#[macro_export]
+macro_rules! reach {
+    ($name:literal) => {
+        $crate::reach!($name, true)
+    };
+    ($name:literal, $when:expr) => {{
+        #[cfg(sim)]
+        if $when {
+            $crate::io::sim::control::reach($name);
+        }
+    }};
+}
+
 pub mod ack;
 pub mod budget;
 pub mod buf;

@@ -119,6 +119,7 @@ impl BlobReader {
 
     /// Releases all memory. What was not consumed is read again when it is needed.
     pub fn release(&mut self) {
+        crate::reach!("read-buffer-released", !self.verified.is_empty());
         (self.piece, self.ahead, self.verified, self.window) = (None, None, 0..0, 1);
     }
 
@@ -144,6 +145,7 @@ impl BlobReader {
             match self.try_load_verified().await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if self.may_have_moved(&error) => {
+                    crate::reach!("record-located-again");
                     if let Some(stale) = self.located.take() {
                         // The file may be a different one by now, or removed and kept alive by the handle.
                         let files = self.bytes.files();

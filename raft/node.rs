@@ -355,6 +355,7 @@ async fn bound_log(node: Node) {
         let log = node.0.wal.stats();
         // On a full disk, the log can go on only in segments that a snapshot frees.
         if log.segments > MAX_SEGMENTS || log.starved {
+            engine::reach!("early-snapshot");
             let _ = node.snapshot().await;
         }
     }
@@ -409,6 +410,7 @@ async fn settle(node: &Node, mut batch: Vec<Submission>, mut answers: Answers, f
         if again.is_empty() {
             return;
         }
+        engine::reach!("proposal-not-taken");
         if started.elapsed() > PROPOSE_PATIENCE {
             node.0.proposals.borrow_mut().refused += again.len() as u64;
             refuse(again, feeds).await;

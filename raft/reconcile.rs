@@ -112,9 +112,15 @@ pub fn decide(log: &LogContents, store: &StoreContents, id: u64) -> Result<Start
             None if log_is_gone && store.strays => {
                 Err(refused("the metadata store has rows, but the log is gone".to_owned()))
             }
-            None if log_is_gone => Ok(Start::New),
+            None if log_is_gone => {
+                engine::reach!("start-founds-the-group");
+                Ok(Start::New)
+            }
             None if store.strays => Ok(Start::Cleared),
-            None => Ok(Start::Apply),
+            None => {
+                engine::reach!("start-applies-all-of-the-log");
+                Ok(Start::Apply)
+            }
         };
     };
     let at = applied.index;
@@ -131,6 +137,7 @@ pub fn decide(log: &LogContents, store: &StoreContents, id: u64) -> Result<Start
     if end < Some(at) {
         let alone = store.mark.membership.membership().voter_ids().eq([id]);
         return if alone {
+            engine::reach!("log-ends-before-the-store");
             let end = end.map_or("nowhere".to_owned(), |end| format!("at {end}"));
             Err(refused(format!("the metadata store ends at entry {at}, but the log ends {end}")))
         } else {
@@ -140,6 +147,9 @@ pub fn decide(log: &LogContents, store: &StoreContents, id: u64) -> Result<Start
     if log.at_mark != Some(applied) {
         return Err(refused(format!("entry {at} of the metadata store and of the log are not the same")));
     }
+    engine::reach!("start-with-the-log-purged-to-the-mark", log.purged == Some(applied));
+    engine::reach!("start-with-all-of-the-log-applied", end == Some(at));
+    engine::reach!("start-applies-the-rest-of-the-log", end > Some(at));
     Ok(Start::Apply)
 }
 

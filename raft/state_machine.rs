@@ -54,6 +54,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotData>> {
+        engine::reach!("snapshot");
         Ok(in_store(self.persist().await?))
     }
 }

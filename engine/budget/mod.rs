@@ -281,6 +281,7 @@ impl Holder {
         if self.budget.held(Class::Space) + bytes + kept <= SPACE_BUDGET_BYTES {
             return Ok(());
         }
+        crate::reach!("space-refused");
         self.budget.note(|shortages| shortages.refused += 1);
         Err(Error::Busy("the disk space for bodies in progress is reserved"))
     }
@@ -305,6 +306,7 @@ impl Holder {
         if let Some(held) = self.try_acquire(class, bytes) {
             return Ok(held);
         }
+        crate::reach!("memory-waited-for");
         let account = self.account.get();
         let (sender, served) = oneshot();
         let ticket = self.budget.0.ledger.borrow_mut().queue(class, account, bytes);
@@ -315,8 +317,12 @@ impl Holder {
         self.budget.serve();
         self.budget.collect_if_short();
         match io::timeout(BUDGET_WAIT, served).await {
-            Ok(Ok(held)) => Ok(held),
+            Ok(Ok(held)) => {
+                crate::reach!("memory-served-after-a-wait");
+                Ok(held)
+            }
             _ => {
+                crate::reach!("memory-not-served-in-time");
                 self.budget.note(|shortages| shortages.refused += 1);
                 Err(Error::Busy("the memory for requests is in use"))
             }
@@ -367,6 +373,8 @@ impl Holder {
 
     fn ask(&self, demand: Demand) {
         self.demand.set(Some(demand));
+        crate::reach!("asked-to-shrink", demand == Demand::Shrink);
+        crate::reach!("asked-to-end", demand == Demand::End);
         #[cfg(sim)]
         if demand == Demand::End {
             io::sim::control::note_ended_for_memory();

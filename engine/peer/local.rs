@@ -31,7 +31,10 @@ impl Inner {
     fn settle(&self) {
         while let Some(returned) = self.returns.pop() {
             match returned {
-                Returned::Place(at) => drop(self.store.release(at)),
+                Returned::Place(at) => {
+                    crate::reach!("reservation-returned");
+                    self.store.release(at);
+                }
                 Returned::Pin(location) => self.store.unpin(&[location]),
             }
         }

@@ -189,6 +189,7 @@ impl ByteStore {
     pub async fn copy_turn(&self, bytes: u64) -> Permit {
         let small = bytes <= SMALL_BLOB_BYTES as u64;
         let turns = if small { &self.0.small_copies } else { &self.0.copies };
+        crate::reach!("copy-waits-for-its-turn", turns.available() == 0);
         turns.acquire(1).await
     }
 

@@ -46,6 +46,7 @@ impl Shared {
             done = true;
         }
         if short {
+            crate::reach!("space-reclaimed-while-short");
             self.shrink_pool(FREE_SEGMENTS_SHORT).await?;
         }
         done |= self.punch(short).await?;
@@ -65,6 +66,7 @@ impl Shared {
             let found = self.state.borrow().logs.get(id).map(|segment| segment.length);
             let Some(length) = found else { continue };
             self.files.forget(self.config.core, Class::Log, id);
+            crate::reach!("dead-log-retired");
             match self.retire(id, length).await {
                 Ok(()) => drop(self.state.borrow_mut().logs.remove(id)),
                 Err(error) => result = result.and(Err(error)),
@@ -80,7 +82,10 @@ impl Shared {
         for at in ranges {
             // A range that can't be punched is still free.
             if let Ok(file) = self.files.get(self.config.core, Class::Extent, at.segment).await {
-                let _ = file.punch_hole(at.offset, at.length).await;
+                match file.punch_hole(at.offset, at.length).await {
+                    Ok(()) => crate::reach!("hole-punched"),
+                    Err(_) => crate::reach!("hole-not-punched"),
+                }
             }
             self.state.borrow_mut().extents.add_hollow(at);
         }
@@ -98,10 +103,13 @@ impl Shared {
             state.logs.shadow(id);
             found
         };
+        crate::reach!("compaction-begun");
         let result = self.rewrite(id, Salt { segment: id, generation }, length).await;
         let mut state = self.state.borrow_mut();
         match result {
             Ok(()) => {
+                crate::reach!("compaction-finished");
+                crate::reach!("compacted-log-still-read", state.logs.get(id).is_some_and(|log| log.pins > 0));
                 state.logs.set_stage(id, Stage::Dead);
                 drop(state);
                 self.counters.borrow_mut().compactions += 1;
@@ -109,10 +117,12 @@ impl Shared {
             }
             // Damage stays where it is, for repair; what could be copied has been copied.
             Err(Error::Corrupt(_)) => {
+                crate::reach!("compaction-found-damage");
                 state.logs.set_stage(id, Stage::Damaged);
                 Ok(())
             }
             Err(error) => {
+                crate::reach!("compaction-aborted");
                 state.logs.set_stage(id, stage);
                 Err(error)
             }
@@ -205,7 +215,10 @@ impl Shared {
         let record = Record { kind: header.kind, blob: header.blob, body: &[body] };
         let room = self.permit(&record).await;
         // The wait may have been long: only what is still live may follow the tombstones written in the meantime.
-        let Some(moved) = self.origin(entry, salt.segment) else { return Ok(None) };
+        let Some(moved) = self.origin(entry, salt.segment) else {
+            crate::reach!("record-died-before-its-copy");
+            return Ok(None);
+        };
         let ticket = self.push(&record, room, |offset, pending| {
             pending.push(Pending {
                 entry: Entry { record: offset, ..*entry },

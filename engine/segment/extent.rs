@@ -196,6 +196,7 @@ impl Extents {
     /// Seals a segment after a failed sync: what was written since the last good sync is unknown. Published extents
     /// stay.
     pub(super) fn seal(&mut self, id: u32) {
+        crate::reach!("extent-segment-sealed");
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.sealed = true;
         }
@@ -234,6 +235,7 @@ impl Extents {
         log: u32,
     ) -> Vec<(Key, u32)> {
         if !self.has_segment(segment) {
+            crate::reach!("extent-file-missing");
             self.add_segment(segment, 0, true);
         }
         let end = offset + align_up(length);
@@ -295,6 +297,7 @@ impl Extents {
         let Some(taken) = segment.taken.get_mut(&offset) else { return };
         if taken.used_by == Use::Deleting {
             taken.used_by = Use::Deleted;
+            crate::reach!("extent-deleted-while-read", taken.pins > 0);
             if taken.pins == 0 {
                 free(segment, offset);
             }
@@ -340,6 +343,7 @@ impl Extents {
         assert!(taken.pins > 0, "an extent has a pin for each unpin");
         taken.pins -= 1;
         if taken.pins == 0 && taken.used_by == Use::Deleted {
+            crate::reach!("extent-freed-by-its-last-reader");
             free(segment, offset);
         }
     }

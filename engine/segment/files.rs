@@ -59,7 +59,9 @@ impl Files {
 
     /// Closes the files that were not used for `idle`.
     pub fn close_idle(&self, idle: Duration) {
-        self.open.borrow_mut().retain(|_, (_, used)| used.elapsed() < idle);
+        let mut open = self.open.borrow_mut();
+        crate::reach!("idle-file-closed", open.values().any(|(_, used)| used.elapsed() >= idle));
+        open.retain(|_, (_, used)| used.elapsed() < idle);
     }
 
     /// Closes idle files periodically, for as long as `files` lives.

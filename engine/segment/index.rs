@@ -167,6 +167,7 @@ impl Table {
         if self.slots.len() < SMALLEST {
             self.resize(SMALLEST);
         } else if (self.used + 1) * 10 > self.slots.len() * 9 {
+            crate::reach!("index-table-grown");
             self.resize(self.slots.len() + self.slots.len() / 4);
         }
     }
@@ -174,6 +175,7 @@ impl Table {
     /// Shrinks a table that is less than 0.67 full, so that it is 0.8 full afterwards.
     fn shrink(&mut self) {
         if self.slots.len() > SMALLEST && self.used * 100 < self.slots.len() * 67 {
+            crate::reach!("index-table-shrunk");
             self.resize((self.used * 5 / 4 + 1).max(SMALLEST));
         }
     }

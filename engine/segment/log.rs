@@ -107,6 +107,13 @@ impl Active {
         let footer = encoded_bytes(self.entries.len()) + batch.footer_bytes();
         self.tail + batch.bytes() + io::align_up(footer) + PAGE_BYTES as u64 <= self.length
     }
+
+    /// Bytes between the last batch and the footer that they have room for.
+    #[cfg(sim)]
+    fn room(&self) -> u64 {
+        let footer = io::align_up(encoded_bytes(self.entries.len())) + PAGE_BYTES as u64;
+        self.length.saturating_sub(self.tail + footer)
+    }
 }
 
 fn encoded_bytes(entries: usize) -> u64 {
@@ -236,6 +243,7 @@ async fn flush(shared: &Rc<Shared>, active: &mut Option<Active>, mut batch: Batc
             }
         }
         Err(error) => {
+            crate::reach!("batch-failed");
             let mut state = shared.state.borrow_mut();
             batch.pending.iter().for_each(|pending| state.failed(pending));
             drop(state);
@@ -275,6 +283,7 @@ async fn write(shared: &Rc<Shared>, active: &mut Option<Active>, batch: &mut Bat
             Ok(Placed { segment: into.id, offset })
         }
         Err(error) => {
+            crate::reach!("log-abandoned");
             shared.state.borrow_mut().logs.set_stage(into.id, Stage::Unsealed);
             *active = None;
             Err(error)
@@ -329,6 +338,9 @@ pub(super) async fn prepare_in_background(shared: &Rc<Shared>) {
 /// Writes a footer after the batches. Without it the segment is just as valid, only slower to open.
 pub(super) async fn seal(shared: Rc<Shared>, full: Active) {
     let stage = if write_footer(&full).await.is_ok() { Stage::Sealed } else { Stage::Unsealed };
+    crate::reach!("log-sealed", stage == Stage::Sealed);
+    crate::reach!("log-sealed-to-the-brim", full.room() <= 2 * PAGE_BYTES as u64);
+    crate::reach!("footer-failed", stage == Stage::Unsealed);
     shared.state.borrow_mut().logs.set_stage(full.id, stage);
     shared.reclaim.notify();
 }

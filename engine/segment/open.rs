@@ -94,6 +94,7 @@ pub(super) async fn open(config: Config) -> Result<(Rc<Shared>, Option<Active>)>
     let next = files.values().flatten().max().map_or(1, |id| id + 1);
     let mut ids = |role: Role| files.remove(&role).unwrap_or_default();
     for id in ids(Role::New) {
+        crate::reach!("unfilled-segment-removed");
         io::remove_file(&dir.join(file_name(Role::New, id))).await.map_err(|error| failed(&error))?;
     }
     let mut state = State::default();
@@ -126,6 +127,7 @@ async fn load_extents(dir: &Path, ids: &[u32], extents: &mut Extents) -> Result<
         let file =
             File::open(&dir.join(file_name(Role::Extent, id))).await.map_err(|error| failed(&error))?;
         let length = file.len().await.map_err(|error| failed(&error))?;
+        crate::reach!("extent-file-not-grown-yet", length == 0);
         extents.add_segment(id, io::align_down(length), false);
     }
     Ok(())
@@ -138,6 +140,7 @@ async fn adopt_free(shared: &Shared, id: u32) -> Result<()> {
     if length != shared.config.log_segment_bytes {
         return io::remove_file(&path).await.map_err(|error| failed(&error));
     }
+    crate::reach!("free-segment-found-at-open");
     shared.pool.add(id);
     Ok(())
 }
@@ -161,6 +164,7 @@ impl Replay<'_> {
         let header = match self.header(id, &file, length).await {
             Ok(header) => header,
             Err(Error::Corrupt(what)) => {
+                crate::reach!("log-header-damaged");
                 self.report.add(Damage { segment: id, offset: 0, data_id: None, what });
                 self.state.logs.add(id, 0, length, Stage::Damaged);
                 self.newest = id;
@@ -219,6 +223,7 @@ impl Replay<'_> {
         for (key, slot) in self.state.index.iter().filter(|(_, slot)| slot.in_extent) {
             let offset = super::state::slot_offset(slot);
             if !self.state.extents.in_file(slot.segment, offset + u64::from(slot.length)) {
+                crate::reach!("extent-outside-its-file");
                 let data_id = Some(key.data_id);
                 self.report.add(Damage { segment: slot.segment, offset, data_id, what: Corrupt::Short });
             }
@@ -242,18 +247,23 @@ async fn resume(shared: &Rc<Shared>, unsealed: Vec<(Active, bool)>, newest: u32)
         let id = segment.id;
         let is_next = segment.batch == 0 && id > newest && segment.length == shared.config.log_segment_bytes;
         if segment.batch > 0 && id == newest && !footer_torn {
+            crate::reach!("log-continued-at-open");
             shared.state.borrow_mut().logs.set_stage(id, Stage::Active);
             shared.files.insert((shared.config.core, Class::Log, id), segment.file.clone());
             active = Some(segment);
         } else if segment.batch > 0 {
+            crate::reach!("log-sealed-at-open");
+            crate::reach!("last-log-sealed-at-open", id == newest);
             shared.state.borrow_mut().logs.set_stage(id, Stage::Sealing);
             shared.background(super::log::seal(shared.clone(), segment)).await;
         } else {
             shared.state.borrow_mut().logs.remove(id);
             let Active { generation, length, file, .. } = segment;
             if is_next && shared.pool.offer_ready(Fresh { id, generation, length, file }) {
+                crate::reach!("prepared-log-kept-at-open");
                 continue;
             }
+            crate::reach!("unused-log-retired-at-open");
             shared.retire(id, length).await?;
         }
     }
@@ -271,6 +281,7 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
     let footer = match trailer {
         Ok(trailer) => match load_footer(file, &trailer).await {
             Ok(entries) => {
+                crate::reach!("log-loaded-from-its-footer");
                 let tail = trailer.offset;
                 return Ok(Loaded { entries, from_footer: true, ..Loaded::empty(tail) });
             }
@@ -286,7 +297,9 @@ pub(super) async fn load_batches(file: &File, salt: Salt, length: u64) -> Result
         // Batches are durable before their footer is begun. The footer is written in one go and synced at its end.
         let complete = loaded.bad.is_empty() && tail.is_none_or(|tail| tail == loaded.tail);
         loaded.footer_torn = complete && matches!(what, Corrupt::Header | Corrupt::Body);
+        crate::reach!("footer-torn", loaded.footer_torn);
         if !loaded.footer_torn {
+            crate::reach!("footer-damaged");
             let offset = length - PAGE_BYTES as u64;
             loaded.bad.push(Damage { segment: salt.segment, offset, data_id: None, what });
         }
@@ -409,6 +422,7 @@ async fn read(file: &File, at: u64, length: usize) -> ReadRange {
         match page {
             Ok(page) => found.bytes.extend_from_slice(&page),
             Err(_) => {
+                crate::reach!("page-unreadable-at-open");
                 found.unreadable.push(place);
                 found.bytes.extend_from_slice(&[0; PAGE_BYTES]);
             }

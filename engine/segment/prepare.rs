@@ -91,7 +91,10 @@ impl Shared {
         let ready = self.pool.ready.borrow_mut().take();
         match ready {
             Some(fresh) => Ok(fresh),
-            None => self.prepare().await.inspect_err(|_| self.reclaim.notify()),
+            None => {
+                crate::reach!("log-segment-not-ready");
+                self.prepare().await.inspect_err(|_| self.reclaim.notify())
+            }
         }
     }
 
@@ -110,6 +113,7 @@ impl Shared {
         if let Some(old) = self.pool.pop() {
             let path = self.dir.join(file_name(Role::Free, old));
             self.pool.starved.set(false);
+            crate::reach!("free-segment-reused");
             let opened = File::open(&path).await;
             if opened.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
                 self.pool.add(old);
@@ -119,11 +123,13 @@ impl Shared {
         }
         let claim = self.config.disk.claim(self.config.log_segment_bytes, self.config.reserve_bytes / 2);
         self.pool.starved.set(claim.is_none());
+        crate::reach!("no-space-for-a-log-segment", claim.is_none());
         let Some(_growth) = claim else { return Err(Error::Full) };
         let name = self.take_id();
         match self.fill(name).await {
             Ok(file) => self.begin(file, Role::New, name).await.map_err(|error| failed(&error)),
             Err(error) => {
+                crate::reach!("filling-a-segment-failed");
                 // The likely reason is lack of space: leave none taken.
                 let _ = io::remove_file(&self.dir.join(file_name(Role::New, name))).await;
                 Err(failed(&error))
@@ -178,7 +184,10 @@ impl Shared {
         let result = if keep { io::rename(&path, &free).await } else { io::remove_file(&path).await };
         match result {
             // An earlier attempt got this far, and then failed to sync the folder.
-            Err(error) if error.kind() == ErrorKind::NotFound => keep = File::open(&free).await.is_ok(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                crate::reach!("log-retired-again");
+                keep = File::open(&free).await.is_ok();
+            }
             result => result.map_err(|error| Error::io("retire a log segment", &error))?,
         }
         #[cfg(test)]
@@ -197,6 +206,7 @@ impl Shared {
         while self.pool.len() > keep
             && let Some(id) = self.pool.pop()
         {
+            crate::reach!("free-segment-removed");
             let path = self.dir.join(file_name(Role::Free, id));
             io::remove_file(&path).await.map_err(|error| Error::io("remove a free segment", &error))?;
         }

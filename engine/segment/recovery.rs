@@ -178,16 +178,24 @@ pub fn judge(found: BatchAt, offset: u64, segment: u32, last: u32, later: Option
             Verdict::Replay { number, entries, bad: Vec::new(), next: offset + length }
         }
         (BatchAt::Nothing, None) => Verdict::End { torn: false },
-        (BatchAt::Whole { .. }, None) => Verdict::End { torn: false },
+        (BatchAt::Whole { .. }, None) => {
+            crate::reach!("older-batch-at-the-end");
+            Verdict::End { torn: false }
+        }
         (BatchAt::Partial { number, length, .. }, None) if crate::canary!("torn-tail-accepted") => {
             Verdict::Replay { number, entries: Vec::new(), bad: Vec::new(), next: offset + length }
         }
-        (BatchAt::Partial { .. }, None) => Verdict::End { torn: true },
+        (BatchAt::Partial { .. }, None) => {
+            crate::reach!("torn-tail-cut-off");
+            Verdict::End { torn: true }
+        }
         (BatchAt::Nothing | BatchAt::Whole { .. }, Some(next)) => {
+            crate::reach!("batch-lost-before-a-later-one");
             let bad = vec![Damage { segment, offset, data_id: None, what: Corrupt::Header }];
             Verdict::Replay { number: last, entries: Vec::new(), bad, next }
         }
         (BatchAt::Partial { number, entries, bad, .. }, Some(next)) => {
+            crate::reach!("batch-damaged-before-a-later-one");
             // What is left over from an earlier tail (an older number) is not part of this batch.
             let (number, entries) = if number > last { (number, entries) } else { (last, Vec::new()) };
             Verdict::Replay { number, entries, bad, next }

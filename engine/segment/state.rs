@@ -80,7 +80,7 @@ impl State {
                         self.logs.live(log, blob_bytes(length));
                     }
                     Some(_) => self.logs.shadow(log),
-                    None => {}
+                    None => crate::reach!("copied-blob-deleted-in-the-meantime"),
                 }
             }
             (EntryKind::Publish(at), None) => {
@@ -92,6 +92,7 @@ impl State {
                 let Moved::Publish(from) = moved else { return };
                 match self.extents.publisher(at.segment, at.offset) {
                     Some(publisher) if publisher == (key, from) => {
+                        crate::reach!("publish-record-copied");
                         self.extents.republished(at.segment, at.offset, log);
                         self.logs.dead(from, PUBLISH_RECORD_BYTES);
                         self.logs.live(log, PUBLISH_RECORD_BYTES);
@@ -101,6 +102,7 @@ impl State {
                 }
             }
             (EntryKind::Tombstone { oldest, newest }, _) => {
+                crate::reach!("tombstone-copied", pending.moved.is_some());
                 self.logs.add_tombstone(log, (oldest, newest));
                 for &(segment, offset) in &pending.frees {
                     self.extents.end_delete(segment, offset);
@@ -114,9 +116,13 @@ impl State {
         let data_id = pending.entry.data_id;
         match (pending.entry.kind, pending.moved) {
             // The rewrite fails as a whole: the segment keeps the tombstone.
-            (_, Some(Moved::Tombstone)) => {}
-            (_, Some(_)) => self.copy_done(data_id),
+            (_, Some(Moved::Tombstone)) => crate::reach!("copy-of-a-tombstone-failed"),
+            (_, Some(_)) => {
+                crate::reach!("copy-of-a-record-failed");
+                self.copy_done(data_id);
+            }
             (EntryKind::Tombstone { oldest, newest }, None) => {
+                crate::reach!("delete-failed");
                 let failed = self.failed_deletes.entry(data_id).or_default();
                 failed.widen(oldest, newest);
                 failed.extents.extend_from_slice(&pending.frees);
@@ -148,6 +154,7 @@ impl State {
                 let slot = extent_slot(entry, at);
                 let gone = self.extents.replay(at.segment, at.offset, u64::from(at.length), key, log);
                 for (old, publisher) in gone {
+                    crate::reach!("overlapping-extents-replayed");
                     self.logs.dead(publisher, PUBLISH_RECORD_BYTES);
                     self.logs.shadow(publisher);
                     let at_old = self.index.get(&old);
@@ -176,6 +183,7 @@ impl State {
         if let Some(holder) = self.forget(old, true)
             && holder != log
         {
+            crate::reach!("older-copy-replayed");
             self.logs.shadow(holder);
         }
     }
@@ -200,6 +208,8 @@ impl State {
     /// Removes a blob from the index. Readers no longer find it; its space stays taken until the tombstone is durable.
     /// If there is no record of it here, there is no range and nothing to write. A delete that failed is decided again.
     pub(super) fn delete(&mut self, data_id: DataId) -> Deletion {
+        crate::reach!("failed-delete-retried", self.failed_deletes.contains_key(&data_id));
+        crate::reach!("delete-while-a-copy-is-queued", self.queued_copies.contains_key(&data_id));
         let mut deletion = self.failed_deletes.remove(&data_id).unwrap_or_default();
         for (_, slot) in self.index.remove_blob(data_id) {
             if let Some(holder) = self.forget(slot, false) {

@@ -82,6 +82,7 @@ impl Store {
             return Err(Error::Invalid("a blob too large for a log record"));
         }
         if !self.has_room_in_log(bytes as u64) {
+            crate::reach!("log-full");
             return Err(Error::Full);
         }
         let room = shared.permit(&record).await;
@@ -131,9 +132,11 @@ impl Store {
         let most = config.extent_growth_bytes.clamp(least, config.extent_segment_bytes.max(least));
         let claim = |bytes| Some((bytes, config.disk.claim(bytes, config.reserve_bytes)?));
         let Some((step, _claim)) = claim(most).or_else(|| claim(least)) else {
+            crate::reach!("no-space-for-an-extent");
             shared.reclaim.notify();
             return Err(Error::Full);
         };
+        crate::reach!("extents-grow-by-less-than-a-step", step < most);
         let extend = |error: &std::io::Error| Error::io("extend an extent segment", error);
         let hollow = shared.state.borrow_mut().extents.take_hollow(least, step);
         if let Some(at) = hollow {
@@ -143,6 +146,8 @@ impl Store {
             };
             let backed = backed.await;
             let extents = &mut shared.state.borrow_mut().extents;
+            crate::reach!("hollow-range-backed", backed.is_ok());
+            crate::reach!("hollow-range-not-backed", backed.is_err());
             match &backed {
                 Ok(()) => extents.add_backed(at),
                 Err(_) => extents.add_hollow(at),
@@ -151,8 +156,12 @@ impl Store {
         }
         let found = shared.state.borrow().extents.growable(step, config.extent_segment_bytes);
         let (id, grown, file) = match found {
-            Some((id, grown)) => (id, grown, shared.files.get(config.core, Class::Extent, id).await?),
+            Some((id, grown)) => {
+                crate::reach!("extent-segment-grown");
+                (id, grown, shared.files.get(config.core, Class::Extent, id).await?)
+            }
             None => {
+                crate::reach!("extent-segment-created");
                 let id = shared.take_id();
                 let path = shared.dir.join(file_name(Role::Extent, id));
                 let file = File::create(&path)
@@ -212,6 +221,7 @@ impl Store {
             synced = synced.and(sync.get().await);
         }
         if synced.is_err() && published.is_ok() {
+            crate::reach!("published-but-not-synced");
             // Nobody knows of the blob. If this fails, the next start sweeps it.
             let data_ids: BTreeSet<DataId> = items.iter().map(|item| item.blob.data_id).collect();
             if self.delete(&data_ids.into_iter().collect::<Vec<_>>()).await.is_err() {
@@ -288,6 +298,7 @@ impl Store {
             match at.class {
                 Class::Log => {
                     if state.logs.unpin(at.segment) {
+                        crate::reach!("dead-log-released-by-its-last-reader");
                         self.shared.reclaim.notify();
                     }
                 }
@@ -366,6 +377,7 @@ impl Store {
         for table in 0..tables {
             let ids = self.shared.state.borrow().index.unmarked(table);
             swept += ids.len();
+            crate::reach!("orphans-swept", !ids.is_empty());
             self.delete(&ids).await?;
             io::yield_if_needed().await;
         }

@@ -29,6 +29,7 @@ impl Syncs {
     fn join(&self, segment: u32) -> (Round, bool) {
         let mut running = self.0.borrow_mut();
         if let Some(next) = running.get_mut(&segment) {
+            crate::reach!("extent-sync-shared", next.is_some());
             return (next.get_or_insert_default().clone(), false);
         }
         running.insert(segment, None);
@@ -63,7 +64,10 @@ impl Shared {
 
     fn check_sealed(&self, segment: u32) -> Result<()> {
         match self.state.borrow().extents.is_sealed(segment) {
-            true => Err(Error::Busy("an earlier sync of the extent's segment failed")),
+            true => {
+                crate::reach!("sealed-extents-refused");
+                Err(Error::Busy("an earlier sync of the extent's segment failed"))
+            }
             false => Ok(()),
         }
     }

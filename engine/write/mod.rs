@@ -119,6 +119,7 @@ impl StoredBlob {
 impl Drop for StoredBlob {
     fn drop(&mut self) {
         if !self.kept {
+            crate::reach!("stored-blob-dropped");
             let (bytes, blob) = (self.bytes.clone(), self.blob);
             io::spawn(async move { delete(&bytes, blob).await });
         }
@@ -314,8 +315,10 @@ impl BlobWriter {
             filling.buf = rest;
             filling.held.shrink(filling.buf.capacity());
             filling.parked = true;
+            crate::reach!("upload-parked");
             return Ok(());
         }
+        crate::reach!("upload-parked-behind-its-whole-blocks");
         let (fill, limit) = (filling.fill, filling.limit);
         let held = filling.held.split(rest.capacity());
         self.handing_off = true;

@@ -60,6 +60,7 @@ impl<R: Reader> Session<'_, R> {
             return Ok(self.refuse(Outcome::NoSuchBucket, brought, changes));
         }
         if self.rows.get(&name.upload(command.upload_id))?.is_none() {
+            engine::reach!("part-of-an-ended-upload");
             return Ok(self.refuse(Outcome::NoSuchUpload, brought, changes));
         }
         if self.superseded(brought)? {
@@ -70,6 +71,7 @@ impl<R: Reader> Session<'_, R> {
             if replaced.blob.data_id == part.blob.data_id {
                 return Ok(Outcome::Done);
             }
+            engine::reach!("part-replaced");
             self.release(&replaced.blob, changes);
         }
         self.rows.put(row, part.to_row());
@@ -130,7 +132,10 @@ impl<R: Reader> Session<'_, R> {
     fn repeated_complete(&self, name: Name<'_>, command: &CompleteUpload) -> Result<Outcome> {
         let made = read::made_by_upload(&self.rows, name, command.upload_id)?;
         Ok(match made.filter(|version| made_by(command, version)) {
-            Some(version) => Outcome::Written { version: version.into() },
+            Some(version) => {
+                engine::reach!("complete-repeated");
+                Outcome::Written { version: version.into() }
+            }
             None => Outcome::NoSuchUpload,
         })
     }

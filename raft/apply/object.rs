@@ -32,6 +32,7 @@ impl<R: Reader> Session<'_, R> {
         if let Some(outcome) = refusal(precondition.as_ref(), state.target())
             && !engine::canary!("condition-not-checked-at-commit")
         {
+            engine::reach!("condition-failed-at-commit");
             return Ok(self.refuse(outcome, &version.blobs, changes));
         }
         let version = self.add_version(name, versioning, &state, version, changes)?;

@@ -134,6 +134,7 @@ impl<R: Reader> Session<'_, R> {
         }
         let not_before = state.newest.filter(|_| !engine::canary!("modified-goes-back"));
         version.modified_ms = not_before.map_or(0, |newest| newest.modified_ms).max(self.at_ms);
+        engine::reach!("time-kept-from-going-back", version.modified_ms > self.at_ms);
         if engine::canary!("apply-reads-clock") {
             version.modified_ms = engine::io::unix_ms();
         }

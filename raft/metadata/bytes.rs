@@ -63,6 +63,7 @@ impl Metadata {
         self.home().store(&blob).await.map_err(Error::Bytes)?;
         let outcome = self.propose(command).await;
         if let Err(Error::Unavailable(_)) = &outcome {
+            engine::reach!("small-blob-stored-but-not-proposed");
             // Nothing was proposed, so nothing will ever refer to the blob. If this delete fails, the sweep finds
             // the blob.
             let _ = self.home().delete(&[data_id]).await;

@@ -100,6 +100,7 @@ impl<V> Cache<V> {
     /// Makes the younger generation the older one once it takes half of the allowance.
     fn age(&mut self) {
         if self.young_bytes > self.half_bytes {
+            engine::reach!("row-cache-generation-dropped", !self.old.is_empty());
             // Both keep their allocations: the next generation will be as large as the last.
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -114,6 +115,7 @@ impl<V> Cache<V> {
         let newer = |slot: &Slot<V>| slot.index < index || over && slot.index == index;
         let bytes = ENTRY_OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, |value| (self.weigh)(value));
         if let Some(slot) = self.young.find_mut(hash, |slot| *slot.key == *key) {
+            engine::reach!("stale-row-not-cached", !newer(slot));
             if newer(slot) {
                 self.young_bytes = self.young_bytes + bytes - slot.bytes;
                 (slot.value, slot.index, slot.bytes) = (value, index, bytes);
@@ -164,6 +166,7 @@ impl<V> Cache<V> {
         if let Some((updated, value)) = update
             && updated >= index
         {
+            engine::reach!("update-won-over-a-read");
             return value;
         }
         self.store(key, value.clone(), index, false);

@@ -147,6 +147,7 @@ impl Metadata {
                 Feed::Refused(ids) => {
                     for id in ids {
                         if let Some(pending) = self.0.pending.borrow_mut().remove(&id) {
+                            engine::reach!("proposal-refused");
                             pending.outcome.send(Err(Error::Unavailable("the group has no leader")));
                         }
                     }
@@ -193,6 +194,7 @@ impl Metadata {
             let expired: Vec<Pending> =
                 self.0.pending.borrow_mut().extract_if(is_late).map(|(_, pending)| pending).collect();
             for pending in expired {
+                engine::reach!("outcome-unknown");
                 pending.outcome.send(Err(Error::OutcomeUnknown));
             }
         }

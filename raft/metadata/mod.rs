@@ -303,9 +303,11 @@ impl Metadata {
     /// Waits until every core has seen all news that was announced before.
     async fn seen_by_all(&self) -> Result<()> {
         let announced = self.0.progress.announced();
+        engine::reach!("read-waits-for-a-late-core", !self.0.progress.reached(&announced));
         let deadline = now() + FEED_PATIENCE;
         while !self.0.progress.reached(&announced) {
             if now() > deadline {
+                engine::reach!("a-core-is-behind");
                 return Err(Error::Unavailable("a core is behind"));
             }
             sleep(FEED_CHECK_INTERVAL).await;

@@ -123,6 +123,7 @@ impl Metadata {
             after = Some(last.data_id);
             let mine: Vec<_> = found.into_iter().filter(|record| self.is_home(record.partition)).collect();
             if !mine.is_empty() {
+                engine::reach!("reclaim-queue-refilled-from-the-store");
                 self.reclaim(mine, reclaimer, ids).await?;
             }
         }
@@ -147,6 +148,7 @@ impl Metadata {
             let kind = Kind::Reclaimed(Reclaimed { data_ids });
             self.commit_here(Command::new(command_id, unix_ms(), kind)).await?;
         }
+        engine::reach!("blobs-not-reclaimed", !all_gone);
         // The others stay in the store's queue, and are taken from there later.
         if all_gone { Ok(()) } else { Err(crate::Error::Unavailable("blobs could not be deleted")) }
     }

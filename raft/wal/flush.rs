@@ -58,6 +58,7 @@ impl Wal {
             if state.failed.is_some() {
                 return;
             }
+            engine::reach!("wal-failed");
             state.failed = Some(why.to_owned());
             state.pending_records = 0;
             std::mem::take(&mut state.pending)
@@ -168,17 +169,20 @@ impl Wal {
                 break blank;
             }
             if !waited {
+                engine::reach!("wal-waits-for-a-segment");
                 waited = true;
                 self.0.state.borrow_mut().stats.segment_waits += 1;
             }
             self.prepare_next();
             self.0.prepared.wait().await;
             if self.usable()?.next.is_none() && !self.0.preparing.get() {
+                engine::reach!("wal-waits-for-space");
                 sleep(FULL_PAUSE).await;
             }
         };
         {
             let mut state = self.0.state.borrow_mut();
+            engine::reach!("wal-segment-switched", !state.segments.is_empty());
             state.segments.push_back(Segment { id: blank.id, file: blank.file, max_index: 0 });
             state.position = HEADER_PAGE;
         }
@@ -219,6 +223,7 @@ impl Wal {
                 if state.spares.len() > MAX_SPARES { state.spares.pop_front() } else { None }
             };
             let Some(surplus) = surplus else { break };
+            engine::reach!("wal-spare-removed");
             remove_file(&segment::path(&config.directory, surplus.id)).await?;
             sync_dir(&config.directory).await?;
         }
@@ -230,7 +235,10 @@ impl Wal {
             (state.next_id, state.spares.pop_front())
         };
         let blank = match spare {
-            Some(spare) => segment::recycle(&config.directory, spare, id).await?,
+            Some(spare) => {
+                engine::reach!("wal-segment-recycled");
+                segment::recycle(&config.directory, spare, id).await?
+            }
             None => {
                 let claim = config.disk.claim(config.segment_bytes, METADATA_STORE_RESERVE_BYTES);
                 let _growth = claim.ok_or(io::ErrorKind::StorageFull)?;

@@ -194,6 +194,7 @@ impl Index {
         // The mark may be ahead of entries whose batch was torn.
         let last = self.last();
         if self.committed.map(|id| id.index) > last.map(|id| id.index) {
+            engine::reach!("wal-committed-mark-moved-back");
             self.committed = last;
         }
         Ok(())

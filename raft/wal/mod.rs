@@ -172,6 +172,7 @@ impl Wal {
         let (next, surplus): (Vec<_>, Vec<_>) =
             found.blanks.into_iter().partition(|blank| blank.id == last_id + 1);
         for blank in surplus {
+            engine::reach!("wal-second-blank-removed");
             engine::io::remove_file(&segment::path(&config.directory, blank.id)).await?;
         }
         let next = next.into_iter().next();
@@ -286,6 +287,7 @@ impl Wal {
     /// # Errors
     /// The log has failed.
     pub async fn purge(&self, upto: LogId) -> io::Result<()> {
+        engine::reach!("wal-purged");
         self.usable()?.index.purge(upto);
         self.write(Some(Record::Purge(upto))).await?;
         self.release_purged();
@@ -351,6 +353,7 @@ impl Wal {
     }
 
     async fn read_back(&self, log_id: LogId, place: Place) -> io::Result<Entry> {
+        engine::reach!("wal-entry-read-back");
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} is damaged"));
         let (file, salt) = {
             let state = self.0.state.borrow();

@@ -60,6 +60,7 @@ pub struct Recovered {
 }
 
 fn refused(path: &Path, why: impl std::fmt::Display) -> io::Error {
+    engine::reach!("wal-refused");
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!(
@@ -83,6 +84,7 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
     let mut end_of_last = None;
     for path in read_dir(directory)? {
         if path.extension().is_some_and(|extension| extension == "tmp") {
+            engine::reach!("wal-draft-removed");
             remove_file(&path).await?;
             continue;
         }
@@ -92,6 +94,8 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
         read_all(&file, len, &mut bytes).await?;
         let first = segment::parse_header(id, &bytes).map_err(|why| refused(&path, why))?;
         let Some(first) = first else {
+            engine::reach!("wal-blank-found");
+            engine::reach!("wal-blank-was-used-before", bytes.iter().any(|byte| *byte != 0));
             // Header and first batch are one write: only that one may have been torn.
             later_batch(&path, id, &found, &bytes, 0)?;
             if len < segment_bytes {
@@ -119,6 +123,7 @@ pub async fn recover(directory: &Path, segment_bytes: u64, cache_bytes: usize) -
         (found.sequence, found.salt) = (first.first_sequence, Some(first.log_salt));
         let mut used = Segment { id, file, max_index: 0 };
         let end = replay(&path, &mut used, &bytes, &mut found)?;
+        engine::reach!("wal-header-without-a-batch", end == HEADER_PAGE);
         end_of_last = Some(end);
         found.position = end;
         found.segments.push(used);
@@ -175,7 +180,10 @@ fn batch(
         let rest = bytes.get(at..).unwrap_or_default();
         let record = match Record::decode(salt, found.sequence, rest) {
             Ok(record) => record,
-            Err(Fault::Absent) => return Ok(None),
+            Err(Fault::Absent) => {
+                engine::reach!("wal-batch-torn", !records.is_empty());
+                return Ok(None);
+            }
             Err(Fault::Unknown(why)) => return Err(refused(path, format!("record at byte {at}: {why}"))),
         };
         let offset = u32::try_from(at).map_err(|_| refused(path, "it is too long"))?;
@@ -220,6 +228,7 @@ async fn finish(
             .and_then(|from| bytes_of_last.get(from..))
             .is_none_or(|rest| rest.iter().any(|byte| *byte != 0));
         // With blanks after it, `bytes_of_last` are not the active segment's, so it may be dirty.
+        engine::reach!("wal-tail-zeroed", dirty);
         if from < to && (dirty || !found.blanks.is_empty()) {
             segment::zero(&active.file, from, to).await?;
         }

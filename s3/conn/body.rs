@@ -339,6 +339,8 @@ impl<'a> Body<'a> {
 
 /// The error code for a wait that this server ended; `None` if the client disconnected.
 pub(super) fn wait_failed(error: &std::io::Error) -> Option<Code> {
+    engine::reach!("client-too-slow", error.kind() == std::io::ErrorKind::TimedOut);
+    engine::reach!("client-ended-for-memory", error.kind() == std::io::ErrorKind::ResourceBusy);
     match error.kind() {
         std::io::ErrorKind::TimedOut => Some(Code::RequestTimeout),
         std::io::ErrorKind::ResourceBusy => Some(Code::SlowDown),

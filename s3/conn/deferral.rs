@@ -78,6 +78,7 @@ impl Deferral {
     pub(crate) async fn send_keepalive(&mut self, body: &mut Body<'_>) {
         let mut out = Vec::new();
         if self.state == State::Waiting {
+            engine::reach!("reply-deferred");
             if body.send_continue().await.is_err() {
                 self.state = State::Lost(Sent::Lost);
                 return;
@@ -88,6 +89,7 @@ impl Deferral {
             self.write_head(&self.service.date(), &mut out);
             self.write_piece(DECLARATION, &mut out);
         } else {
+            engine::reach!("keepalive-sent");
             self.write_piece(b" ", &mut out);
         }
         self.state = match body.wire().write_all(&out).await {
@@ -128,9 +130,13 @@ impl Deferral {
         let error = result.as_ref().err().map(|error| error.code());
         match self.state {
             State::Never | State::Waiting => return Completion::NotBegun(result),
-            State::Lost(sent) => return Completion::Ended { sent, error, close: true },
+            State::Lost(sent) => {
+                engine::reach!("client-of-a-deferred-reply-left");
+                return Completion::Ended { sent, error, close: true };
+            }
             State::Begun => {}
         }
+        engine::reach!("deferred-reply-ended-in-an-error", error.is_some());
         let document = self.document(result, resource);
         let mut out = Vec::with_capacity(document.len() + 32);
         self.write_piece(&document, &mut out);

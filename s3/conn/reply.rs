@@ -183,13 +183,19 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
         let moved = match room {
             Ok(Moved::Bytes(_)) => match stream.fill().await {
                 Ok(slice) => wire.write(slice).await,
-                Err(error) => return Ok(Sent::BrokenOff(error.code())),
+                Err(error) => {
+                    engine::reach!("download-broken-off");
+                    return Ok(Sent::BrokenOff(error.code()));
+                }
             },
             waited => waited,
         };
         match moved {
             Ok(Moved::Bytes(count)) => stream.consume(count),
-            Ok(Moved::Shrink) => stream.release(),
+            Ok(Moved::Shrink) => {
+                engine::reach!("download-released");
+                stream.release();
+            }
             Err(error) => return Ok(Sent::of(Err(error))),
         }
     }

@@ -259,6 +259,7 @@ impl Wire {
 
     /// Reads and drops `count` bytes of an unwanted body.
     pub(crate) async fn discard(&mut self, mut count: u64) -> io::Result<()> {
+        engine::reach!("rest-of-a-body-discarded", count > 0);
         while count > 0 {
             if self.buffered().is_empty() && self.fill_body(false).await? == Moved::Bytes(0) {
                 return Err(io::ErrorKind::UnexpectedEof.into());

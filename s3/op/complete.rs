@@ -33,7 +33,10 @@ pub(super) async fn complete(ex: &mut Exchange<'_, '_>) -> S3Result<Reply> {
             }
             upload.checksum
         }
-        Some(UploadState::Completed(version)) => version.checksum.map(|checksum| checksum.spec()),
+        Some(UploadState::Completed(version)) => {
+            engine::reach!("complete-of-a-completed-upload");
+            version.checksum.map(|checksum| checksum.spec())
+        }
         None => return Err(missing_upload(ex).await),
     };
     let spec = spec.unwrap_or(ChecksumSpec::DEFAULT);

@@ -95,7 +95,10 @@ impl ObjectStream {
         };
         match stream.begin().await {
             Ok(()) => Ok(Some(stream)),
-            Err(Unreadable::NotStored) if reclaimed.0.replace(id) != Some(id) => Ok(None),
+            Err(Unreadable::NotStored) if reclaimed.0.replace(id) != Some(id) => {
+                engine::reach!("reclaimed-version-resolved-again");
+                Ok(None)
+            }
             Err(unreadable) => Err(unreadable.into()),
         }
     }

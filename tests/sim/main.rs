@@ -11,6 +11,8 @@ mod history;
 #[cfg(sim)]
 mod machine;
 #[cfg(sim)]
+mod reach;
+#[cfg(sim)]
 mod runner;
 #[cfg(sim)]
 mod scenario;

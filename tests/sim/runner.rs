@@ -15,6 +15,7 @@ use engine::io::sim::Fault;
 use engine::io::sim::control::{self, Summary};
 
 use crate::check::linearizability;
+use crate::reach;
 use crate::scenario::{self, Report, STEPS_MAX};
 
 #[derive(Parser)]
@@ -160,6 +161,7 @@ struct Total {
     answers: BTreeMap<u16, u64>,
     refusals: BTreeMap<String, u64>,
     faults: BTreeMap<Fault, u64>,
+    reached: BTreeMap<&'static str, u64>,
     failed: Vec<u64>,
 }
 
@@ -193,6 +195,7 @@ impl Total {
         for (fault, count) in &summary.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
+        reach::add(&mut self.reached, &summary.reached);
         if !report.violations.is_empty() {
             self.failed.push(seed);
             say(&format!("seed {seed} FAILED; replay it with: {}", replay(seed, flags)));
@@ -219,6 +222,9 @@ impl Total {
         }
         for (fault, count) in &self.faults {
             say(&format!("fault {}: {count}", fault.name()));
+        }
+        for name in reach::REACHED.into_iter().chain(reach::RARE) {
+            say(&format!("reach {name}: {}", self.reached.get(name).unwrap_or(&0)));
         }
         say(&format!("failed: {}", self.failed.len()));
     }
@@ -275,7 +281,12 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
             });
         }
     });
-    sums.into_inner().unwrap_or_else(PoisonError::into_inner).print()
+    let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sums.print();
+    if flags.fault.is_none() && flags.canary.is_none() {
+        sums.check_reach();
+    }
+    if sums.broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Runs some seeds in another process; with a planted bug, up to the seed that finds it.
@@ -322,13 +333,34 @@ impl Sums {
         }
     }
 
-    fn print(mut self) -> ExitCode {
+    fn number(&self, name: &str) -> f64 {
+        self.numbers.iter().find(|(known, _)| known == name).map_or(0.0, |(_, sum)| *sum)
+    }
+
+    /// Fails a long run that did not reach a state.
+    fn check_reach(&mut self) {
+        if self.number("seeds") < reach::SEEDS_MIN as f64 {
+            return;
+        }
+        for name in reach::REACHED {
+            if self.number(&format!("reach {name}")) == 0.0 {
+                self.broken = true;
+                say(&format!("FAILED: no seed reached {name}"));
+            }
+        }
+    }
+
+    fn print(&mut self) {
         // Answers by status are where they came first.
-        self.numbers.sort_by_key(|(name, _)| name.starts_with("fault ") || name == "failed");
+        self.numbers.sort_by_key(|(name, _)| match name.split_once(' ') {
+            Some(("fault", _)) => 1,
+            Some(("reach", _)) => 2,
+            _ if name == "failed" => 3,
+            _ => 0,
+        });
         for (name, sum) in &self.numbers {
             say(&format!("{name}: {}", (sum * 10.0).round() / 10.0));
         }
-        if self.broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a test controls the world: it starts machines, kills them, and looks at what is left.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Summary {
     pub faults: Vec<(Fault, u64)>,
     /// Requests that were told to end because memory was short.
     pub ended_for_memory: u64,
+    /// How often each state was reached that the code marks with [`crate::reach!`].
+    pub reached: BTreeMap<&'static str, u64>,
 }
 
 /// Runs `main` outside all nodes, in the world of a seed, for at most `steps` steps. `planted` is the compiled-in bug
@@ -61,6 +64,7 @@ fn summary(world: &World) -> Summary {
         time: Duration::from_nanos(world.now),
         faults: Fault::ALL.iter().map(counted).collect(),
         ended_for_memory: world.ended_for_memory,
+        reached: world.reached.clone(),
     }
 }
 
@@ -270,6 +274,11 @@ pub fn note_ended_for_memory() {
 /// How many requests were told to end because memory was short.
 pub fn ended_for_memory() -> u64 {
     with(|world| world.ended_for_memory)
+}
+
+/// Counts that a state was reached. The trace does not cover it, so that counting one more state changes no run.
+pub fn reach(name: &'static str) {
+    world::try_with(|world| *world.reached.entry(name).or_default() += 1);
 }
 
 /// A separate stream of random numbers, seeded by the world.

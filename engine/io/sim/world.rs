@@ -65,6 +65,8 @@ pub struct World {
     pub last: BTreeMap<Fault, u64>,
     /// How many requests were told to end because memory was short.
     pub ended_for_memory: u64,
+    /// How often each marked state was reached.
+    pub reached: BTreeMap<&'static str, u64>,
     /// Whether [`World::trace`] prints.
     pub verbose: bool,
     /// The bug that is planted.
@@ -131,6 +133,7 @@ impl World {
             counts: BTreeMap::new(),
             last: BTreeMap::new(),
             ended_for_memory: 0,
+            reached: BTreeMap::new(),
             verbose: false,
             planted: None,
             damaged: BTreeSet::new(),
