@@ -155,6 +155,7 @@ struct Total {
     steps: u64,
     time: Duration,
     operations: usize,
+    histories: usize,
     undecided: usize,
     refused: u64,
     ended_for_memory: u64,
@@ -183,6 +184,7 @@ impl Total {
         self.steps += summary.steps;
         self.time += summary.time;
         self.operations += report.operations;
+        self.histories += report.histories;
         self.undecided += report.undecided;
         self.refused += u64::from(report.refused.is_some());
         self.ended_for_memory += summary.ended_for_memory;
@@ -210,6 +212,7 @@ impl Total {
         say(&format!("steps: {}", self.steps));
         say(&format!("virtual hours: {:.4}", self.time.as_secs_f64() / 3600.0));
         say(&format!("operations: {}", self.operations));
+        say(&format!("histories: {}", self.histories));
         say(&format!("undecided histories: {}", self.undecided));
         say(&format!("starts refused because of damage: {}", self.refused));
         say(&format!("requests ended because memory was short: {}", self.ended_for_memory));
@@ -283,6 +286,7 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
     });
     let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     sums.print();
+    sums.print_speed(wall_clock().saturating_sub(started));
     if flags.fault.is_none() && flags.canary.is_none() {
         sums.check_reach();
     }
@@ -347,6 +351,18 @@ impl Sums {
                 self.broken = true;
                 say(&format!("FAILED: no seed reached {name}"));
             }
+        }
+    }
+
+    fn print_speed(&self, elapsed: Duration) {
+        let rates = [
+            ("steps a second", self.number("steps")),
+            ("virtual hours a minute", self.number("virtual hours") * 60.0),
+            ("operations a minute", self.number("operations") * 60.0),
+            ("seeds a second", self.number("seeds")),
+        ];
+        for (name, count) in rates {
+            say(&format!("{name}: {:.1}", count / elapsed.as_secs_f64()));
         }
     }
 

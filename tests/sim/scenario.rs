@@ -36,6 +36,8 @@ pub struct Report {
     pub refusals: BTreeMap<String, u64>,
     /// Operations in the histories.
     pub operations: usize,
+    /// Keys that were used, each with its history.
+    pub histories: usize,
     /// Keys whose history could not be decided.
     pub undecided: usize,
     /// Whether damage done by faults kept the node from starting.
@@ -156,6 +158,7 @@ pub async fn run(only: Option<Fault>, long: bool) -> Report {
     report.violations.extend(history.violations.iter().cloned());
     report.answers = history.answers.iter().map(|(status, count)| (*status, *count)).collect();
     report.refusals = history.refusals.clone();
+    report.histories = history.keys.len();
     report.operations = history.keys.values().map(Vec::len).sum();
     report.violations.extend(check::answers::check(&history).err());
     // A node that loses the only copy of the log's end can't know that there was more.

@@ -1,6 +1,7 @@
 //! Values that identify themselves: a reader knows every byte that it must see.
 
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use engine::io::sim::Random;
@@ -12,13 +13,26 @@ pub struct ValueId(u32);
 
 /// Bytes, stored as the recipe that generates them: a long run has thousands of values.
 #[derive(Clone)]
-pub struct Contents(Vec<Run>);
+pub struct Contents {
+    runs: Vec<Run>,
+    md5: OnceCell<[u8; 16]>,
+}
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Run {
     number: u64,
     length: usize,
     seed: u64,
+}
+
+/// How many of the contents generated last are kept.
+const RECENT: usize = 8;
+
+type Recent = VecDeque<(Vec<Run>, Rc<[u8]>)>;
+
+thread_local! {
+    /// They are likely to be needed again: for the ETag, by a request, by a reader.
+    static RECENT_CONTENTS: RefCell<Recent> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// One of them.
@@ -67,9 +81,9 @@ impl Values {
 
     /// Makes the value of an upload of these parts.
     pub fn of_parts(&mut self, parts: &[Contents]) -> ValueId {
-        let sums: Vec<u8> = parts.iter().flat_map(|part| md5(&part.bytes())).collect();
+        let sums: Vec<u8> = parts.iter().flat_map(Contents::md5).collect();
         let etag = format!("{}-{}", hex::encode(md5(&sums)), parts.len());
-        let contents = Contents(parts.iter().flat_map(|part| part.0.iter().copied()).collect());
+        let contents = Contents::of(parts.iter().flat_map(|part| part.runs.iter().copied()).collect());
         let flat = self.plain(contents.clone());
         self.add(etag, |_| Value { contents, etag: String::new(), flat })
     }
@@ -94,19 +108,35 @@ impl Values {
 impl Contents {
     /// Bytes for a new value or part.
     pub fn new(number: usize, length: usize, random: &mut Random) -> Contents {
-        Contents(vec![Run { number: number as u64, length, seed: random.number() }])
+        Contents::of(vec![Run { number: number as u64, length, seed: random.number() }])
+    }
+
+    fn of(runs: Vec<Run>) -> Contents {
+        Contents { runs, md5: OnceCell::new() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|run| run.length).sum()
+        self.runs.iter().map(|run| run.length).sum()
     }
 
     /// All of them.
     pub fn bytes(&self) -> Rc<[u8]> {
+        RECENT_CONTENTS.with_borrow_mut(|recent| {
+            if let Some((_, bytes)) = recent.iter().find(|(runs, _)| *runs == self.runs) {
+                return bytes.clone();
+            }
+            recent.truncate(RECENT - 1);
+            let bytes = self.generate();
+            recent.push_front((self.runs.clone(), bytes.clone()));
+            bytes
+        })
+    }
+
+    fn generate(&self) -> Rc<[u8]> {
         let mut bytes = vec![0; self.len()];
         let mut rest = &mut bytes[..];
-        for run in &self.0 {
+        for run in &self.runs {
             let (run_bytes, after) = rest.split_at_mut(run.length);
             run.write(run_bytes);
             rest = after;
@@ -114,9 +144,13 @@ impl Contents {
         bytes.into()
     }
 
+    fn md5(&self) -> [u8; 16] {
+        *self.md5.get_or_init(|| md5(&self.bytes()))
+    }
+
     /// Their MD5, as an ETag has it.
     pub fn md5_hex(&self) -> String {
-        hex::encode(md5(&self.bytes()))
+        hex::encode(self.md5())
     }
 }
 

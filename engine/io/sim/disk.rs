@@ -15,6 +15,7 @@ use super::random::Random;
 
 /// The unit of reading, writing and reserving.
 pub const PAGE: u64 = 4096;
+const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 /// What a disk writes atomically.
 const SECTOR: usize = 512;
 /// Versions of a page that are remembered between syncs. Beyond that, one in the middle is forgotten.
@@ -176,8 +177,7 @@ impl Inode {
 
 /// A page with each sector taken from one page or the other.
 fn mixture(a: &Bytes, b: &Bytes, random: &mut Random) -> Bytes {
-    let zeros = [0; PAGE as usize];
-    let (a, b) = (a.as_deref().unwrap_or(&zeros), b.as_deref().unwrap_or(&zeros));
+    let (a, b) = (a.as_deref().unwrap_or(&ZEROS), b.as_deref().unwrap_or(&ZEROS));
     let mut mixed = a.to_vec();
     for (to, from) in mixed.chunks_mut(SECTOR).zip(b.chunks(SECTOR)) {
         if random.one_in(2) {
@@ -356,19 +356,14 @@ impl Disk {
         self.inodes.get(&file).map_or(0, Inode::length)
     }
 
-    /// The bytes of a file from `at` on, at most `length`.
-    pub fn read(&self, file: FileId, at: u64, length: usize) -> Vec<u8> {
-        let Some(inode) = self.inodes.get(&file) else { return Vec::new() };
+    /// Calls `visit` with the bytes of a file from `at` on, at most `length`, page by page.
+    pub fn read(&self, file: FileId, at: u64, length: usize, mut visit: impl FnMut(&[u8])) {
+        let Some(inode) = self.inodes.get(&file) else { return };
         let end = inode.length().min(at.saturating_add(length as u64));
-        let mut bytes = vec![0; end.saturating_sub(at) as usize];
-        for (number, chunk) in bytes.chunks_mut(PAGE as usize).enumerate() {
-            let page =
-                inode.pages.get(&(at / PAGE + number as u64)).and_then(|page| page.current().as_deref());
-            if let Some(page) = page {
-                chunk.copy_from_slice(&page[..chunk.len()]);
-            }
+        for place in (at..end).step_by(PAGE as usize) {
+            let page = inode.pages.get(&(place / PAGE)).and_then(|page| page.current().as_deref());
+            visit(&page.unwrap_or(&ZEROS)[..PAGE.min(end - place) as usize]);
         }
-        bytes
     }
 
     /// Whether a range has a page that can't be read.

@@ -98,17 +98,15 @@ impl File {
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Buf> {
         assert!(pos.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT));
         let (file, path) = (self.file, self.path.clone());
-        let bytes = operate(len, move |world, node| {
+        operate(len, move |world, node| {
             may_rot(world, node, file, &path, pos, len);
             may_fail_to_read(world, node, file, &path, pos, len)?;
-            let bytes = world.nodes[node].disk.read(file, pos, len);
-            world.note_bytes(&bytes);
-            Ok(bytes)
+            let mut buf = Buf::with_capacity(len);
+            world.nodes[node].disk.read(file, pos, len, |page| buf.extend_from_slice(page));
+            world.note_bytes(&buf);
+            Ok(buf)
         })
-        .await?;
-        let mut buf = Buf::with_capacity(len);
-        buf.extend_from_slice(&bytes);
-        Ok(buf)
+        .await
     }
 
     /// Writes the whole of `buf`, whose length is a multiple of the alignment, at `pos`, and returns it.
@@ -332,7 +330,9 @@ pub fn read_small_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         if length > limit {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is larger than its limit"));
         }
-        Ok(disk.read(file, 0, length as usize))
+        let mut bytes = Vec::with_capacity(length as usize);
+        disk.read(file, 0, length as usize, |page| bytes.extend_from_slice(page));
+        Ok(bytes)
     })
 }
 
