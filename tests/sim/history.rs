@@ -49,6 +49,11 @@ impl Action {
         })
     }
 
+    /// Whether it is possible in every state, and leaves the same state whatever was there before.
+    pub fn overwrites(&self) -> bool {
+        matches!(self, Action::Write(_) | Action::CopyOf(_) | Action::Delete)
+    }
+
     /// Whether it leaves the key unchanged.
     pub fn only_looks(&self) -> bool {
         match self {

@@ -236,8 +236,8 @@ impl Total {
 /// The entry point of the simulator.
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
-    note_panics();
     linearizability::self_test();
+    note_panics();
     if let Some(seed) = flags.seed {
         return one(seed, &flags);
     }
@@ -287,6 +287,7 @@ fn apart(first: u64, flags: &Flags) -> ExitCode {
     let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     sums.print();
     sums.print_speed(wall_clock().saturating_sub(started));
+    sums.check_undecided();
     if flags.fault.is_none() && flags.canary.is_none() {
         sums.check_reach();
     }
@@ -339,6 +340,15 @@ impl Sums {
 
     fn number(&self, name: &str) -> f64 {
         self.numbers.iter().find(|(known, _)| known == name).map_or(0.0, |(_, sum)| *sum)
+    }
+
+    /// Fails a run of which more than one history in a thousand could not be decided.
+    fn check_undecided(&mut self) {
+        let (histories, undecided) = (self.number("histories"), self.number("undecided histories"));
+        if histories >= 1000.0 && undecided * 1000.0 > histories {
+            self.broken = true;
+            say(&format!("FAILED: {undecided} of {histories} histories could not be decided"));
+        }
     }
 
     /// Fails a long run that did not reach a state.
