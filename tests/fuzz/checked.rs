@@ -10,9 +10,9 @@ use crate::percent_decode;
 use crate::signing::{ACCESS_KEY, NOW_S, REGION, Request, SECRET, scope, sign};
 
 /// The product's check; `None` also if the request is not signed at all.
-pub fn verify(head: &RequestHead) -> Option<Verified> {
+pub fn verify(head: &RequestHead, host_bucket: Option<&str>) -> Option<Verified> {
     let credentials = Credentials::single(ACCESS_KEY, Secret::new(SECRET));
-    let verified = Verifier::new(REGION, credentials).verify(head, None, NOW_S).ok()?;
+    let verified = Verifier::new(REGION, credentials).verify(head, host_bucket, NOW_S).ok()?;
     (verified.principal != Principal::Anonymous).then_some(verified)
 }
 
@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8]) -> Option<RequestHead> {
 }
 
 /// The first value of a query parameter, decoded.
-fn parameter(head: &RequestHead, name: &str) -> Option<Vec<u8>> {
+pub fn parameter(head: &RequestHead, name: &str) -> Option<Vec<u8>> {
     let pairs = head.query().raw().split(|byte| *byte == b'&');
     pairs.filter(|pair| !pair.is_empty()).find_map(|pair| {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');

@@ -103,6 +103,21 @@ pub fn crc32c(pieces: &[&[u8]]) -> u32 {
     !crc
 }
 
+/// Base64 with padding, from its definition.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for piece in bytes.chunks(3) {
+        let bits =
+            [0, 1, 2].into_iter().fold(0, |bits, at| bits << 8 | usize::from(*piece.get(at).unwrap_or(&0)));
+        for digit in 0..4 {
+            let char = char::from(DIGITS[bits >> (18 - 6 * digit) & 63]);
+            out.push(if digit <= piece.len() { char } else { '=' });
+        }
+    }
+    out
+}
+
 /// Overwrites four bytes with a number.
 pub fn put_u32(bytes: &mut [u8], at: usize, number: u32) {
     bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());

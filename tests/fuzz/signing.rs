@@ -120,7 +120,7 @@ const NAMES: [&str; 6] =
     ["x-amz-meta-a", "X-Amz-Meta-B", "Content-Type", "x-amz-acl", "Range", "x-amz-meta-a"];
 
 /// A made-up request that owns its parts.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Made {
     pub method: &'static str,
     pub path: String,
