@@ -13,9 +13,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from botocore.exceptions import ClientError  # noqa: E402
 
 from support.server import Server, temp_dir  # noqa: E402
+from support.skips import LIST, allowed  # noqa: E402
 from support.wire import RawClient  # noqa: E402
 
 _numbers = itertools.count(1)
+
+
+def pytest_sessionfinish(session):
+    """In CI a test that is left out is a failure, unless skips.txt lists the reason."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # A skip is reported as file, line, and `Skipped: reason`.
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])}
+    for reason in sorted(reasons):
+        if not allowed(reason):
+            reporter.write_line(f"\nFAILED: CI may leave nothing out for this reason: {reason} (see {LIST.name})", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

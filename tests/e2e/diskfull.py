@@ -2,7 +2,7 @@
 """A real full disk: a small ext4 file system in a loop file. New bytes get 507, reads and deletes go on, writes come
 back by themselves after deletes, nothing acknowledged is lost, even over a restart on the full disk.
 
-Needs root and a loop device; if these are missing, it says so and is skipped.
+Needs root and a loop device; if these are missing, it says so and is skipped, but not in CI.
 
     tests/e2e/diskfull.py [--mib 3072] [--cores 8]
 """
@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support.server import Server, temp_dir  # noqa: E402
 from support.session import Session  # noqa: E402
+from support.skips import skip  # noqa: E402
 from support.values import describe, value  # noqa: E402
 
 BUCKET = "full"
@@ -32,11 +33,6 @@ WRITERS = 16
 METADATA_STORE_RESERVE = 64 * MIB
 
 
-def skip(reason):
-    print(f"diskfull: skipped: {reason}")
-    raise SystemExit(0)
-
-
 def quiet(*command):
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -44,7 +40,7 @@ def quiet(*command):
 def mounted(mib):
     """The mount point of a fresh file system of that size, unmounted at exit."""
     if os.geteuid() != 0:
-        skip("mounting a file system needs root")
+        skip("diskfull", "mounting a file system needs root")
     folder = temp_dir("loop")
     image, point = folder / "image", folder / "mnt"
     point.mkdir()
@@ -54,9 +50,9 @@ def mounted(mib):
         try:
             done = quiet(*command)
         except FileNotFoundError:
-            skip(f"{command[0]} is not installed")
+            skip("diskfull", f"{command[0]} is not installed")
         if done.returncode != 0:
-            skip(f"{command[0]} is not possible here: {done.stderr.strip()}")
+            skip("diskfull", f"{command[0]} is not possible here: {done.stderr.strip()}")
     atexit.register(quiet, "umount", "-l", str(point))
     return point
 

@@ -8,6 +8,7 @@ declare -A PACKAGE_OF=(
     [cc]="gcc libc6-dev" [c++]="g++" [python3]=python3 [venv]=python3-venv
     [rclone]=rclone [restic]=restic [s3cmd]=s3cmd [openssl]=openssl
     [mkfs.ext4]=e2fsprogs [mount]=mount [prlimit]=util-linux [xargs]=findutils
+    [promtool]=prometheus
     [java]=openjdk-17-jdk-headless [javac]=openjdk-17-jdk-headless [mvn]=maven
 )
 
@@ -15,6 +16,14 @@ declare -A PACKAGE_OF=(
 PATH="$PATH:/usr/sbin:/sbin"
 
 fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
+
+# Says that something is left out. In CI that is a failure, unless tests/support/skips.txt lists the reason.
+skip() {
+    echo "left out: $1"
+    [ "${CI:-}" != true ] ||
+        awk -F ' [|] ' -v reason="$1" '!/^#/ && NF && index(reason, $1) == 1 { found = 1 } END { exit !found }' \
+            tests/support/skips.txt || fail "CI may leave nothing out for this reason: see tests/support/skips.txt"
+}
 
 # True if the tool works: a compiler without its library, or python3 without venv, is no use.
 has() {
@@ -53,7 +62,7 @@ as_root() {
     "${prefix[@]}" env DEBIAN_FRONTEND=noninteractive "$@" >/dev/null
 }
 
-# Cargo, rustup's components or toolchains named as arguments, and the linker that Rust calls.
+# Cargo, its components named as arguments, and the linker that Rust calls.
 need_rust() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
     need cc
