@@ -8,7 +8,6 @@ declare -A PACKAGE_OF=(
     [cc]="gcc libc6-dev" [c++]="g++" [python3]=python3 [venv]=python3-venv
     [rclone]=rclone [restic]=restic [s3cmd]=s3cmd [openssl]=openssl
     [mkfs.ext4]=e2fsprogs [mount]=mount [prlimit]=util-linux [xargs]=findutils
-    [promtool]=prometheus
     [java]=openjdk-17-jdk-headless [javac]=openjdk-17-jdk-headless [mvn]=maven
 )
 
