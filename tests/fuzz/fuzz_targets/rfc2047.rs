@@ -49,7 +49,7 @@ fn written(plan: &mut Source<'_>) -> (String, String) {
     while !plan.is_empty() {
         let choice = plan.byte();
         let bytes = plan.short();
-        if choice % 4 == 0 {
+        if choice.is_multiple_of(4) {
             let blank = choice & 4 != 0;
             let text = bytes.iter().map(|byte| if blank { ' ' } else { char::from(byte % 0x5f + 0x20) });
             between.extend(text.filter(|char| *char != '?'));
