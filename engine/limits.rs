@@ -64,7 +64,7 @@ pub const COPIES: usize = if cfg!(sim) { 1 } else { 16 };
 pub const SMALL_COPIES: usize = if cfg!(sim) { 2 } else { 64 };
 /// Maximum number of parts of an object that one read locates and holds in place at a time. An object of no more parts
 /// is read to its end even if it is replaced meanwhile; so many locations take 56 KiB.
-pub const LOCATED_PARTS: usize = if cfg!(sim) { 2 } else { 1024 };
+pub const LOCATED_PARTS: usize = if cfg!(sim) { 3 } else { 1024 };
 /// Approximate limit on the operations that all other cores together have open at one core.
 pub const PEER_OPERATIONS: usize = 2048;
 /// Lower and upper bound of the limit on operations that one core has open at another.

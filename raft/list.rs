@@ -291,7 +291,8 @@ impl Walk<'_> {
         first.extend_from_slice(prefix.as_bytes());
         let end = key::prefix_end(&first);
         // The last common prefix listed, on this page or the one before.
-        let mut common = marker.to_owned();
+        let passed = if engine::canary!("common-prefix-listed-again") { "" } else { marker };
+        let mut common = passed.to_owned();
         let mut truncated = false;
         let mut from = Some(start.max(first));
         while let Some(start) = from.take() {

@@ -174,7 +174,7 @@ impl<R: Reader> Session<'_, R> {
     /// Returns a refusal, and releases the blobs that the command brought. A retry releases nothing: its first
     /// proposal may have made the blobs part of an object. (A sweep finds what that leaves behind.)
     fn refuse(&mut self, outcome: Outcome, brought: &[BlobRef], changes: &mut Vec<Change>) -> Outcome {
-        if !self.retry {
+        if !self.retry && !engine::canary!("refused-blob-kept") {
             for blob in brought {
                 self.release(blob, changes);
             }

@@ -72,7 +72,9 @@ impl<R: Reader> Session<'_, R> {
                 return Ok(Outcome::Done);
             }
             engine::reach!("part-replaced");
-            self.release(&replaced.blob, changes);
+            if !engine::canary!("replaced-part-kept") {
+                self.release(&replaced.blob, changes);
+            }
         }
         self.rows.put(row, part.to_row());
         Ok(Outcome::Done)
@@ -121,7 +123,9 @@ impl<R: Reader> Session<'_, R> {
         };
         // Both lists ascend by number.
         let mut kept = chosen.iter().map(|part| part.number).peekable();
-        let unused = |part: &PartRecord| kept.next_if_eq(&part.number).is_none();
+        let unused = |part: &PartRecord| {
+            kept.next_if_eq(&part.number).is_none() && !engine::canary!("unlisted-parts-kept")
+        };
         self.end_upload(name, command.upload_id, &parts, unused, changes);
         let version = self.add_version(name, bucket.versioning(), &state, version, changes)?;
         Ok(Outcome::Written { version })

@@ -202,7 +202,8 @@ impl<R: Reader> Session<'_, R> {
 
     /// Deletes a `v/` row and releases its blobs; the caller updates the current object.
     fn drop_version(&mut self, name: Name<'_>, version: &VersionRecord, changes: &mut Vec<Change>) {
-        for blob in &version.blobs {
+        let count = if engine::canary!("first-blob-released") { 1 } else { version.blobs.len() };
+        for blob in version.blobs.iter().take(count) {
             self.release(blob, changes);
         }
         self.rows.delete(name.version(version.version_id));

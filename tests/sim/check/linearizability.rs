@@ -338,7 +338,7 @@ fn random_history(values: &[ValueId], random: &mut Random) -> Vec<Entry> {
         .map(|client| {
             let mut value = || values[random.index(values.len())];
             let (value, other) = (value(), value());
-            let action = match random.index(9) {
+            let action = match random.index(11) {
                 0 | 1 => Action::Write(value),
                 2 => Action::Delete,
                 3 => Action::Create(value),
@@ -346,6 +346,8 @@ fn random_history(values: &[ValueId], random: &mut Random) -> Vec<Entry> {
                 5 => Action::Exists,
                 6 => Action::IsNot(value),
                 7 => Action::Read(None),
+                8 => Action::HoldsAnother(value),
+                9 => Action::HoldsOneOf(vec![value, other]),
                 _ => Action::Read(Some(value)),
             };
             let unknown = !action.only_looks() && random.one_in(2);
