@@ -158,8 +158,13 @@ impl MetadataSeed {
             reclaim: reclaim::Queue::default(),
         };
         let metadata = Metadata(Rc::new(inner));
-        let handler = metadata.clone();
-        let mesh = self.mesh.start(move |request, replier| handler.answer(request, replier));
+        // The mesh belongs to the part: a handler that owned the part would keep both forever.
+        let part = Rc::downgrade(&metadata.0);
+        let mesh = self.mesh.start(move |request, replier| {
+            if let Some(part) = part.upgrade() {
+                Metadata(part).answer(request, replier);
+            }
+        });
         metadata.0.mesh.replace(Some(mesh));
         spawn(metadata.clone().follow(self.feed));
         spawn(metadata.clone().expire_pending());
