@@ -46,6 +46,8 @@ const MESH_CAPACITY: usize = if cfg!(sim) { 4 } else { 1024 };
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// A snapshot is taken early once more segments than this are in use.
 const MAX_SEGMENTS: usize = 4;
+/// Interval between checks of whether the cores have seen what was applied before the start.
+const FEED_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// Interval between checks of the number of segments.
 const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -101,6 +103,7 @@ pub struct NodeSeed {
     store: StoreContents,
     submissions: Receiver<Submission>,
     feeds: Vec<Sender<Feed>>,
+    progress: Arc<Progress>,
 }
 
 /// Starts the threads over a store and makes the parts of all cores.
@@ -134,7 +137,7 @@ pub fn assemble<K: Kv>(config: GroupConfig, kv: Arc<K>) -> Result<(NodeSeed, Vec
             }
         })
         .collect();
-    Ok((NodeSeed { config, applier, store, submissions, feeds }, cores))
+    Ok((NodeSeed { config, applier, store, submissions, feeds, progress }, cores))
 }
 
 type Group = Raft<TypeConfig, StateMachine>;
@@ -215,7 +218,7 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>> {
 
 impl NodeSeed {
     /// Opens the log, joins the group (or founds it, if neither log nor store exists and `may_found` agrees), and
-    /// returns once this node has applied everything that was acknowledged before.
+    /// returns once this node has applied everything that was acknowledged before, and every core has seen it.
     ///
     /// # Errors
     /// The log is damaged, the directory is unusable, or log and store do not match; the message is one line that
@@ -241,6 +244,11 @@ impl NodeSeed {
         let node =
             Node(Rc::new(Inner { id, raft, wal, applier: self.applier, proposals: RefCell::default() }));
         node.found_or_lead(&self.config.address).await?;
+        // A core that is still behind would answer with a row that a later entry of the log replaced.
+        let announced = self.progress.announced();
+        while !self.progress.reached(&announced) {
+            sleep(FEED_CHECK_INTERVAL).await;
+        }
         spawn(propose(node.clone(), self.submissions, self.feeds));
         spawn(bound_log(node.clone()));
         Ok(node)

@@ -62,12 +62,7 @@ impl Metadata {
         let _writers = (self.home().writer(), self.0.writers.enter());
         self.home().store(&blob).await.map_err(Error::Bytes)?;
         let outcome = self.propose(command).await;
-        let undone = match &outcome {
-            Ok(_) => false,
-            Err(Error::Unavailable(_)) => true,
-            Err(_) => engine::canary!("unknown-taken-for-undone"),
-        };
-        if undone {
+        if let Err(Error::Unavailable(_)) = &outcome {
             engine::reach!("small-blob-stored-but-not-proposed");
             // Nothing was proposed, so nothing will ever refer to the blob. If this delete fails, the sweep finds
             // the blob.

@@ -137,9 +137,7 @@ impl Metadata {
         reclaimer: &Reclaimer,
         ids: &mut IdGenerator,
     ) -> Result<()> {
-        if !engine::canary!("reclaimed-before-all-know") {
-            self.seen_by_all().await?;
-        }
+        self.seen_by_all().await?;
         let requested = batch.len();
         let data_ids = reclaimer(batch).await;
         let all_gone = data_ids.len() == requested;

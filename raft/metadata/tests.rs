@@ -379,6 +379,44 @@ fn a_blob_is_reclaimed_once_every_core_knows() {
     );
 }
 
+/// After a crash of the machine a core served while apply's news of the log was still on its way to it: from a row that
+/// a later entry, acknowledged before the crash, had replaced.
+#[test]
+fn a_restarted_node_serves_once_every_core_has_seen_the_log() {
+    const WRITES: u64 = 300;
+    let directory = temporary();
+    let kv = Arc::new(MemoryKv::new());
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    on_a_node(directory.path(), kv.clone(), move |_, node, metadata| {
+        let done = done.clone();
+        async move {
+            if let Some(node) = node {
+                metadata.commit(create_bucket(1)).await.expect("commits");
+                for number in 10..10 + WRITES {
+                    metadata.commit(put(&key_of(1), number)).await.expect("commits");
+                }
+                node.stop().await.expect("stops");
+            }
+            meet(&done, 2).await;
+        }
+    });
+    let late = |core| Duration::from_millis(if core == 1 { 100 } else { 0 });
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    on_a_node_with_late_cores(directory.path(), Arc::new(kv.crash(0)), late, move |_, node, metadata| {
+        let done = done.clone();
+        async move {
+            if node.is_some() {
+                // By now the first message of several has arrived.
+                engine::io::sleep(Duration::from_millis(150)).await;
+                let shown =
+                    metadata.resolve("b", &key_of(1), current()).await.expect("reads").expect("is there");
+                assert_eq!(shown.version_id, id(9 + WRITES));
+            }
+            meet(&done, 2).await;
+        }
+    });
+}
+
 #[test]
 fn refusals_of_a_command_are_outcomes_and_a_bad_name_is_an_error() {
     let directory = temporary();

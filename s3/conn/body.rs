@@ -129,7 +129,6 @@ impl<'a> Body<'a> {
         match &self.framing {
             _ if self.lost => Rest::Unknown,
             _ if self.expects_continue => Rest::HeldBack,
-            Framing::Length(left) if engine::canary!("rest-without-its-front") => Rest::Bytes(*left),
             Framing::Length(left) => Rest::Bytes(*left + self.front as u64),
             Framing::Chunked(decoder) if self.front == 0 && decoder.is_done() => Rest::Bytes(0),
             Framing::Chunked(_) => Rest::Unknown,

@@ -140,7 +140,7 @@ impl Deferral {
         let document = self.document(result, resource);
         let mut out = Vec::with_capacity(document.len() + 32);
         self.write_piece(&document, &mut out);
-        if self.chunked && !(error.is_some() && engine::canary!("deferred-error-without-end")) {
+        if self.chunked {
             out.extend_from_slice(b"0\r\n\r\n");
         }
         let sent = Sent::of(wire.write_all(&out).await);

@@ -119,8 +119,7 @@ impl ObjectStream {
     /// Finds out which blobs the range needs, and accounts for the memory of the window.
     async fn prepare_window(&mut self) -> S3Result<()> {
         let mut covered = 0;
-        let begin = if engine::canary!("window-from-the-start") { 0 } else { self.offset };
-        let end = begin + self.left;
+        let end = self.offset + self.left;
         let in_range = self.version.blobs.iter().skip(self.next_blob).take_while(|blob| {
             let begins = covered;
             covered += blob.size;
