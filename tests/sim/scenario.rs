@@ -434,6 +434,29 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
         return Err("liveness: the node takes no value".to_owned());
     }
     drop(worker);
+    settle_and_end(machine, shared, damaged).await?;
+    if !damaged {
+        check::log::check(machine).await?;
+    }
+    if let Err(why) = comes_up(machine).await {
+        if damaged && !why.starts_with("liveness") {
+            report.refused = Some(why);
+            return Ok(());
+        }
+        return Err(format!("liveness: the last start: {why}"));
+    }
+    sleep(SETTLES_WITHIN).await;
+    check::limits::resting(machine)?;
+    check::rot::check(machine)?;
+    let entries = check::limits::index_entries(machine);
+    if !machine.shut_down(Duration::from_secs(120)).await {
+        return Err("liveness: the node does not shut down".to_owned());
+    }
+    check::rest(machine, damaged, &entries, Left { settled: true, tidy: true }).await
+}
+
+/// Lets the node settle, reads every key again, and ends the process: in order, or not.
+async fn settle_and_end(machine: &Machine, shared: &Rc<Shared>, damaged: bool) -> Result<(), String> {
     // The process that did the work must have returned what it took; the next one has done nothing yet.
     sleep(SETTLES_WITHIN).await;
     check::limits::resting(machine)?;
@@ -455,22 +478,5 @@ async fn liveness(machine: &Rc<Machine>, shared: &Rc<Shared>, report: &mut Repor
         // A start after a crash sweeps what lost answers may have left behind.
         machine.kill();
     }
-    if !damaged {
-        check::log::check(machine).await?;
-    }
-    if let Err(why) = comes_up(machine).await {
-        if damaged && !why.starts_with("liveness") {
-            report.refused = Some(why);
-            return Ok(());
-        }
-        return Err(format!("liveness: the last start: {why}"));
-    }
-    sleep(SETTLES_WITHIN).await;
-    check::limits::resting(machine)?;
-    check::rot::check(machine)?;
-    let entries = check::limits::index_entries(machine);
-    if !machine.shut_down(Duration::from_secs(120)).await {
-        return Err("liveness: the node does not shut down".to_owned());
-    }
-    check::rest(machine, damaged, &entries, Left { settled: true, tidy: true }).await
+    Ok(())
 }
