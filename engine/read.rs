@@ -117,8 +117,13 @@ impl BlobReader {
         }
     }
 
-    /// Releases all memory. What was not consumed is read again when it is needed.
-    pub fn release(&mut self) {
+    /// Releases all memory. What was not consumed is read again when it is needed, even if the blob is deleted
+    /// meanwhile. A small blob that is gone already stays in memory: it could not be read again.
+    pub async fn release(&mut self) {
+        if self.hold().await.is_err() {
+            crate::reach!("read-buffer-kept");
+            return;
+        }
         crate::reach!("read-buffer-released", !self.verified.is_empty());
         (self.piece, self.ahead, self.verified, self.window) = (None, None, 0..0, 1);
     }
@@ -236,6 +241,14 @@ impl BlobReader {
         let located = Rc::new(locate(&self.bytes, &self.blob, Hold::Extents).await?);
         self.located = Some(located.clone());
         Ok(located)
+    }
+
+    /// Keeps the blob in place until this reader is dropped, also the record of a small one: it is read late.
+    async fn hold(&mut self) -> Result<()> {
+        if self.located.as_ref().is_some_and(|located| !located.is_held()) {
+            self.located = Some(Rc::new(locate(&self.bytes, &self.blob, Hold::All).await?));
+        }
+        Ok(())
     }
 
     /// The blocks that one read takes from `from` on: within the range and within one extent.

@@ -76,6 +76,11 @@ impl Located {
     pub(super) fn new(core: usize, locations: SmallVec<[Location; 1]>, returns: Option<&Returns>) -> Located {
         Located { core, locations, returns: returns.cloned() }
     }
+
+    /// Whether it stays in place while this lives.
+    pub fn is_held(&self) -> bool {
+        self.returns.is_some()
+    }
 }
 
 impl Drop for Located {

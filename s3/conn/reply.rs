@@ -194,7 +194,7 @@ async fn send_object(wire: &mut Wire, out: &mut Vec<u8>, mut stream: ObjectStrea
             Ok(Moved::Bytes(count)) => stream.consume(count),
             Ok(Moved::Shrink) => {
                 engine::reach!("download-released");
-                stream.release();
+                stream.release().await;
             }
             Err(error) => return Ok(Sent::of(Err(error))),
         }

@@ -183,9 +183,9 @@ impl ObjectStream {
     }
 
     /// Gives all buffers back; bytes that were not consumed will be read again.
-    pub(crate) fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         if let Some((reader, _)) = &mut self.reader {
-            reader.release();
+            reader.release().await;
         }
     }
 

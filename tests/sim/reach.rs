@@ -100,7 +100,7 @@ pub const REACHED: [&str; 89] = [
 ];
 
 /// What such a run may miss, with the reason.
-pub const RARE: [&str; 44] = [
+pub const RARE: [&str; 45] = [
     // Only damage leads there, and usually it is refused or found elsewhere first.
     "older-batch-at-the-end",
     "extent-outside-its-file",
@@ -131,6 +131,7 @@ pub const RARE: [&str; 44] = [
     "record-died-before-its-copy",
     "update-won-over-a-read",
     "stored-blob-dropped",
+    "read-buffer-kept",
     "part-of-an-ended-upload",
     "copy-waits-for-its-turn",
     // Runs store too few blobs at a time, or fill the disk too little.
