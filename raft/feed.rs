@@ -1,12 +1,18 @@
 //! What apply reports to the cores, and which core is the home of a command.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use engine::io::sleep;
 use engine::placement::{PARTITIONS, home_core, partition_of_key};
 
 use crate::apply::Change;
 use crate::command::{Command, Kind, Outcome};
 use crate::record::Bytes16;
+
+/// The first interval between checks of the cores' progress, and the longest: an update takes some 50 µs, a core that is
+/// still opening its segments perhaps minutes.
+const CHECK_INTERVALS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 
 /// A message from apply to one core, in log order.
 #[derive(Debug)]
@@ -62,6 +68,16 @@ impl Progress {
     /// Records that a core has processed its updates up to `index`.
     pub fn saw(&self, core: usize, index: u64) {
         self.0[core].seen.store(index, Ordering::Release);
+    }
+
+    /// Waits until every core has seen all news announced so far. What was read from the store before may be used then.
+    pub async fn wait(&self) {
+        let announced = self.announced();
+        let (mut interval, longest) = CHECK_INTERVALS;
+        while !self.reached(&announced) {
+            sleep(interval).await;
+            interval = (interval * 2).min(longest);
+        }
     }
 
     /// What each core must have seen before the result of a store read that has just ended may be used.

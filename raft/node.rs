@@ -46,8 +46,6 @@ const MESH_CAPACITY: usize = if cfg!(sim) { 4 } else { 1024 };
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// A snapshot is taken early once more segments than this are in use.
 const MAX_SEGMENTS: usize = 4;
-/// Interval between checks of whether the cores have seen what was applied before the start.
-const FEED_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// Interval between checks of the number of segments.
 const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -245,10 +243,7 @@ impl NodeSeed {
             Node(Rc::new(Inner { id, raft, wal, applier: self.applier, proposals: RefCell::default() }));
         node.found_or_lead(&self.config.address).await?;
         // A core that is still behind would answer with a row that a later entry of the log replaced.
-        let announced = self.progress.announced();
-        while !self.progress.reached(&announced) {
-            sleep(FEED_CHECK_INTERVAL).await;
-        }
+        self.progress.wait().await;
         spawn(propose(node.clone(), self.submissions, self.feeds));
         spawn(bound_log(node.clone()));
         Ok(node)

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::FixedState;
-use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, Writers, now, sleep, spawn};
+use engine::io::{Instant, OneshotSender, Receiver, Semaphore, Sender, Writers, spawn, timeout};
 use engine::peer::mesh::{Mesh, MeshSeed, Replier};
 use engine::peer::{Home, SmallBlob};
 use engine::placement::{home_core, partition_of_key};
@@ -45,8 +45,6 @@ const MAX_PENDING: usize = 8192;
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(if cfg!(sim) { 3 } else { 30 });
 /// A core that has not followed the feed for this long is stuck.
 const FEED_PATIENCE: Duration = Duration::from_secs(5);
-/// Interval between checks of the cores' progress; an update takes some 50 µs.
-const FEED_CHECK_INTERVAL: Duration = Duration::from_micros(50);
 /// Memory for the buckets that each core caches, bytes.
 const BUCKET_CACHE_BYTES: usize = 4 << 20;
 
@@ -307,17 +305,12 @@ impl Metadata {
 
     /// Waits until every core has seen all news that was announced before.
     async fn seen_by_all(&self) -> Result<()> {
-        let announced = self.0.progress.announced();
-        engine::reach!("read-waits-for-a-late-core", !self.0.progress.reached(&announced));
-        let deadline = now() + FEED_PATIENCE;
-        while !self.0.progress.reached(&announced) {
-            if now() > deadline {
-                engine::reach!("a-core-is-behind");
-                return Err(Error::Unavailable("a core is behind"));
-            }
-            sleep(FEED_CHECK_INTERVAL).await;
-        }
-        Ok(())
+        let progress = &self.0.progress;
+        engine::reach!("read-waits-for-a-late-core", !progress.reached(&progress.announced()));
+        timeout(FEED_PATIENCE, progress.wait()).await.map_err(|_| {
+            engine::reach!("a-core-is-behind");
+            Error::Unavailable("a core is behind")
+        })
     }
 
     /// An upload in progress.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use engine::io::{DiskSpace, run_executors, unix_ms};
+use engine::io::{DiskSpace, now, run_executors, unix_ms};
 
 use super::*;
 use crate::apply::Change;
