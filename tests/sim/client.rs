@@ -126,7 +126,10 @@ impl Request {
         }
         let (length, body) = match self.chunk_bytes {
             None => (format!("content-length: {}", body.len()), body),
-            Some(size) => ("transfer-encoding: chunked".to_owned(), chunked(&body, size)),
+            Some(size) => {
+                let body = [&chunked(&body, size)[..], b"\r\n"].concat();
+                ("transfer-encoding: chunked".to_owned(), body)
+            }
         };
         head.push_str(&format!("authorization: {}\r\n{length}\r\n\r\n", signed.authorization));
         (head.into_bytes(), body)
@@ -145,6 +148,7 @@ fn signed_chunks(body: &[u8], signed: &sign::Signed) -> Vec<u8> {
     out
 }
 
+/// The body in chunks, up to the lines that follow the size of the last one.
 fn chunked(body: &[u8], size: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for chunk in body.chunks(size) {
@@ -152,20 +156,15 @@ fn chunked(body: &[u8], size: usize) -> Vec<u8> {
         out.extend_from_slice(chunk);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"0\r\n\r\n");
+    out.extend_from_slice(b"0\r\n");
     out
 }
 
 fn with_trailer(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for chunk in body.chunks(48 << 10) {
-        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        out.extend_from_slice(chunk);
-        out.extend_from_slice(b"\r\n");
-    }
+    let mut out = chunked(body, 48 << 10);
     let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, body) as u32;
     let crc = base64::engine::general_purpose::STANDARD.encode(crc.to_be_bytes());
-    out.extend_from_slice(format!("0\r\nx-amz-checksum-crc32:{crc}\r\n\r\n").as_bytes());
+    out.extend_from_slice(format!("x-amz-checksum-crc32:{crc}\r\n\r\n").as_bytes());
     out
 }
 

@@ -1,6 +1,5 @@
-//! Answers fail only for a reason (each by itself: `refusals.rs`). Few are 503. An answer that has begun is finished, even by a
-//! node that is shutting down (as long as it waits), unless a fault broke it off, or its client was slow when memory was
-//! short.
+//! Few answers are 503 (`refusals.rs` judges each by itself). One that has begun is finished, even by a node that is
+//! shutting down (as long as it waits), unless a fault broke it off, or its client was slow when memory was short.
 
 use engine::io::sim::{Fault, control};
 

@@ -22,7 +22,7 @@ const FULL_BELOW_BYTES: u64 = 40 << 20;
 /// Nothing explains it.
 pub fn check(answer: &Answer, ago: Duration) -> Result<(), String> {
     let (code, message) = (answer.code(), answer.message());
-    let reason = match answer.status {
+    let explained = match answer.status {
         // A node that loses the only copy of the log's end can't know what was there.
         404 | 400 | 412 if control::is_damaged(&Machine::wal_dir()) => true,
         403 if code == "RequestTimeTooSkewed" || code.is_empty() => control::counted(Fault::Clock) > 0,
@@ -33,10 +33,10 @@ pub fn check(answer: &Answer, ago: Duration) -> Result<(), String> {
         507 => any(&[Fault::NoSpace]) || control::free_bytes(NODE) < FULL_BELOW_BYTES,
         _ => false,
     };
-    match reason {
-        true => Ok(()),
-        false => Err(format!("no reason for the answer {} {code}: {message}", answer.status)),
+    if explained {
+        return Ok(());
     }
+    Err(format!("no reason for the answer {} {code}: {message}", answer.status))
 }
 
 fn any(faults: &[Fault]) -> bool {
